@@ -1,0 +1,1 @@
+"""Files that pass between the steps: one type, one module each."""

@@ -1,0 +1,1 @@
+"""CLIP in one place: the only folder that imports a CLIP library."""

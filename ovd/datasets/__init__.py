@@ -1,0 +1,1 @@
+"""GZSL splits, datasets and transforms."""

@@ -1,0 +1,1 @@
+"""Hooks, loops, launch, strict overrides."""

@@ -1,0 +1,1 @@
+"""Metrics: base, novel and all; proposal dumps."""

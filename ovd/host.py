@@ -1,0 +1,80 @@
+"""The range of host packages that ovd works with, and their repairs."""
+import sys
+import warnings
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Optional
+
+import packaging.version
+from packaging.version import Version
+
+# name on import -> (package to install, lowest version, first one too new)
+HOST_RANGE = {
+    'torch': ('torch', '2.6', '3'),
+    'torchvision': ('torchvision', '0.21', '1'),
+    'mmengine': ('mmengine==0.10.7', '0.10.5', '0.11'),
+    'mmcv': ('mmcv-lite==2.1.0', '2.0.0rc4', '2.2'),
+    'mmdet': ('mmdet==3.3.0', '3.2', '3.4'),
+}
+
+
+def check_host() -> None:
+    """Raise unless every host package is there in a version that works.
+
+    Raises:
+        ImportError: With one line per package that is missing or out of
+            range, and the command that installs what is needed.
+    """
+    problems, install = [], []
+    for module, (package, lowest, too_new) in HOST_RANGE.items():
+        found = _installed_version(module)
+        if found is None:
+            problems.append(f'{module} is not installed')
+        elif not Version(lowest) <= Version(found) < Version(too_new):
+            problems.append(f'{module} {found} is installed')
+        else:
+            continue
+        problems[-1] += f', ovd needs >={lowest},<{too_new}'
+        install.append(package if '==' in package else
+                       f'"{package}>={lowest},<{too_new}"')
+    if problems:
+        raise ImportError('\n'.join(problems) + '\ninstall with: pip install '
+                          + ' '.join(install))
+
+
+def _installed_version(module: str) -> Optional[str]:
+    """Return the version of an importable module, None where it is absent."""
+    if find_spec(module) is None:
+        return None
+    names = {'mmcv': ('mmcv', 'mmcv-lite')}.get(module, (module, ))
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return getattr(__import__(module), '__version__', None)
+
+
+def repair_host() -> None:
+    """Meet the known breakages of the pinned host packages in one place."""
+    from .mmcv_ops import install
+    repair_pkg_resources()
+    install()
+
+
+def repair_pkg_resources() -> None:
+    """Give openai-clip and mmengine the ``pkg_resources`` that they import.
+
+    openai-clip reads ``pkg_resources.packaging``, gone since setuptools 70;
+    mmengine's ``mmdet::`` lookup reads ``get_distribution``, gone with the
+    whole module since setuptools 82.
+    """
+    with warnings.catch_warnings():
+        # Its notice of deprecation is for the two packages, not for users.
+        warnings.simplefilter('ignore', UserWarning)
+        if find_spec('pkg_resources') is None:
+            sys.path.append(str(Path(__file__).parent / 'compat'))
+        import pkg_resources
+    if not hasattr(pkg_resources, 'packaging'):
+        pkg_resources.packaging = packaging

@@ -1,0 +1,1 @@
+"""Classifiers, heads, losses and the CLIP models that configs name."""
