@@ -1,0 +1,7 @@
+# AdamW and a warm-up; configs add their length and the cosine that ends it.
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=200)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    clip_grad=dict(max_norm=10))
+warmup = dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=30)

@@ -1,0 +1,99 @@
+"""From the command line to a runner: config, device, process group."""
+import argparse
+import os
+from pathlib import Path
+from typing import Optional
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmdet.registry import RUNNERS
+from ovd.suggest import did_you_mean
+
+from .overrides import apply_overrides
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every job has."""
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument('--seed', type=int, help='seed of all randomness')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch'],
+        default='none',
+        help='set by dist_train.sh and dist_test.sh')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override entries of the config; +KEY=VALUE adds one')
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config that the common arguments describe.
+
+    Args:
+        args (Namespace): ``config`` and what :func:`add_common_arguments`
+            adds.
+
+    Raises:
+        FileNotFoundError: If the config does not exist, with near names.
+        ValueError: If an override names a key that does not exist.
+    """
+    cfg = Config.fromfile(str(_require_config(args.config)))
+    apply_overrides(cfg, args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(
+        Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def _require_config(path: str) -> Path:
+    if Path(path).is_file():
+        return Path(path)
+    known = [str(p) for p in Path('configs').rglob('*.py')]
+    raise FileNotFoundError(
+        f'config {path} does not exist{did_you_mean(path, known)}')
+
+
+def set_resume(cfg: Config, resume: Optional[str]) -> None:
+    """Continue a run: ``'auto'`` from its last checkpoint, or from a file.
+
+    ``'auto'`` starts from the beginning, ``load_from`` included, where the
+    work folder holds no checkpoint yet.
+    """
+    if resume is None:
+        return
+    if resume != 'auto':
+        cfg.resume, cfg.load_from = True, resume
+    elif (Path(cfg.work_dir) / 'last_checkpoint').is_file():
+        cfg.resume, cfg.load_from = True, None
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner of a config, on GPUs or on CPU processes.
+
+    mmengine selects a CUDA device at every distributed start and hands DDP a
+    device id. Without a GPU the process group is therefore started here, with
+    gloo, and DDP told to stay on the CPU.
+    """
+    if cfg.launcher != 'none' and not torch.cuda.is_available():
+        if not dist.is_initialized():
+            dist.init_process_group('gloo')
+        cfg.setdefault(
+            'model_wrapper_cfg',
+            dict(
+                type='MMDistributedDataParallel',
+                broadcast_buffers=False,
+                find_unused_parameters=cfg.get('find_unused_parameters',
+                                               False)))
+        cfg.model_wrapper_cfg.device_ids = None
+    os.environ.setdefault('LOCAL_RANK', '0')
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)

@@ -1,0 +1,55 @@
+"""What ``tools/test.py`` sets in a config, and what it writes."""
+import inspect
+import json
+from pathlib import Path
+from typing import Dict, Optional
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import find_latest_checkpoint
+
+from mmdet.registry import METRICS
+from ovd.artifacts.files import atomic_write, require_file
+
+
+def set_checkpoint(cfg: Config, checkpoint: str) -> None:
+    """Load a checkpoint file, or the last one of a training run's folder.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or none in the folder.
+    """
+    if Path(checkpoint).is_dir():
+        latest = find_latest_checkpoint(checkpoint)
+        if latest is None:
+            raise FileNotFoundError(
+                f'{checkpoint} holds no checkpoint; train first, with '
+                f'--work-dir {checkpoint}')
+        # A run's folder may have been moved: look beside the pointer.
+        checkpoint = str(Path(checkpoint) / Path(latest).name)
+    cfg.load_from = str(require_file(checkpoint, 'checkpoint'))
+
+
+def set_out_file(cfg: Config, out: Optional[str]) -> None:
+    """Tell the test evaluator where to keep the predictions.
+
+    Raises:
+        ValueError: If the evaluator of this config can't keep them.
+    """
+    if out is None:
+        return
+    name = cfg.test_evaluator.get('type') \
+        if isinstance(cfg.test_evaluator, dict) else None
+    metric = METRICS.get(name) if name else None
+    if metric is None or \
+            'out_file' not in inspect.signature(metric).parameters:
+        raise ValueError(
+            f'--out needs a test_evaluator that takes out_file, such as '
+            f'ProposalDump or GZSLCocoMetric; this config has {name}')
+    cfg.test_evaluator.out_file = out
+
+
+def write_metrics(metrics: Dict[str, float], path: str) -> None:
+    """Write the metrics as a JSON file, once (on the main process)."""
+    if is_main_process():
+        with atomic_write(path, 'w') as file:
+            json.dump(metrics, file, indent=2)

@@ -1,0 +1,4 @@
+"""Detectors."""
+from .clip_on_boxes import CLIPOnBoxes
+
+__all__ = ['CLIPOnBoxes']

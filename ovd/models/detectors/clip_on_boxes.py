@@ -1,0 +1,98 @@
+"""CLIP itself names a detector's boxes: slow, and the teacher's ceiling."""
+from typing import Dict, Optional, Sequence
+
+import mmcv
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet.models.detectors import MaskRCNN
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, SampleList
+from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.artifacts.provenance import check_same_clip
+from ovd.clip.image_encoder import embed_boxes
+from ovd.clip.loading import load_clip
+
+
+@MODELS.register_module()
+class CLIPOnBoxes(MaskRCNN):
+    """Crop the boxes of a class-agnostic detector and classify by CLIP.
+
+    "CLIP on cropped regions" (ViLD, section 3.2): the score of a box and a
+    class is the detector's objectness times CLIP's probability. The detector
+    must detect one class, such as :class:`ViLDEnsembleBBoxHead` with
+    ``scoring='objectness'``.
+
+    Args:
+        teacher (str): Name or file of the CLIP.
+        class_embeddings (str): Class embeddings file, of the same CLIP.
+        temperature (float): Divides the cosine. Defaults to 0.01.
+        max_per_img (int): Detections to keep of the boxes times classes.
+            Defaults to 100.
+        args, kwargs: See :class:`mmdet.models.MaskRCNN`.
+
+    Raises:
+        ValueError: If another CLIP made the class embeddings.
+    """
+
+    def __init__(self,
+                 *args,
+                 teacher: str,
+                 class_embeddings: str,
+                 temperature: float = 0.01,
+                 max_per_img: int = 100,
+                 **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.source = ClassEmbeddings.load(class_embeddings)
+        # In a tuple, so that CLIP is no part of this module's weights.
+        self._teacher = (load_clip(teacher), )
+        check_same_clip(self._teacher[0].identity, self.source.clip,
+                        f'the teacher {teacher}',
+                        f'the class embeddings {class_embeddings}')
+        self.class_embeddings = self.source.embeddings
+        self.temperature = temperature
+        self.max_per_img = max_per_img
+
+    @property
+    def clip(self) -> Dict[str, str]:
+        """The CLIP that names the boxes: name and sha256."""
+        return self.source.clip
+
+    def set_vocabulary(
+            self,
+            names: Sequence[str],
+            novel_classes: Sequence[str] = (),
+            class_embeddings: Optional[ClassEmbeddings] = None) -> None:
+        """Name boxes by these classes; CLIP makes no difference of novel."""
+        self.class_embeddings = \
+            (class_embeddings or self.source).select(names)
+
+    def predict(self,
+                batch_inputs: Tensor,
+                batch_data_samples: SampleList,
+                rescale: bool = True) -> SampleList:
+        """Detect, then name; boxes are in pixels of the original image."""
+        if not rescale:
+            raise ValueError('CLIPOnBoxes crops the original image: '
+                             'it needs rescale=True')
+        samples = super().predict(batch_inputs, batch_data_samples, rescale)
+        for sample in samples:
+            sample.pred_instances = self._name(sample)
+        return samples
+
+    def _name(self, sample: DetDataSample) -> InstanceData:
+        """Give the best (box, class) pairs of one image."""
+        boxes = sample.pred_instances
+        image = mmcv.imread(sample.img_path, channel_order='rgb')
+        embeddings = embed_boxes(self._teacher[0], image,
+                                 boxes.bboxes.cpu().numpy())
+        cosines = embeddings.to(self.class_embeddings) \
+            @ self.class_embeddings.T
+        scores = (cosines / self.temperature).softmax(dim=-1).to(
+            boxes.scores) * boxes.scores[:, None]
+        most = min(self.max_per_img, scores.numel())
+        scores, flat = scores.flatten().topk(most)
+        named = boxes[flat // cosines.shape[1]]
+        named.scores = scores
+        named.labels = flat % cosines.shape[1]
+        return named

@@ -1,0 +1,4 @@
+"""Layers."""
+from .class_embedding_classifier import ClassEmbeddingClassifier
+
+__all__ = ['ClassEmbeddingClassifier']

@@ -1,0 +1,105 @@
+"""Cosine classifier over fixed class embeddings.
+
+Shapes: R RoIs, C foreground classes, D embedding size.
+"""
+from typing import Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdet.registry import MODELS
+from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.artifacts.provenance import check_same_clip
+
+
+@MODELS.register_module()
+class ClassEmbeddingClassifier(BaseModule):
+    """Score region embeddings by cosine similarity to class embeddings.
+
+    Logits are ``cos(region, class) / temperature``, over the classes and,
+    last, a learned background vector (ViLD, section 3.2, equation 1). In
+    training, novel classes are hidden: their logits are -inf.
+
+    Args:
+        class_embeddings (str): Class embeddings file of
+            ``tools/class_embeddings.py``.
+        temperature (float): Divides the cosine. Defaults to 0.01.
+
+    Raises:
+        ValueError: If ``temperature`` is not positive.
+    """
+
+    def __init__(self,
+                 class_embeddings: str,
+                 temperature: float = 0.01) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(
+                f'temperature must be positive, got {temperature}')
+        self.temperature = temperature
+        self.source = ClassEmbeddings.load(class_embeddings)
+        self.embed_dims = self.source.embeddings.shape[1]
+        # Not persistent: one checkpoint, any vocabulary. Not called `weight`:
+        # the host's box head would initialise anything of that name.
+        self.register_buffer(
+            'class_embeddings', self.source.embeddings, persistent=False)
+        self.register_buffer('novel_mask', None, persistent=False)
+        self.bg_embedding = nn.Parameter(
+            torch.empty(1, self.embed_dims).normal_(std=0.01))
+
+    def set_classes(self,
+                    names: Sequence[str],
+                    novel_classes: Sequence[str] = (),
+                    source: Optional[ClassEmbeddings] = None) -> None:
+        """Score these classes from now on, in this order.
+
+        Args:
+            names (Sequence[str]): C class names.
+            novel_classes (Sequence[str]): Those without boxes in training.
+            source (ClassEmbeddings, optional): Where to take them from in
+                place of the file that the config names.
+
+        Raises:
+            ValueError: If a name has no embedding, or the other source was
+                made by another CLIP.
+        """
+        if source is not None:
+            check_same_clip(self.source.clip, source.clip,
+                            'the class embeddings of the config',
+                            'the new class embeddings')
+            self.source = source
+        device = self.class_embeddings.device
+        self.class_embeddings = self.source.select(names).to(device)
+        novel = set(novel_classes)
+        self.novel_mask = torch.tensor([name in novel for name in names],
+                                       dtype=torch.bool,
+                                       device=device)
+
+    def forward(self, region_embeddings: Tensor) -> Tensor:
+        """Map region embeddings (R, D) to logits (R, C + 1); R may be 0."""
+        logits = self.foreground_logits(region_embeddings)
+        if self.training:
+            logits = logits.masked_fill(self.novel_mask, float('-inf'))
+        background = _cosine(region_embeddings, self.bg_embedding)
+        return torch.cat([logits, background / self.temperature], dim=-1)
+
+    def foreground_logits(self, region_embeddings: Tensor) -> Tensor:
+        """Map region embeddings (R, D) to logits (R, C), none hidden.
+
+        Raises:
+            RuntimeError: If no classes were set. In training, novel ones
+                would be learned as background.
+        """
+        if self.novel_mask is None:
+            raise RuntimeError(
+                'set_classes(names, novel_classes) must come first; '
+                'OpenVocabularyHook calls it with the names of the dataset')
+        return _cosine(region_embeddings,
+                       self.class_embeddings) / self.temperature
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosines (M, N) between the rows of (M, D) and (N, D)."""
+    return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T

@@ -1,0 +1,38 @@
+"""Test a checkpoint: print its metrics, or dump what it predicts."""
+import argparse
+
+from ovd.engine.launch import add_common_arguments, build_runner, load_config
+from ovd.engine.testing import set_checkpoint, set_out_file, write_metrics
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: python tools/test.py '
+        'configs/miniature/rpn_r18_fpn_miniature_train.py '
+        'work_dirs/miniature/rpn --out '
+        'data/miniature/proposals/rpn_train_48_17.safetensors')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint',
+        help='checkpoint, or the work folder of a training run: its last one')
+    parser.add_argument(
+        '--out', help='keep the predictions: proposals, or COCO json')
+    parser.add_argument(
+        '--metrics', metavar='JSON', help='write the metrics to this file')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    set_checkpoint(cfg, args.checkpoint)
+    set_out_file(cfg, args.out)
+    metrics = build_runner(cfg).test()
+    if args.metrics:
+        write_metrics(metrics, args.metrics)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,33 @@
+"""Run a config: train a model, or extract proposal embeddings."""
+import argparse
+
+from ovd.engine.launch import (add_common_arguments, build_runner, load_config,
+                               set_resume)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: python tools/train.py '
+        'configs/miniature/rpn_r18_fpn_miniature.py --resume')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from the last checkpoint of the work folder, if there is '
+        'one, or from the given one')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    set_resume(cfg, args.resume)
+    build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
