@@ -1,1 +1,5 @@
 """GZSL splits, datasets and transforms."""
+from importlib.util import find_spec
+
+if find_spec('mmdet') is not None:
+    from .gzsl_coco import GZSLCocoDataset  # noqa: F401

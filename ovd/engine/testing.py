@@ -12,21 +12,21 @@ from mmdet.registry import METRICS
 from ovd.artifacts.files import atomic_write, require_file
 
 
-def set_checkpoint(cfg: Config, checkpoint: str) -> None:
-    """Load a checkpoint file, or the last one of a training run's folder.
+def find_checkpoint(path: str) -> str:
+    """Return a checkpoint file, or the last one of a training run's folder.
 
     Raises:
         FileNotFoundError: If there is no such file, or none in the folder.
     """
-    if Path(checkpoint).is_dir():
-        latest = find_latest_checkpoint(checkpoint)
+    if Path(path).is_dir():
+        latest = find_latest_checkpoint(path)
         if latest is None:
             raise FileNotFoundError(
-                f'{checkpoint} holds no checkpoint; train first, with '
-                f'--work-dir {checkpoint}')
+                f'{path} holds no checkpoint; train first, with '
+                f'--work-dir {path}')
         # A run's folder may have been moved: look beside the pointer.
-        checkpoint = str(Path(checkpoint) / Path(latest).name)
-    cfg.load_from = str(require_file(checkpoint, 'checkpoint'))
+        path = str(Path(path) / Path(latest).name)
+    return str(require_file(path, 'checkpoint'))
 
 
 def set_out_file(cfg: Config, out: Optional[str]) -> None:

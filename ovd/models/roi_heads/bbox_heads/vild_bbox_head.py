@@ -44,7 +44,12 @@ class ViLDBBoxHead(ConvFCBBoxHead):
     @property
     def clip(self) -> Dict[str, str]:
         """The CLIP that made the class embeddings: name and sha256."""
-        return self.classifier.source.clip
+        return self.source.clip
+
+    @property
+    def source(self) -> ClassEmbeddings:
+        """The class embeddings that the classes are taken from."""
+        return self.classifier.source
 
     def set_vocabulary(
             self,

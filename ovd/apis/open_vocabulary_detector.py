@@ -1,0 +1,146 @@
+"""Words and images in, detections out."""
+from pathlib import Path
+from typing import List, Optional, Sequence, Union
+
+import numpy as np
+import torch
+
+from mmdet.apis import inference_detector, init_detector
+from mmdet.structures import DetDataSample
+from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.artifacts.files import require_file
+from ovd.artifacts.provenance import check_same_clip
+from ovd.clip.loading import load_clip
+from ovd.clip.text_encoder import embed_class_names
+
+Image = Union[str, Path, np.ndarray]
+
+
+class OpenVocabularyDetector:
+    """A trained detector whose vocabulary is an argument.
+
+    Args:
+        config (str): Config file of a detector with ``set_vocabulary``, such
+            as the ones under ``configs/miniature``.
+        checkpoint (str): Its checkpoint.
+        device (str): ``'auto'`` takes a GPU where there is one. Defaults to
+            ``'auto'``.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the model of the config has no vocabulary to set.
+    """
+
+    def __init__(self,
+                 config: Union[str, Path],
+                 checkpoint: Union[str, Path],
+                 device: str = 'auto') -> None:
+        if device == 'auto':
+            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        # With a palette given, the host leaves the test dataset alone.
+        self.model = init_detector(
+            str(require_file(config, 'config')),
+            str(require_file(checkpoint, 'checkpoint')),
+            palette='random',
+            device=device)
+        self._heads = [
+            m for m in self.model.modules() if hasattr(m, 'set_vocabulary')
+        ]
+        if not self._heads:
+            raise ValueError(
+                f'{config} describes a {type(self.model).__name__} without a '
+                'vocabulary; use a config with a ViLD box head')
+        self.classes: List[str] = []
+        self._clip = None
+
+    @property
+    def base_classes(self) -> Sequence[str]:
+        """The names that had boxes in training."""
+        return self.model.dataset_meta.get('base_classes', ())
+
+    def set_classes(self,
+                    names: Union[Sequence[str], ClassEmbeddings],
+                    templates: Optional[str] = None) -> None:
+        """Detect these classes from now on; any words will do.
+
+        Args:
+            names (Sequence[str] | ClassEmbeddings): Class names, or class
+                embeddings of the same CLIP.
+            templates (str, optional): Set of prompt templates for the names.
+                Defaults to the one that the detector was trained with.
+
+        Raises:
+            ValueError: If there are no names, a name is empty or stands
+                twice, or another CLIP made the embeddings.
+        """
+        if not isinstance(names, ClassEmbeddings):
+            names = self._embed(_check_names(names), templates)
+        novel = set(names.names) - set(self.base_classes)
+        for head in self._heads:
+            head.set_vocabulary(names.names, novel, names)
+        self.classes = list(names.names)
+        self.model.dataset_meta = dict(
+            self.model.dataset_meta, classes=tuple(names.names))
+
+    def _embed(self, names: List[str],
+               templates: Optional[str]) -> ClassEmbeddings:
+        """Encode names with the CLIP that the detector was trained with."""
+        trained = self._heads[0].source
+        if self._clip is None:
+            clip = load_clip(trained.clip['name'])
+            check_same_clip(clip.identity, trained.clip,
+                            f'the CLIP found as {clip.name}',
+                            'the class embeddings of the detector')
+            self._clip = clip
+        templates = templates or trained.templates
+        return ClassEmbeddings(
+            names=names,
+            embeddings=embed_class_names(self._clip, names, templates),
+            clip=self._clip.identity,
+            templates=templates)
+
+    def predict(self,
+                images: Union[Image, Sequence[Image]],
+                score_thr: float = 0.0) -> List[DetDataSample]:
+        """Detect the classes that :meth:`set_classes` named.
+
+        Args:
+            images (Image | Sequence[Image]): Files, or BGR uint8 arrays
+                (H, W, 3).
+            score_thr (float): Leave out what scores lower. Defaults to 0.
+
+        Returns:
+            List[DetDataSample]: One per image; ``pred_instances`` holds
+            ``bboxes`` (M, 4) xyxy in pixels of that image, ``scores`` (M,),
+            ``labels`` (M,), which index :attr:`classes`, and ``masks``.
+
+        Raises:
+            ValueError: If no classes were set.
+            FileNotFoundError: If an image is missing.
+        """
+        if not self.classes:
+            raise ValueError('set_classes(names) must come before predict')
+        if isinstance(images, (str, Path, np.ndarray)):
+            images = [images]
+        images = [
+            image if isinstance(image, np.ndarray) else str(
+                require_file(image, 'image')) for image in images
+        ]
+        # One by one: the host takes either files or arrays in a batch.
+        samples = [inference_detector(self.model, image) for image in images]
+        for sample in samples:
+            scores = sample.pred_instances.scores
+            sample.pred_instances = sample.pred_instances[scores >= score_thr]
+        return samples
+
+
+def _check_names(names: Sequence[str]) -> List[str]:
+    """Return stripped names; raise unless each is there once."""
+    names = [name.strip() for name in names]
+    if not names or not all(names):
+        raise ValueError(f'expected at least one name and no empty ones, '
+                         f'got {names}')
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f'each name may stand once, got twice: {twice}')
+    return names
