@@ -1,0 +1,155 @@
+"""Class embeddings: the words that a detector knows, as CLIP sees them.
+
+Shapes: C classes, D embedding size.
+"""
+import pickle
+from collections import Counter
+from dataclasses import dataclass, fields
+from typing import Any, Dict, List, Sequence
+
+import torch
+from torch import Tensor
+
+from ovd.suggest import did_you_mean
+
+from .files import PathLike, atomic_write, require_file
+from .provenance import check_clip_identity
+
+MAKE_IT = 'python tools/class_embeddings.py vild --dataset NAME'
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Raise unless these are different, non-empty strings.
+
+    Raises:
+        ValueError: If they are not, with the names.
+    """
+    if isinstance(names, str):
+        raise ValueError(f'names must be a list, got the string {names!r}')
+    wrong = [name for name in names
+             if not isinstance(name, str) or not name.strip()]
+    if wrong:
+        raise ValueError(f'names must be non-empty strings, got {wrong}')
+    doubled = [name for name, count in Counter(names).items() if count > 1]
+    if doubled:
+        raise ValueError(f'names must differ, several times: {doubled}')
+
+
+@dataclass(frozen=True)
+class ClassEmbeddings:
+    """Text embeddings of classes, found by name.
+
+    Args:
+        names (list[str]): C class names as they stand in annotation files.
+        embeddings (Tensor): (C, D) float32 of unit norm, on the CPU.
+        clip (dict[str, str]): ``{'name', 'sha256'}`` of the CLIP.
+        templates (str): The prompt templates that were used.
+
+    Raises:
+        ValueError: If a part is not like that.
+    """
+    names: List[str]
+    embeddings: Tensor
+    clip: Dict[str, str]
+    templates: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.names, list):
+            raise ValueError(
+                f'names must be a list, got {type(self.names).__name__}')
+        check_class_names(self.names)
+        _check_embeddings(self.embeddings, len(self.names))
+        check_clip_identity(self.clip)
+        if not isinstance(self.templates, str):
+            raise ValueError(
+                f'templates must be a string, got {self.templates!r}')
+
+    def save(self, path: PathLike) -> None:
+        """Write a ``.pth`` that holds a plain dict, atomically."""
+        content = {
+            'names': self.names,
+            # A view would drag the whole tensor that it shows into the file.
+            'embeddings': self.embeddings.detach().cpu().clone(),
+            'clip': dict(self.clip),
+            'templates': self.templates,
+        }
+        with atomic_write(path) as file:
+            torch.save(content, file)
+
+    @classmethod
+    def load(cls, path: PathLike) -> 'ClassEmbeddings':
+        """Read a file of :meth:`save`.
+
+        Raises:
+            FileNotFoundError: If it does not exist.
+            ValueError: If it is damaged, of another form, or holds values
+                that class embeddings can't have.
+        """
+        content = _read_dict(require_file(path, 'class embeddings', MAKE_IT))
+        keys = [field.name for field in fields(cls)]
+        missing = [key for key in keys if key not in content]
+        if missing:
+            raise ValueError(
+                f'{path} is no class embeddings file of ovd: it has no '
+                f'{", ".join(missing)}, only {", ".join(map(str, content))}'
+                f'\nmake one with: {MAKE_IT}')
+        try:
+            return cls(**{key: content[key] for key in keys})
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
+
+    def select(self, names: Sequence[str]) -> Tensor:
+        """Return the embeddings (len(names), D) of these classes.
+
+        Raises:
+            ValueError: If a name is not there, with the names and near ones.
+        """
+        if isinstance(names, str):
+            raise ValueError(f'names must be a list, got the string {names!r}')
+        rows = {name: row for row, name in enumerate(self.names)}
+        unknown = [name for name in names if name not in rows]
+        if unknown:
+            listed = ''.join(f'\n  "{name}"{did_you_mean(name, rows)}'
+                             for name in unknown[:10])
+            raise ValueError(
+                f'{len(unknown)} of {len(names)} classes have no embedding '
+                f'among the {len(rows)} there are:{listed}'
+                + ('\n  ...' if len(unknown) > 10 else ''))
+        return self.embeddings[[rows[name] for name in names]]
+
+
+def _read_dict(path: PathLike) -> Dict[Any, Any]:
+    """Read a ``.pth`` that must hold a dict."""
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f'{path} is damaged or no class embeddings file: {error}'
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f'{path} is no class embeddings file of ovd: it holds a '
+            f'{type(content).__name__} without names\n'
+            f'make one with: {MAKE_IT}')
+    return content
+
+
+def _check_embeddings(embeddings: Tensor, num_names: int) -> None:
+    """Raise unless (num_names, D) float32, finite and of unit norm."""
+    if not isinstance(embeddings, Tensor):
+        raise ValueError('embeddings must be a tensor, got '
+                         f'{type(embeddings).__name__}')
+    if embeddings.dtype != torch.float32:
+        raise ValueError(
+            f'embeddings must be float32, got {embeddings.dtype}')
+    if embeddings.ndim != 2 or embeddings.shape[0] != num_names:
+        raise ValueError(
+            f'embeddings must have the shape ({num_names}, D), one row for '
+            f'each name, got {tuple(embeddings.shape)}')
+    if not torch.isfinite(embeddings).all():
+        raise ValueError('embeddings must be finite, got NaN or infinity')
+    norms = embeddings.norm(dim=1)
+    if num_names and (norms - 1).abs().max() > 1e-3:
+        raise ValueError(
+            f'embeddings must have unit norm, got norms from '
+            f'{norms.min():.4f} to {norms.max():.4f}')
