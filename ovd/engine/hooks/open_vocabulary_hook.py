@@ -65,6 +65,7 @@ def _set_vocabulary(model: nn.Module, dataset: BaseDataset) -> None:
 
 def _embedding_stores(dataset: BaseDataset) -> Iterator:
     """Yield the stores that a dataset's pipeline reads."""
-    for transform in dataset.pipeline.transforms:
+    pipeline = getattr(dataset, 'pipeline', None)
+    for transform in getattr(pipeline, 'transforms', ()):
         if isinstance(transform, LoadProposalEmbeddings):
             yield transform.store

@@ -1,0 +1,60 @@
+"""From the command line to a config: missing files, resume, --out."""
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from ovd.engine.launch import load_config, set_resume
+from ovd.engine.testing import find_checkpoint, set_out_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def arguments(config: str, **kwargs) -> Namespace:
+    return Namespace(**dict(
+        dict(config=config, cfg_options=[], launcher='none', seed=None,
+             work_dir=None), **kwargs))
+
+
+def test_config_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(
+            FileNotFoundError,
+            match='did you mean "configs/miniature/rpn_r18_fpn_miniature'):
+        load_config(arguments('configs/miniature/rpn_r18_fpn_minature.py'))
+
+
+def test_seed_and_work_dir(tmp_path: Path) -> None:
+    config = tmp_path / 'job.py'
+    config.write_text('randomness = dict(seed=0, deterministic=True)')
+    cfg = load_config(arguments(str(config), seed=7))
+    assert cfg.randomness == dict(seed=7, deterministic=True)
+    assert Path(cfg.work_dir) == Path('work_dirs/job')
+    cfg = load_config(arguments(str(config), work_dir='elsewhere'))
+    assert cfg.work_dir == 'elsewhere' and cfg.randomness.seed == 0
+
+
+def test_resume_starts_where_there_is_no_checkpoint(tmp_path: Path) -> None:
+    cfg = Config(dict(work_dir=str(tmp_path), load_from='rpn.pth'))
+    set_resume(cfg, 'auto')
+    assert not cfg.get('resume') and cfg.load_from == 'rpn.pth'
+    (tmp_path / 'last_checkpoint').write_text('iter_1.pth')
+    set_resume(cfg, 'auto')
+    assert cfg.resume and cfg.load_from is None
+
+
+def test_checkpoint_of_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
+        find_checkpoint(str(tmp_path))
+    (tmp_path / 'iter_2.pth').touch()
+    # the folder was moved after training: only the name counts
+    (tmp_path / 'last_checkpoint').write_text('/gone/iter_2.pth')
+    assert find_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_2.pth')
+    with pytest.raises(FileNotFoundError, match='did you mean "iter_2.pth"'):
+        find_checkpoint(str(tmp_path / 'iter_3.pth'))
+
+
+def test_out_needs_a_metric_that_can_write() -> None:
+    cfg = Config(dict(test_evaluator=dict(type='CocoMetric')))
+    with pytest.raises(ValueError, match='this config has CocoMetric'):
+        set_out_file(cfg, 'x.json')

@@ -1,0 +1,52 @@
+"""Strict --cfg-options: unknown keys, added keys, values."""
+import pytest
+from mmengine.config import Config
+from ovd.engine.overrides import apply_overrides, parse_value
+
+
+def make_config() -> Config:
+    return Config(
+        dict(
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            pipeline=[dict(type='Resize', scale=(10, 10)),
+                      dict(type='Flip')]))
+
+
+def test_existing_keys_are_set() -> None:
+    cfg = make_config()
+    apply_overrides(
+        cfg, ['optim_wrapper.optimizer.lr=1e-3', 'pipeline.0.scale=(20,30)'])
+    assert cfg.optim_wrapper.optimizer.lr == 1e-3
+    assert cfg.pipeline[0].scale == (20, 30)
+    assert cfg.pipeline[1].type == 'Flip'
+
+
+def test_plus_adds_a_key() -> None:
+    cfg = make_config()
+    apply_overrides(cfg, ['+optim_wrapper.clip_grad.max_norm=5'])
+    assert cfg.optim_wrapper.clip_grad.max_norm == 5
+
+
+@pytest.mark.parametrize('option, message', [
+    # a typo in the middle, at the end, beyond a list, below a value
+    ('optim_wraper.optimizer.lr=1',
+     'no key "optim_wraper.optimizer.lr".*mean "optim_wrapper.optimizer.lr"'),
+    ('optim_wrapper.optimizer.rl=1', 'stopped at "rl"'),
+    ('pipeline.2.type=X', 'stopped at "2"'),
+    ('optim_wrapper.optimizer.lr.x=1', 'stopped at "x"'),
+    ('optim_wrapper', 'key=value'),
+])
+def test_wrong_options(option: str, message: str) -> None:
+    cfg = make_config()
+    with pytest.raises(ValueError, match=message):
+        apply_overrides(cfg, [option])
+    assert cfg.to_dict() == make_config().to_dict()
+
+
+@pytest.mark.parametrize('text, value', [
+    ('3', 3), ('1e-3', 1e-3), ('true', True), ('None', None), ('abc', 'abc'),
+    ('a b/c.pth', 'a b/c.pth'), ('1,2', (1, 2)), ('a,2', ['a', 2]),
+    ("[('a', 1)]", [('a', 1)]),
+])
+def test_values(text: str, value: object) -> None:
+    assert parse_value(text) == value

@@ -1,0 +1,85 @@
+"""Cosine classifier: equation 1 of ViLD, hidden novel columns, vocabulary."""
+from pathlib import Path
+
+import pytest
+import torch
+from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.models import ClassEmbeddingClassifier
+
+NAMES = ['red circle', 'blue star', 'green ring']
+CLIP = dict(name='tiny', sha256='0' * 64)
+
+
+def make_embeddings(names=NAMES, dims=8, clip=CLIP, seed=0) -> ClassEmbeddings:
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(len(names), dims, generator=generator)
+    return ClassEmbeddings(
+        list(names), rows / rows.norm(dim=1, keepdim=True), clip, 'vild')
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    make_embeddings().save(tmp_path / 'vild.pth')
+    return str(tmp_path / 'vild.pth')
+
+
+def test_logits_are_cosines_over_temperature(file: str) -> None:
+    classifier = ClassEmbeddingClassifier(file, temperature=0.05).eval()
+    classifier.set_classes(NAMES[::-1], [NAMES[0]])
+    x = torch.randn(4, 8)
+    logits = classifier(x)
+    rows = make_embeddings().embeddings.flip(0)
+    rows = torch.cat([rows, classifier.bg_embedding])
+    for r in range(4):
+        for c in range(4):
+            expected = torch.cosine_similarity(x[r], rows[c], dim=0) / 0.05
+            assert logits[r, c].item() == pytest.approx(
+                expected.item(), abs=1e-4)
+
+
+def test_novel_columns_are_hidden_in_training_only(file: str) -> None:
+    classifier = ClassEmbeddingClassifier(file)
+    classifier.set_classes(NAMES, ['blue star'])
+    x = torch.randn(5, 8, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(
+        classifier(x), torch.tensor([0, 2, 3, 3, 0]))
+    loss.backward()
+    assert torch.isinf(classifier(x)[:, 1]).all()
+    assert torch.isfinite(x.grad).all() and x.grad.abs().sum() > 0
+    assert torch.isfinite(classifier.eval()(x)).all()
+
+
+def test_what_is_learned_and_what_is_saved(file: str) -> None:
+    classifier = ClassEmbeddingClassifier(file)
+    assert [name for name, _ in classifier.named_parameters()
+            ] == ['bg_embedding']
+    assert list(classifier.state_dict()) == ['bg_embedding']
+
+
+def test_empty_input_keeps_a_gradient(file: str) -> None:
+    classifier = ClassEmbeddingClassifier(file)
+    classifier.set_classes(NAMES)
+    logits = classifier(torch.zeros(0, 8, requires_grad=True))
+    logits.sum().backward()
+    assert logits.shape == (0, 4)
+    assert classifier.bg_embedding.grad.abs().sum() == 0
+
+
+def test_the_vocabulary_can_be_replaced(file: str) -> None:
+    classifier = ClassEmbeddingClassifier(file).eval()
+    other = make_embeddings(['a', 'b', 'c', 'd', 'e'], seed=1)
+    classifier.set_classes(other.names, (), other)
+    assert classifier(torch.randn(2, 8)).shape == (2, 6)
+
+
+def test_wrong_input_says_what_is_wrong(file: str) -> None:
+    with pytest.raises(ValueError, match='temperature must be positive'):
+        ClassEmbeddingClassifier(file, temperature=0)
+    classifier = ClassEmbeddingClassifier(file)
+    with pytest.raises(RuntimeError, match='set_classes.* must come first'):
+        classifier(torch.randn(2, 8))
+    with pytest.raises(ValueError, match='"red circel"; did you mean'):
+        classifier.set_classes(['red circel'])
+    other = make_embeddings(clip=dict(name='other', sha256='1' * 64))
+    with pytest.raises(ValueError, match='two CLIPs'):
+        classifier.set_classes(NAMES, (), other)
