@@ -1,0 +1,19 @@
+# LVIS v1, boxes alone. The training file named by the host's config is the
+# one that tools/build_zsl_dataset.py splits; detectors override ann_file.
+_base_ = 'mmdet::_base_/datasets/lvis_v1_instance.py'
+
+train_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=None),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='RandomChoiceResize',
+        scales=[(1333, 640), (1333, 672), (1333, 704), (1333, 736),
+                (1333, 768), (1333, 800)],
+        keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs')
+]
+
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+val_evaluator = dict(metric='bbox')
+test_evaluator = val_evaluator

@@ -1,0 +1,42 @@
+"""Split or verify annotation files and say on the terminal what was done."""
+from typing import Sequence
+
+from terminaltables import AsciiTable
+
+from ovd.artifacts.files import PathLike
+from ovd.datasets.gzsl_sources import split_sources
+from ovd.datasets.gzsl_split import SplitReport
+from ovd.datasets.gzsl_verify import verify_split
+
+
+def run_split(config: PathLike,
+              split: str,
+              min_annotations: int = 1,
+              overwrite: bool = False) -> None:
+    """Split the files of a dataset config; the arguments are the tool's."""
+    reports = []
+    for report in split_sources(config, split, min_annotations, overwrite):
+        print(_describe(report), flush=True)
+        reports.append(report)
+    rows = [[
+        report.output.name if report.output else report.source.name,
+        *(f'{count:,}' for count in (*report.images, *report.annotations))
+    ] for report in reports]
+    head = ['file', 'images', 'removed', 'annotations', 'removed']
+    print(AsciiTable([head, *rows]).table)
+
+
+def _describe(report: SplitReport) -> str:
+    """Return one line that says what became of a file."""
+    if report.output is None:
+        return (f'{report.source} needs no split: all its classes are '
+                'evaluated, on all its images')
+    if report.state == 'up to date':
+        return f'{report.output} is up to date'
+    return f'{report.output} written'
+
+
+def run_verify(ann_files: Sequence[PathLike]) -> None:
+    """Verify split files; the first one that fails raises."""
+    for ann_file in ann_files:
+        print(verify_split(ann_file), flush=True)

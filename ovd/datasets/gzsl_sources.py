@@ -1,0 +1,64 @@
+"""The annotation files that a dataset config names."""
+import os.path as osp
+from typing import Iterator
+
+from mmengine.config import Config, ConfigDict
+
+from ovd.artifacts.files import PathLike, require_file
+from ovd.datasets.gzsl_split import SplitReport, split_file
+
+LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader'}
+
+
+def annotation_files(config: PathLike) -> list[tuple[str, str]]:
+    """Return the annotation files of a config as (subset, path).
+
+    Wrappers such as ``RepeatDataset`` are opened, and all the parts of a
+    ``ConcatDataset``. Nothing is built and no data is read.
+
+    Raises:
+        FileNotFoundError: If the config does not exist.
+        ValueError: If it names no annotation file for a subset, or the same
+            one for both.
+    """
+    cfg = Config.fromfile(require_file(config, 'config'))
+    found = []
+    for subset, loader in LOADERS.items():
+        dataset = (cfg.get(loader) or {}).get('dataset')
+        paths = list(dict.fromkeys(_open(dataset) if dataset else ()))
+        if not paths:
+            raise ValueError(
+                f'{config} has no {loader}.dataset with an ann_file: expected '
+                'a dataset config such as '
+                'configs/_base_/datasets/coco_detection.py')
+        found += [(subset, path) for path in paths]
+    paths = [path for _, path in found]
+    if len(set(paths)) != len(paths):
+        raise ValueError(f'{config} trains and validates on the same '
+                         f'annotation file: {", ".join(paths)}')
+    return found
+
+
+def _open(dataset: ConfigDict) -> Iterator[str]:
+    """Yield the annotation files of a dataset and of what it wraps."""
+    if 'dataset' in dataset:
+        yield from _open(dataset['dataset'])
+    for part in dataset.get('datasets', ()):
+        yield from _open(part)
+    if dataset.get('ann_file'):
+        # join keeps an absolute ann_file as it is, like the host does
+        yield osp.join(dataset.get('data_root') or '', dataset['ann_file'])
+
+
+def split_sources(config: PathLike,
+                  split: str,
+                  min_annotations: int = 1,
+                  overwrite: bool = False) -> Iterator[SplitReport]:
+    """Split the train and val annotation files of a dataset config.
+
+    Yields:
+        SplitReport: One per file, once it is done; see
+        :func:`ovd.datasets.gzsl_split.split_file` for what it raises.
+    """
+    for subset, path in annotation_files(config):
+        yield split_file(path, split, subset, min_annotations, overwrite)

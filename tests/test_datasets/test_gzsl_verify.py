@@ -1,0 +1,104 @@
+"""Leaks and other damage in split files are found."""
+import json
+from pathlib import Path
+
+import pytest
+
+from ovd.datasets.gzsl_split import split_file
+from ovd.datasets.gzsl_verify import verify_split
+
+SOURCE = dict(
+    images=[dict(id=i) for i in (1, 2, 3)],
+    annotations=[
+        dict(id=10 + i, image_id=i, category_id=i) for i in (1, 2, 3)
+    ],
+    categories=[
+        dict(id=1, name='cat'),
+        dict(id=2, name='boat'),
+        dict(id=3, name='kite')
+    ])
+
+
+def make(folder: Path, subset: str) -> Path:
+    (folder / 'my.json').write_text(
+        '{"base": ["cat"], "novel": ["boat"], "groups": {"g": ["boat"]}}')
+    (folder / 'a.json').write_text(json.dumps(SOURCE))
+    return split_file(folder / 'a.json', str(folder / 'my.json'),
+                      subset).output
+
+
+@pytest.mark.parametrize('subset, line', [
+    ('train', 'train of my, 1 images, 1 annotations, no leak'),
+    ('val', 'val of my, 2 images, 2 annotations, no leak'),
+])
+def test_sound(tmp_path, subset, line):
+    """What the splitter writes is sound."""
+    assert verify_split(make(tmp_path, subset)).endswith(line)
+
+
+def leak(content: dict) -> None:
+    content['annotations'].append(dict(id=77, image_id=1, category_id=2))
+
+
+def excluded(content: dict) -> None:
+    content['annotations'].append(dict(id=78, image_id=1, category_id=3))
+
+
+def double(content: dict) -> None:
+    content['annotations'].append(dict(id=11, image_id=1, category_id=1))
+
+
+def stray_image(content: dict) -> None:
+    content['annotations'].append(dict(id=79, image_id=9, category_id=1))
+
+
+def empty_image(content: dict) -> None:
+    content['images'].append(dict(id=8))
+    content['gzsl']['kept']['images'] += 1
+
+
+def lost(content: dict) -> None:
+    content['annotations'].clear()
+
+
+def unknown_name(content: dict) -> None:
+    content['gzsl']['novel'].append('bat')
+
+
+def both(content: dict) -> None:
+    content['gzsl']['novel'].append('cat')
+
+
+def stray_group(content: dict) -> None:
+    content['gzsl']['groups']['g'] = ['kite']
+
+
+def no_subset(content: dict) -> None:
+    del content['gzsl']['subset']
+
+
+def no_block(content: dict) -> None:
+    del content['gzsl']
+
+
+@pytest.mark.parametrize('damage, message', [
+    (leak, 'annotation 77 .*"boat", which is novel.*not be in a train'),
+    (excluded, 'annotation 78 .*"kite", which is neither'),
+    (double, 'annotations id 11 twice'),
+    (stray_image, 'annotation 79 .* image 9'),
+    (empty_image, 'image 8 .* has 0 annotations'),
+    (lost, 'has 0 annotations, its `gzsl` block says 1'),
+    (unknown_name, 'names "bat", which no category'),
+    (both, 'names "cat" more than once'),
+    (stray_group, 'group "g" .* "kite", neither'),
+    (no_subset, 'block of .* is malformed: .*`subset`'),
+    (no_block, 'has no `gzsl` block'),
+])
+def test_damage(tmp_path, damage, message):
+    """Each kind of damage is named, with the first offending id."""
+    path = make(tmp_path, 'train')
+    content = json.loads(path.read_text())
+    damage(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        verify_split(path)
