@@ -1,0 +1,182 @@
+"""Tests of crops and image embeddings against openai-clip's transform."""
+from pathlib import Path
+
+import clip.clip
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from ovd.clip.image_encoder import (crop_windows, embed_boxes,
+                                    embed_boxes_of_images, iter_crops,
+                                    normalize_crops)
+from ovd.clip.loading import load_clip
+
+COCO_TINY = Path(__file__).parents[2] / '../shared/data/coco_tiny/val2017'
+
+
+@pytest.fixture(scope='module', params=['tiny_clip_path', 'tiny_vit_path'])
+def tiny(request):
+    return load_clip(request.getfixturevalue(request.param))
+
+
+def _image(height=60, width=90, seed=0):
+    """A smooth random image, as photographs are."""
+    small = np.random.default_rng(seed).integers(0, 256, (8, 12, 3), np.uint8)
+    return np.array(
+        Image.fromarray(small).resize((width, height), Image.BICUBIC))
+
+
+def _by_openai(model, image, windows, side=64):
+    """Features of crops (N, D) by PIL and openai-clip's own transform."""
+    transform = clip.clip._transform(side)
+    crops = [transform(Image.fromarray(image).crop(w)) for w in windows]
+    return model.encode_image(torch.stack(crops))
+
+
+@pytest.mark.parametrize('box, scale, expected', [
+    ([10, 20, 30, 60], 1.0, [9, 19, 31, 61]),  # whole pixels: margin of 0.001
+    ([10.4, 20.4, 30.4, 60.4], 1.0, [10, 20, 31, 61]),
+    ([10.4, 20.4, 30.4, 60.4], 1.5, [5, 10, 36, 71]),  # 5.4 10.4 35.4 70.4
+    ([0, 0, 8, 8], 1.5, [-3, -3, 11, 11]),  # not clamped
+    ([5.5, 5.5, 5.5, 5.5], 1.0, [5, 5, 6, 6]),  # no area: one pixel
+    ([5, 5, 5, 5], 1.5, [4, 4, 6, 6]),
+])
+def test_crop_windows(box, scale, expected):
+    assert crop_windows(np.array([box]), scale).tolist() == [expected]
+    assert crop_windows(torch.tensor([box]), scale).tolist() == [expected]
+
+
+def test_outside_the_image_is_black():
+    image = np.full((8, 8, 3), 200, np.uint8)
+    crop, = iter_crops(image, np.array([[0.5, 0.5, 8, 7.5]]), (2.0, ), 16)
+    # 2x: x -3.25 ... 11.75, y -3 ... 11: pixels -4 ... 12 and -4 ... 12
+    expected = np.zeros((16, 16), np.uint8)
+    expected[4:12, 4:12] = 200
+    np.testing.assert_array_equal(crop[1].numpy(), expected)
+
+
+def test_small_scale_of_a_box_that_sticks_out():
+    image = np.full((8, 8, 3), 200, np.uint8)
+    crop, = iter_crops(image, np.array([[-20., 0, 1, 8]]), (0.5, ), 16)
+    assert not crop.any()  # x -14.75 ... -4.25
+
+
+def test_the_middle_of_long_crops_is_kept():
+    image = np.zeros((10, 30, 3), np.uint8)
+    image[:, 10:20] = (10, 20, 30)
+    crop, = iter_crops(image, np.array([[.5, .5, 29.5, 9.5]]), (1.0, ), 10)
+    assert crop.shape == (3, 10, 10)
+    assert (crop == torch.tensor([10, 20, 30]).view(3, 1, 1)).all()
+
+
+@pytest.mark.parametrize('width, height', [(90, 60), (31, 77), (3, 50),
+                                           (200, 200)])
+def test_crops_equal_openai_transform(width, height):
+    image = _image(height, width)
+    box = np.array([[.5, .5, width - .5, height - .5]])
+    crop, = iter_crops(image, box, (1.0, ), 64)
+    expected = clip.clip._transform(64)(Image.fromarray(image))
+    difference = (normalize_crops(crop[None])[0] - expected).abs()
+    assert difference.max() < 2 / 255 / 0.26  # one or two grey levels
+
+
+def test_embed_boxes_is_the_normalised_sum_of_scales(tiny):
+    image = _image()
+    bboxes = np.array([[10.4, 20.4, 30.4, 50.4], [0, 0, 90, 60],
+                       [50.2, 5.1, 88.8, 14.9]], np.float32)
+    actual = embed_boxes(tiny, image, bboxes)
+    features = [
+        _by_openai(tiny.model, image, crop_windows(bboxes, scale).tolist())
+        for scale in (1.0, 1.5)
+    ]
+    expected = F.normalize(features[0] + features[1], dim=-1)
+    assert actual.shape == (3, 64) and actual.dtype == torch.float32
+    torch.testing.assert_close(actual.norm(dim=1), torch.ones(3))
+    assert F.cosine_similarity(actual, expected).min() > 0.999
+
+
+@pytest.mark.parametrize('fixture', ['tiny_clip_path', 'tiny_vit_path'])
+def test_photographs_embed_as_by_openai_transform(fixture, request):
+    paths = sorted(COCO_TINY.glob('*.jpg'))[:5]
+    if not paths:
+        pytest.skip(f'{COCO_TINY} has no images')
+    model = load_clip(request.getfixturevalue(fixture))
+    rng = np.random.default_rng(0)
+    for path in paths:
+        image = np.array(Image.open(path).convert('RGB'))
+        height, width = image.shape[:2]
+        corners = rng.uniform(0, 1, (20, 2, 2)) * (width, height)
+        corners.sort(axis=1)
+        bboxes = corners.reshape(20, 4)
+        expected = _by_openai(model.model, image,
+                              crop_windows(bboxes).tolist())
+        actual = embed_boxes(model, image, bboxes, (1.0, ))
+        assert F.cosine_similarity(actual, expected).min() >= 0.99
+
+
+@pytest.mark.parametrize('batch_size', [1, 4, 256])
+def test_batches_across_images(tiny, batch_size):
+    images = [_image(seed=seed) for seed in range(3)]
+    bboxes_list = [
+        torch.tensor([[10., 10, 40, 40], [0, 0, 20, 30]]),
+        torch.zeros(0, 4),
+        torch.tensor([[5., 5, 80, 55], [0, 0, 9, 3], [1, 1, 2, 2]])
+    ]
+    actual = embed_boxes_of_images(
+        tiny, iter(images), bboxes_list, batch_size=batch_size)
+    assert [len(rows) for rows in actual] == [2, 0, 3]
+    for image, bboxes, rows in zip(images, bboxes_list, actual):
+        torch.testing.assert_close(
+            rows, embed_boxes(tiny, image, bboxes), rtol=0, atol=1e-5)
+
+
+def test_no_boxes_and_no_images(tiny):
+    image = _image()[:, ::-1]  # a view with a negative stride
+    assert embed_boxes(tiny, image, np.zeros((0, 4))).shape == (0, 64)
+    assert embed_boxes_of_images(tiny, [], []) == []
+
+
+@pytest.mark.parametrize('box', [[5, 5, 5, 5], [0, 3.2, 9, 3.2]])
+def test_box_without_area_is_widened(tiny, box):
+    embeddings = embed_boxes(tiny, _image(), np.array([box]))
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(1))
+
+
+@pytest.mark.parametrize('bboxes, message', [
+    ([[9., 5, 5, 9]], r'x1 <= x2, .*got \[9.0, 5.0, 5.0, 9.0\] in row 0'),
+    ([[0., 0, 1, 1], [0, 0, np.nan, 1]], 'in row 1'),
+    ([[0., 0, np.inf, 1]], 'in row 0'),
+    ([[91., 0, 99, 9]], 'width 90 and height 60.*boxes of another image'),
+    ([[0., -9, 9, -1]], 'boxes of another image'),
+    ([[1., 2, 3]], r'shape \(P, 4\), got \(1, 3\)'),
+])
+def test_wrong_boxes(tiny, bboxes, message):
+    with pytest.raises(ValueError, match=message):
+        embed_boxes(tiny, _image(), np.array(bboxes))
+
+
+@pytest.mark.parametrize('image, message', [
+    (np.zeros((3, 9, 9), np.uint8), r'got uint8 \(3, 9, 9\)'),
+    (np.zeros((9, 9, 3)), 'got float64'),
+    (torch.zeros(9, 9, 3), 'got Tensor'),
+])
+def test_wrong_images(tiny, image, message):
+    with pytest.raises(ValueError, match=message):
+        embed_boxes(tiny, image, np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(crop_scales=()), 'crop_scales must be positive'),
+    (dict(crop_scales=(1.0, -1.5)), 'crop_scales must be positive'),
+    (dict(batch_size=0), 'batch_size must be positive'),
+])
+def test_wrong_settings(tiny, settings, message):
+    with pytest.raises(ValueError, match=message):
+        embed_boxes(tiny, _image(), np.zeros((1, 4)), **settings)
+
+
+def test_images_and_boxes_must_pair(tiny):
+    with pytest.raises(ValueError, match='argument 2 is shorter'):
+        embed_boxes_of_images(tiny, [_image(), _image()], [np.zeros((1, 4))])
