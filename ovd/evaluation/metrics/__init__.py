@@ -1,0 +1,2 @@
+"""Metrics that configs name."""
+from .gzsl_coco_metric import GZSLCocoMetric  # noqa: F401

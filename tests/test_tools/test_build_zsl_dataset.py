@@ -1,0 +1,103 @@
+"""The splitter from the command line."""
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'build_zsl_dataset.py'
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
+    runpy.run_path(str(TOOL), run_name='__main__')
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    for name in ('train', 'val'):
+        (tmp_path / f'{name}.json').write_text(
+            json.dumps(
+                dict(
+                    images=[dict(id=1), dict(id=2)],
+                    annotations=[
+                        dict(id=i, image_id=i, category_id=i) for i in (1, 2)
+                    ],
+                    categories=[
+                        dict(id=1, name='cat', frequency='f'),
+                        dict(id=2, name='boat', frequency='r')
+                    ])))
+    (tmp_path / 'my.json').write_text('{"base": ["cat"], "novel": ["boat"]}')
+    path = tmp_path / 'data.py'
+    path.write_text(''.join(
+        f'{name}_dataloader = dict(dataset=dict(data_root={str(tmp_path)!r}, '
+        f'ann_file="{name}.json"))\n' for name in ('train', 'val')))
+    return path
+
+
+def test_split_again_and_verify(tmp_path, config, monkeypatch, capsys):
+    """Both files are written, found up to date, and verified."""
+    arguments = config, '--split', tmp_path / 'my.json'
+    run(monkeypatch, *arguments)
+    train, val = (tmp_path / f'{n}_my_1.json' for n in ('train', 'val'))
+    assert f'{train} written' in capsys.readouterr().out
+    assert len(json.loads(train.read_text())['images']) == 1
+    assert len(json.loads(val.read_text())['images']) == 2
+    run(monkeypatch, *arguments)
+    out = capsys.readouterr().out
+    assert f'{train} is up to date' in out and f'{val} is up to date' in out
+    assert '| train_my_1.json | 1      | 1       | 1           | 1       |' \
+        in out
+    run(monkeypatch, '--verify', train, val)
+    assert capsys.readouterr().out.count('no leak') == 2
+    run(monkeypatch, *arguments, '--min-annotations', '0', '--overwrite')
+    assert (tmp_path / 'train_my_0.json').is_file()
+
+
+def test_lvis_val_needs_no_split(config, monkeypatch, capsys, tmp_path):
+    """The tool says so and writes nothing."""
+    from ovd.datasets import gzsl_splits
+    monkeypatch.setitem(gzsl_splits.FREQUENCY_SPLITS, '866_337', (1, 1))
+    run(monkeypatch, config, '--split', '866_337')
+    out = capsys.readouterr().out
+    assert f'{tmp_path / "val.json"} needs no split' in out
+    assert (tmp_path / 'train_866_337_1.json').is_file()
+    assert not (tmp_path / 'val_866_337_1.json').exists()
+
+
+def test_leak_ends_with_code_1(tmp_path, config, monkeypatch):
+    """The first offending id is in the message."""
+    run(monkeypatch, config, '--split', tmp_path / 'my.json')
+    path = tmp_path / 'train_my_1.json'
+    content = json.loads(path.read_text())
+    content['annotations'].append(dict(id=9, image_id=1, category_id=2))
+    path.write_text(json.dumps(content))
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, '--verify', path)
+    # sys.exit with a text prints it and ends with code 1
+    assert 'error: annotation 9' in error.value.code
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['no.py', '--split', '48_17'], 'config no.py does not exist'),
+    (['CONFIG', '--split', '48_71'], 'did you mean "48_17"'),
+    (['CONFIG', '--split', '48_17'], 'categories of .* lack'),
+    (['--verify', 'no.json'], 'annotation file no.json does not exist'),
+])
+def test_errors(config, monkeypatch, arguments, message):
+    """Errors end the tool with one message and no traceback."""
+    arguments = [config if a == 'CONFIG' else a for a in arguments]
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, *arguments)
+    assert re.search(message, error.value.code)
+
+
+@pytest.mark.parametrize('arguments', [[], ['x.py'], ['x.py', '--verify',
+                                                     'y.json']])
+def test_usage(monkeypatch, arguments):
+    """A call that cannot be meant ends with the usage."""
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, *arguments)
+    assert error.value.code == 2
