@@ -92,7 +92,7 @@ class GZSLCocoMetric(BaseMetric):
         ]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the metrics; see :func:`ovd.evaluation.gzsl_coco_ap.summarise`.
+        """Return the metrics of :func:`ovd.evaluation.gzsl_coco_ap.summarise`.
 
         Args:
             results (list[dict]): What :meth:`process` kept, of all ranks.
