@@ -1,6 +1,7 @@
 """What ``tools/test.py`` sets in a config, and what it writes."""
 import inspect
 import json
+import math
 from pathlib import Path
 from typing import Dict, Optional
 
@@ -49,7 +50,14 @@ def set_out_file(cfg: Config, out: Optional[str]) -> None:
 
 
 def write_metrics(metrics: Dict[str, float], path: str) -> None:
-    """Write the metrics as a JSON file, once (on the main process)."""
+    """Write the metrics as a JSON file, once (on the main process).
+
+    JSON has no NaN: the metric of a group without ground truth is null.
+    """
     if is_main_process():
+        metrics = {
+            name: None if math.isnan(value) else value
+            for name, value in metrics.items()
+        }
         with atomic_write(path, 'w') as file:
-            json.dump(metrics, file, indent=2)
+            json.dump(metrics, file, indent=2, allow_nan=False)

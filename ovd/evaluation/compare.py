@@ -1,7 +1,7 @@
 """Put the metrics of several test runs side by side."""
 import json
 from pathlib import Path
-from typing import Dict, Mapping, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence
 
 from terminaltables import AsciiTable
 
@@ -54,9 +54,7 @@ def format_table(results: Results, metric: str = 'AP50') -> str:
             by_type[iou_type].get(f'{metric}_{group}')
             for iou_type in IOU_TYPES for group in GROUPS
         ]
-        rows.append([method] + [
-            '-' if value is None else f'{value:.1f}' for value in values
-        ])
+        rows.append([method] + _format(values))
     table = AsciiTable(rows)
     table.justify_columns = dict.fromkeys(range(1, len(rows[0])), 'right')
     return table.table
@@ -73,10 +71,13 @@ def format_groups(results: Results, metric: str = 'AP50') -> str:
     ]
     rows = [['method'] + [f'box {metric} {group}' for group in groups]]
     for method, by_type in results.items():
-        rows.append([method] + [
-            f'{by_type["bbox"][prefix + group]:.1f}' for group in groups
-        ])
+        rows.append([method] + _format(
+            [by_type['bbox'].get(prefix + group) for group in groups]))
     return AsciiTable(rows).table
+
+
+def _format(values: Sequence[Optional[float]]) -> List[str]:
+    return ['-' if value is None else f'{value:.1f}' for value in values]
 
 
 def draw_bars(results: Results,
