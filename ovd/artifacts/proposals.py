@@ -1,0 +1,265 @@
+"""Proposals: boxes and objectness of images, found by file name.
+
+A ``.safetensors`` holds flat arrays. Shapes: N images, P proposals of one.
+
+* ``bboxes`` (sum of P, 4) float32, xyxy in pixels of the original image;
+* ``scores`` (sum of P,) float32;
+* ``offsets`` (N + 1,) int64: image i has rows offsets[i] to offsets[i + 1];
+* ``keys`` uint8: the N names "<folder>/<file>" in UTF-8, joined by newlines;
+
+and its header says what made it. A ``.pkl`` holds the plain dict that mmdet's
+own ``load_proposals`` reads, followed by a second pickle with what made it,
+which mmdet doesn't look at.
+"""
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
+
+import numpy as np
+
+from .array_pickle import load_arrays
+from .files import PathLike, atomic_write, require_file
+from .tensor_file import TensorFile, write_tensors
+
+FORMAT = 'ovd.proposals.v1'
+Entry = Dict[str, np.ndarray]
+
+
+def image_key(path: PathLike) -> str:
+    """Return ``'<folder>/<file>'``, the name proposals are found by."""
+    return '/'.join(Path(path).parts[-2:])
+
+
+class Proposals(Mapping):
+    """Proposals of N images: a read-only mapping from name to boxes.
+
+    ``proposals['train/000001.png']`` is ``{'bboxes': (P, 4) float32 xyxy in
+    pixels of the original image, 'scores': (P,) float32}``.
+
+    Args:
+        keys (Sequence[str]): N names.
+        bboxes (ndarray): (sum of P, 4) float32.
+        scores (ndarray): (sum of P,) float32.
+        offsets (ndarray): (N + 1,) int64.
+        provenance (dict): What made them.
+        source (str): File name for messages.
+
+    Raises:
+        ValueError: If the arrays do not belong together, a number is not
+            finite, or a box ends before it begins.
+    """
+
+    def __init__(self,
+                 keys: Sequence[str],
+                 bboxes: np.ndarray,
+                 scores: np.ndarray,
+                 offsets: np.ndarray,
+                 provenance: Optional[Dict[str, Any]] = None,
+                 source: str = 'proposals') -> None:
+        self.provenance = dict(provenance or {})
+        self.source = source
+        self._bboxes, self._scores, self._offsets = bboxes, scores, offsets
+        self._index = {key: i for i, key in enumerate(keys)}
+        if len(self._index) != len(keys):
+            raise ValueError(f'{source} names an image twice')
+        self._check(len(keys))
+
+    def _check(self, num_images: int) -> None:
+        """Check shapes and dtypes, then values."""
+        total = int(self._offsets[-1]) if len(self._offsets) else -1
+        for name, array, shape, dtype in (
+            ('offsets', self._offsets, (num_images + 1, ), np.int64),
+            ('bboxes', self._bboxes, (total, 4), np.float32),
+            ('scores', self._scores, (total, ), np.float32)):
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f'{self.source}: {name} must be {shape} '
+                    f'{np.dtype(dtype).name}, got {array.shape} '
+                    f'{array.dtype.name}')
+        if self._offsets[0] != 0 or (np.diff(self._offsets) < 0).any():
+            raise ValueError(f'{self.source}: offsets do not ascend from 0')
+        finite = np.isfinite(self._bboxes).all(1) & np.isfinite(self._scores)
+        self._refuse(~finite, 'a box or score that is not finite')
+        self._refuse((self._bboxes[:, 2:] < self._bboxes[:, :2]).any(1),
+                     'a box that is not (x1, y1, x2, y2)')
+
+    def _refuse(self, bad: np.ndarray, what: str) -> None:
+        """Raise with the first of the rows that ``bad`` (sum of P,) marks."""
+        if not bad.any():
+            return
+        row = int(bad.argmax())
+        image = int(np.searchsorted(self._offsets, row, side='right')) - 1
+        raise ValueError(
+            f'{self.source}: {list(self._index)[image]} has {what}: '
+            f'{self._bboxes[row].tolist()}, score {float(self._scores[row])}')
+
+    def __getitem__(self, key: str) -> Entry:
+        if key not in self._index:
+            raise KeyError(f'{self.source} has no proposals of {key}')
+        i = self._index[key]
+        rows = slice(int(self._offsets[i]), int(self._offsets[i + 1]))
+        return dict(bboxes=self._bboxes[rows], scores=self._scores[rows])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def check_covers(self, keys: Iterable[str], ann_file: PathLike) -> None:
+        """Raise unless every image of an annotation file has an entry.
+
+        Args:
+            keys (Iterable[str]): Names by :func:`image_key`.
+            ann_file (PathLike): Where they come from, for the message.
+
+        Raises:
+            ValueError: With the first image that has none, and both files.
+        """
+        missing = [key for key in keys if key not in self._index]
+        if missing:
+            known = next(iter(self), None)
+            raise ValueError(
+                f'{self.source} holds proposals for other images: '
+                f'{missing[0]}{_and_more(len(missing))} of {ann_file} has '
+                f'no entry (its first entry is {known})')
+
+
+def _and_more(count: int) -> str:
+    return f' (and {count - 1} more)' if count > 1 else ''
+
+
+def save_proposals(path: PathLike, proposals: Mapping,
+                   provenance: Dict[str, Any]) -> None:
+    """Write proposals as ``.safetensors`` or ``.pkl``, atomically.
+
+    Args:
+        path (PathLike): The extension decides the form.
+        proposals (Mapping): Name ``'<folder>/<file>'`` to ``{'bboxes':
+            (P, 4) xyxy in pixels of the original image, 'scores': (P,)}``.
+        provenance (dict): What made them; anything that JSON can hold.
+
+    Raises:
+        ValueError: If they are malformed, or for another extension.
+    """
+    suffix = _check_suffix(path)
+    packed = _pack(proposals, provenance, source=str(path))
+    if suffix == '.safetensors':
+        keys = '\n'.join(packed).encode('utf-8')
+        write_tensors(
+            path,
+            dict(
+                bboxes=packed._bboxes,
+                scores=packed._scores,
+                offsets=packed._offsets,
+                keys=np.frombuffer(keys, np.uint8)),
+            dict(format=FORMAT, provenance=packed.provenance))
+        return
+    with atomic_write(path) as file:
+        # Views of one large array would each pickle as themselves alone.
+        pickle.dump(dict(packed), file, protocol=4)
+        pickle.dump(
+            json.dumps(dict(format=FORMAT, provenance=packed.provenance)),
+            file,
+            protocol=4)
+
+
+def load_proposals(path: PathLike,
+                   make_it: Optional[str] = None) -> Proposals:
+    """Read proposals of either form, or mmdet 3.x's ``DumpProposals``.
+
+    Args:
+        path (PathLike): ``.safetensors`` or ``.pkl``. A pickle is read
+            without executing anything (:mod:`ovd.artifacts.array_pickle`).
+        make_it (str, optional): The command that makes the file, for the
+            message when it does not exist.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is damaged, malformed, or holds anything else.
+    """
+    make_it = make_it or ('python tools/test.py RPN_CONFIG CHECKPOINT '
+                          f'--out {path}')
+    suffix = _check_suffix(path)
+    path = require_file(path, 'proposals file', make_it)
+    read = _read_tensors if suffix == '.safetensors' else _read_pickle
+    return read(path)
+
+
+def _check_suffix(path: PathLike) -> str:
+    suffix = Path(path).suffix
+    if suffix not in ('.safetensors', '.pkl'):
+        raise ValueError(
+            f'proposals are .safetensors or .pkl files, got {path}')
+    return suffix
+
+
+def _read_tensors(path: Path) -> Proposals:
+    file = TensorFile(path)
+    if file.info.get('format') != FORMAT:
+        raise ValueError(
+            f'{path} is no proposals file: its format is '
+            f'{file.info.get("format")!r}, expected {FORMAT!r}')
+    text = file.read('keys').tobytes().decode('utf-8')
+    return Proposals(
+        text.split('\n') if text else [], file.read('bboxes'),
+        file.read('scores'), file.read('offsets'), file.info['provenance'],
+        str(path))
+
+
+def _read_pickle(path: Path) -> Proposals:
+    with open(path, 'rb') as file:
+        try:
+            content = load_arrays(file)
+            more = file.peek(1)
+            info = json.loads(load_arrays(file)) if more else {}
+        except ValueError as error:
+            raise ValueError(f'{path} is refused: {error}') from error
+    if isinstance(content, list):
+        raise ValueError(
+            f'{path} is a list (mmdet 2.x), which does not say whose boxes '
+            'they are; expected a dict "<folder>/<file>" -> boxes')
+    if not isinstance(content, dict):
+        raise ValueError(
+            f'{path} holds a {type(content).__name__}, expected a dict '
+            '"<folder>/<file>" -> boxes')
+    return _pack(content, info.get('provenance', {}), source=str(path))
+
+
+def _pack(proposals: Mapping, provenance: Dict[str, Any],
+          source: str) -> Proposals:
+    """Lay the entries end to end, each checked with its name."""
+    bboxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
+    for key, entry in proposals.items():
+        if not isinstance(key, str) or not key or '\n' in key:
+            raise ValueError(
+                f'{source}: an image is named by "<folder>/<file>", got '
+                f'{key!r}')
+        bboxes.append(_as_float32(entry, 'bboxes', 2, f'{source}: {key}'))
+        scores.append(_as_float32(entry, 'scores', 1, f'{source}: {key}'))
+        if len(bboxes[-1]) != len(scores[-1]):
+            raise ValueError(
+                f'{source}: {key} has {len(bboxes[-1])} boxes and '
+                f'{len(scores[-1])} scores')
+    counts = [len(item) for item in scores]
+    return Proposals(
+        list(proposals), np.concatenate(bboxes), np.concatenate(scores),
+        np.cumsum(counts, dtype=np.int64), provenance, source)
+
+
+def _as_float32(entry: Any, name: str, num_dims: int,
+                what: str) -> np.ndarray:
+    """Return (P, 4) boxes or (P,) scores of an entry, shape checked."""
+    value: Optional[np.ndarray] = \
+        entry.get(name) if isinstance(entry, Mapping) else None
+    expected = '(P, 4)' if num_dims == 2 else '(P,)'
+    if not isinstance(value, np.ndarray) or value.dtype.kind != 'f':
+        raise ValueError(
+            f'{what}: {name} must be a float array {expected}, got '
+            f'{getattr(value, "dtype", type(value).__name__)}')
+    if value.ndim != num_dims or value.shape[1:] not in ((), (4, )):
+        raise ValueError(
+            f'{what}: {name} must be {expected}, got {value.shape}')
+    return value.astype(np.float32, copy=False)

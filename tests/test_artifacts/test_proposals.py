@@ -1,0 +1,163 @@
+"""Proposals: both forms, mmdet's reader and writer, and what is refused."""
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ovd.artifacts.proposals import (image_key, load_proposals,
+                                     save_proposals)
+
+SUFFIXES = ['.safetensors', '.pkl']
+
+
+def _entry(*boxes):
+    bboxes = np.array(boxes, np.float32).reshape(-1, 4)
+    scores = np.linspace(.9, .1, len(bboxes)).astype(np.float32)
+    return dict(bboxes=bboxes, scores=scores)
+
+
+def _proposals():
+    return {
+        'train/000002.png': _entry((0, 1, 5, 7), (2.5, 3, 4, 6)),
+        'train/000001.png': _entry(),
+        'val/ä b.png': _entry((1, 1, 2, 2)),
+    }
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES)
+def test_round_trip(tmp_path, suffix):
+    path = tmp_path / f'p{suffix}'
+    save_proposals(path, _proposals(), {'made_by': 'test', 'n': [1, 2]})
+    found = load_proposals(path)
+    assert found.provenance == {'made_by': 'test', 'n': [1, 2]}
+    assert list(found) == list(_proposals())
+    for key, entry in _proposals().items():
+        for name in ('bboxes', 'scores'):
+            assert found[key][name].dtype == np.float32
+            np.testing.assert_array_equal(found[key][name], entry[name])
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES)
+def test_no_images_and_loaded_proposals_can_be_saved(tmp_path, suffix):
+    path = tmp_path / f'p{suffix}'
+    save_proposals(path, {}, {})
+    assert len(load_proposals(path)) == 0
+    save_proposals(path, _proposals(), {})
+    before = path.read_bytes()
+    save_proposals(path, load_proposals(path), {})
+    assert path.read_bytes() == before
+
+
+def test_mmdet_reads_our_pickle_and_we_read_mmdets(tmp_path):
+    fileio = pytest.importorskip('mmengine.fileio')
+    from mmengine.structures import InstanceData
+    path = tmp_path / 'ours.pkl'
+    save_proposals(path, _proposals(), {'made_by': 'test'})
+    found = fileio.load(str(path))
+    assert type(found) is dict and list(found) == list(_proposals())
+    assert type(found['train/000002.png']['bboxes']) is np.ndarray
+
+    theirs = {key: InstanceData(**entry)
+              for key, entry in _proposals().items()}
+    fileio.dump(theirs, str(tmp_path / 'theirs.pkl'))
+    found = load_proposals(tmp_path / 'theirs.pkl')
+    assert found.provenance == {}
+    np.testing.assert_array_equal(found['train/000002.png']['bboxes'][1],
+                                  [2.5, 3, 4, 6])
+
+
+def test_a_malicious_pickle_is_refused_by_name(tmp_path):
+    path, trace = tmp_path / 'p.pkl', tmp_path / 'trace'
+    path.write_bytes(b'cos\nsystem\n(S"touch ' + str(trace).encode()
+                     + b'"\ntR.')
+    with pytest.raises(ValueError, match=r'p\.pkl is refused: .*os\.system'):
+        load_proposals(path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize('entry, match', [
+    (dict(bboxes=np.zeros((2, 5), np.float32), scores=np.zeros(
+        2, np.float32)), r'a/b.png: bboxes must be \(P, 4\), got \(2, 5\)'),
+    (dict(bboxes=np.zeros((2, 4), np.float32), scores=np.zeros(
+        (2, 1), np.float32)), r'scores must be \(P,\), got \(2, 1\)'),
+    (dict(bboxes=np.zeros((2, 4), np.float32), scores=np.zeros(
+        3, np.float32)), '2 boxes and 3 scores'),
+    (dict(bboxes=np.zeros((2, 4), int), scores=np.zeros(2, np.float32)),
+     'bboxes must be a float array .* got int64'),
+    (dict(bboxes=[[0, 0, 1, 1]], scores=np.zeros(1)), 'got list'),
+    (dict(bboxes=np.zeros((0, 4))), 'scores must be .* got NoneType'),
+    (np.zeros((2, 5)), 'bboxes must be .* got NoneType'),
+    (_entry((0, 0, 1, np.nan)), 'a/b.png has a box or score that is not fin'),
+    (_entry((0, 0, 2, 2), (5, 0, 4, 1)), 'not .x1, y1, x2, y2.: .5.0, 0.0'),
+], ids=str)
+@pytest.mark.parametrize('suffix', SUFFIXES)
+def test_malformed_entries_are_refused(tmp_path, suffix, entry, match):
+    path = tmp_path / f'p{suffix}'
+    proposals = {'a/first.png': _entry((0, 0, 1, 1)), 'a/b.png': entry}
+    with pytest.raises(ValueError, match=match):
+        save_proposals(path, proposals, {})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / 'p.pkl').write_bytes(pickle.dumps(proposals))
+    with pytest.raises(ValueError, match=match):
+        load_proposals(tmp_path / 'p.pkl')
+
+
+@pytest.mark.parametrize('content, match', [
+    ([np.zeros((3, 5))], 'is a list .mmdet 2.x.'),
+    (np.zeros(3), 'holds a ndarray, expected a dict'),
+    ({1: _entry()}, 'named by "<folder>/<file>", got 1'),
+])
+def test_other_pickles_are_refused(tmp_path, content, match):
+    path = tmp_path / 'p.pkl'
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=match):
+        load_proposals(path)
+
+
+def test_missing_and_foreign_files(tmp_path):
+    (tmp_path / 'rpn_train.pkl').touch()
+    with pytest.raises(FileNotFoundError, match='mean "rpn_train.pkl"(.|\n)*'
+                       'make it with: .*tools/test.py'):
+        load_proposals(tmp_path / 'rpn_trian.pkl')
+    with pytest.raises(ValueError, match='.safetensors or .pkl files'):
+        load_proposals(tmp_path / 'p.npz')
+    from ovd.artifacts.tensor_file import write_tensors
+    write_tensors(tmp_path / 'p.safetensors', {'a': np.zeros(1)}, {})
+    with pytest.raises(ValueError, match='is no proposals file'):
+        load_proposals(tmp_path / 'p.safetensors')
+
+
+def test_lookup_and_coverage_name_image_and_files(tmp_path):
+    path = tmp_path / 'p.pkl'
+    save_proposals(path, _proposals(), {})
+    found = load_proposals(path)
+    found.check_covers(_proposals(), 'train.json')
+    with pytest.raises(KeyError, match='no proposals of train/9.png'):
+        found['train/9.png']
+    with pytest.raises(
+            ValueError,
+            match=r'p\.pkl holds proposals for other images: train/8\.png '
+            r'\(and 1 more\) of train\.json'):
+        found.check_covers(
+            ['train/000001.png', 'train/8.png', 'train/9.png'], 'train.json')
+
+
+@pytest.mark.parametrize('path, key', [
+    ('data/coco/train2017/1.jpg', 'train2017/1.jpg'),
+    ('/a/b/c.png', 'b/c.png'),
+    ('c.png', 'c.png'),
+])
+def test_image_key(path, key):
+    assert image_key(path) == key
+
+
+def test_artifacts_import_neither_mmengine_nor_mmdet():
+    code = (
+        'import sys; sys.modules["mmdet"] = None\n'
+        'import importlib.util as u; find = u.find_spec\n'
+        'u.find_spec = lambda n, *a: None if n == "mmdet" else find(n, *a)\n'
+        'import ovd.artifacts.proposals, ovd.artifacts.embedding_store\n'
+        'assert not {"mmengine", "torch"} & set(sys.modules)')
+    subprocess.run([sys.executable, '-c', code], check=True)
