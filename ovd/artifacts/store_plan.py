@@ -1,0 +1,111 @@
+"""Plan of an embedding store: what it holds, and its division into shards."""
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List
+
+from .files import PathLike, atomic_write
+
+FORMAT = 'ovd.embedding_store.v1'
+
+
+@dataclass
+class StorePlan:
+    """What a store holds and what it is made from.
+
+    Args:
+        clip (dict): ``{'name', 'sha256'}`` of the CLIP.
+        proposals (dict): ``{'file', 'sha256'}`` of the proposals.
+        annotations (dict): ``{'file', 'sha256'}`` of the annotation file.
+        settings (dict): What else decides the content, such as
+            ``crop_scales``; anything that JSON can hold.
+        images_per_shard (int): n.
+        image_ids (list[int]): Ids of all images, in any order.
+        command (str): What computes the missing shards, for messages.
+    """
+    clip: Dict[str, str]
+    proposals: Dict[str, str]
+    annotations: Dict[str, str]
+    settings: Dict[str, Any]
+    images_per_shard: int
+    image_ids: List[int]
+    command: str = ''
+    format: str = field(default=FORMAT)
+
+    def __post_init__(self) -> None:
+        if self.images_per_shard < 1:
+            raise ValueError('images_per_shard must be positive, got '
+                             f'{self.images_per_shard}')
+        ids = [int(image_id) for image_id in self.image_ids]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f'{self.annotations.get("file")} has an image '
+                             'id twice')
+        self.image_ids = sorted(ids)
+        # As JSON gives it back: tuples are lists there.
+        self.settings = json.loads(json.dumps(self.settings))
+
+    @property
+    def num_shards(self) -> int:
+        """Number of shards, the last of which may be short."""
+        return -(-len(self.image_ids) // self.images_per_shard)
+
+    def shard_image_ids(self, shard: int) -> List[int]:
+        """Return the image ids of a shard, ascending."""
+        start = shard * self.images_per_shard
+        return self.image_ids[start:start + self.images_per_shard]
+
+    def identity(self) -> Dict[str, Any]:
+        """Return what two runs must share: names and ids by digest only."""
+        ids = json.dumps(self.image_ids).encode()
+        return {
+            'format': self.format,
+            'clip.sha256': self.clip.get('sha256'),
+            'proposals.sha256': self.proposals.get('sha256'),
+            'annotations.sha256': self.annotations.get('sha256'),
+            'images_per_shard': self.images_per_shard,
+            'image_ids': f'{len(self.image_ids)} ids, SHA-256 '
+                         f'{hashlib.sha256(ids).hexdigest()}',
+            **{f'settings.{key}': value
+               for key, value in self.settings.items()}
+        }
+
+    def digest(self) -> str:
+        """Return the digest that ties every shard to this plan."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def save(self, path: PathLike) -> None:
+        """Write the manifest, one line per entry."""
+        lines = [f' {json.dumps(key)}: {json.dumps(value)}'
+                 for key, value in asdict(self).items()]
+        with atomic_write(path, 'w') as file:
+            file.write('{\n' + ',\n'.join(lines) + '\n}\n')
+
+    @classmethod
+    def load(cls, path: PathLike) -> 'StorePlan':
+        """Read a manifest.
+
+        Raises:
+            ValueError: If it is damaged or of another format.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise ValueError(f'{path} is damaged ({error})') from error
+        found = content.get('format') if isinstance(content, dict) else None
+        if found != FORMAT:
+            raise ValueError(f'{path} is of format {found!r}, expected '
+                             f'{FORMAT!r}')
+        return cls(**content)
+
+
+def shard_name(shard: int) -> str:
+    """Return the file name of a shard."""
+    return f'shard-{shard:05d}.safetensors'
+
+
+def find_missing_shards(folder: PathLike, num_shards: int) -> List[int]:
+    """Return the numbers of the shards that do not exist yet, ascending."""
+    found = {path.name for path in Path(folder).glob('shard-*.safetensors')}
+    return [k for k in range(num_shards) if shard_name(k) not in found]
