@@ -2,7 +2,6 @@
 
 Shapes: C classes, D embedding size.
 """
-import pickle
 from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Any, Dict, List, Sequence
@@ -14,6 +13,7 @@ from ovd.suggest import did_you_mean
 
 from .files import PathLike, atomic_write, require_file
 from .provenance import check_clip_identity
+from .torch_file import read_torch_file
 
 MAKE_IT = 'python tools/class_embeddings.py vild --dataset NAME'
 
@@ -120,12 +120,7 @@ class ClassEmbeddings:
 
 def _read_dict(path: PathLike) -> Dict[Any, Any]:
     """Read a ``.pth`` that must hold a dict."""
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(
-            f'{path} is damaged or no class embeddings file: {error}'
-        ) from error
+    content = read_torch_file(path, 'class embeddings')
     if not isinstance(content, dict):
         raise ValueError(
             f'{path} is no class embeddings file of ovd: it holds a '

@@ -44,7 +44,7 @@ def check_same_clip(a: Mapping[str, str], b: Mapping[str, str], what_a: str,
     if a['sha256'] == b['sha256']:
         return
     raise ValueError(
-        f'embeddings of two CLIPs can\'t be compared: {what_a} was made by '
+        f"embeddings of two CLIPs can't be compared: {what_a} was made by "
         f'{_describe(a)}, {what_b} by {_describe(b)}; make one of them anew '
         f'with the CLIP of the other')
 

@@ -1,11 +1,10 @@
 """A CLIP by name or file, as one frozen float32 model with its digest.
 
-openai-clip's own ``load`` is not used: it reads only JIT archives, fails on
-the plain state dicts that this package writes, and trusts what it unpickles.
+openai-clip's own ``load`` is not used: it fails on plain state dicts, which
+this package writes, and knows neither digests nor ``.safetensors``.
 """
 import copy
 import os
-import pickle
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -17,8 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ovd.artifacts.files import (PathLike, atomic_write, require_file,
-                                 sha256_file)
+from ovd.artifacts.files import (
+    PathLike,
+    atomic_write,
+    require_file,
+    sha256_file,
+)
+from ovd.artifacts.torch_file import read_torch_file
 from ovd.host import repair_pkg_resources
 from ovd.suggest import did_you_mean
 
@@ -80,7 +84,7 @@ def load_clip(name: str,
     except (AssertionError, AttributeError, IndexError, KeyError,
             RuntimeError) as error:
         raise ValueError(
-            f'{path} is not a state dict of openai-clip\'s CLIP class: '
+            f"{path} is not a state dict of openai-clip's CLIP class: "
             f'{type(error).__name__}: {error}') from error
     model.eval().requires_grad_(False)
     return LoadedCLIP(model.to(device), str(name), sha256_file(path))
@@ -142,16 +146,13 @@ def _read_state_dict(path: Path) -> Dict[str, Tensor]:
             state_dict = dict(
                 torch.jit.load(path, map_location='cpu').state_dict())
         else:
-            state_dict = torch.load(
-                path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError,
-            SafetensorError) as error:
+            state_dict = read_torch_file(path, 'CLIP weights')
+    except (RuntimeError, SafetensorError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f'{path} can\'t be read as CLIP weights (a state dict of tensors '
-            f'alone, a JIT archive or a .safetensors): {error}') from error
+            f'{path} is damaged, or no CLIP weights: {error}') from error
     if not isinstance(state_dict, dict) or 'text_projection' not in state_dict:
         raise ValueError(
-            f'{path} is not a state dict of openai-clip\'s CLIP class: it '
+            f"{path} is not a state dict of openai-clip's CLIP class: it "
             f'has no entry text_projection')
     return state_dict
 

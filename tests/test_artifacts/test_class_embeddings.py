@@ -45,7 +45,7 @@ def test_select():
             ValueError, match='2 of 3 classes have no embedding among the 3 '
             'there are:\n  "red-fox"; did you mean "red fox"\\?\n  "zebra"$'):
         embeddings.select(['cat', 'red-fox', 'zebra'])
-    with pytest.raises(ValueError, match='list, got the string \'cat\''):
+    with pytest.raises(ValueError, match="list, got the string 'cat'"):
         embeddings.select('cat')
 
 
@@ -82,7 +82,7 @@ def test_wrong_parts(tmp_path, changes, message):
     (torch.eye(3), 'is no class embeddings file of ovd: it holds a Tensor'),
     (dict(embeddings=torch.eye(1), names=['cat']),
      'it has no clip, templates, only embeddings, names'),
-    (dict(names=os.getcwd), 'is damaged or no class embeddings file'),
+    (dict(names=os.getcwd), 'is damaged, or no file of class embeddings'),
 ])
 def test_foreign_files(tmp_path, content, message):
     torch.save(content, tmp_path / 'foreign.pth')

@@ -8,9 +8,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ovd.clip.image_encoder import (crop_windows, embed_boxes,
-                                    embed_boxes_of_images, iter_crops,
-                                    normalize_crops)
+from ovd.clip.image_encoder import (
+    crop_windows,
+    embed_boxes,
+    embed_boxes_of_images,
+    iter_crops,
+    normalize_crops,
+)
 from ovd.clip.loading import load_clip
 
 COCO_TINY = Path(__file__).parents[2] / '../shared/data/coco_tiny/val2017'
@@ -127,7 +131,8 @@ def test_batches_across_images(tiny, batch_size):
     actual = embed_boxes_of_images(
         tiny, iter(images), bboxes_list, batch_size=batch_size)
     assert [len(rows) for rows in actual] == [2, 0, 3]
-    for image, bboxes, rows in zip(images, bboxes_list, actual):
+    for image, bboxes, rows in zip(
+            images, bboxes_list, actual, strict=True):
         torch.testing.assert_close(
             rows, embed_boxes(tiny, image, bboxes), rtol=0, atol=1e-5)
 

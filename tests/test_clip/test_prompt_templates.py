@@ -3,8 +3,12 @@ import hashlib
 
 import pytest
 
-from ovd.clip.prompt_templates import (TEMPLATE_SETS, article, clean_name,
-                                       fill_templates)
+from ovd.clip.prompt_templates import (
+    TEMPLATE_SETS,
+    article,
+    clean_name,
+    fill_templates,
+)
 
 
 @pytest.mark.parametrize('name, count, sha256', [
