@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 import packaging.version
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 # name on import -> (package to install, lowest version, first one too new)
@@ -24,7 +25,8 @@ def check_host() -> None:
 
     Raises:
         ImportError: With one line per package that is missing or out of
-            range, and the command that installs what is needed.
+            range, or torchvision made for another torch, and the command
+            that installs what is needed.
     """
     problems, install = [], []
     for module, (package, lowest, too_new) in HOST_RANGE.items():
@@ -38,6 +40,13 @@ def check_host() -> None:
         problems[-1] += f', ovd needs >={lowest},<{too_new}'
         install.append(package if '==' in package else
                        f'"{package}>={lowest},<{too_new}"')
+    fitting = None if problems else _torch_for_torchvision()
+    if fitting is not None:
+        problems.append(
+            f'torch {_installed_version("torch")} is installed, but '
+            f'torchvision {_installed_version("torchvision")} needs '
+            f'{fitting}: they only work in pairs')
+        install.append(f'"{fitting}"')
     if problems:
         raise ImportError('\n'.join(problems) + '\ninstall with: pip install '
                           + ' '.join(install))
@@ -56,6 +65,20 @@ def _installed_version(module: str) -> Optional[str]:
     return getattr(__import__(module), '__version__', None)
 
 
+def _torch_for_torchvision() -> Optional[str]:
+    """Return the torch that torchvision needs, None where it is there."""
+    try:
+        needs = map(Requirement, metadata.requires('torchvision') or [])
+    except metadata.PackageNotFoundError:  # built from source, say
+        return None
+    found = _installed_version('torch')
+    for need in needs:
+        if need.name == 'torch' and not need.specifier.contains(
+                found, prereleases=True):
+            return str(need)
+    return None
+
+
 def repair_host() -> None:
     """Meet the known breakages of the pinned host packages in one place."""
     from .mmcv_ops import install
@@ -70,11 +93,11 @@ def repair_pkg_resources() -> None:
     mmengine's ``mmdet::`` lookup reads ``get_distribution``, gone with the
     whole module since setuptools 82.
     """
-    with warnings.catch_warnings():
-        # Its notice of deprecation is for the two packages, not for users.
-        warnings.simplefilter('ignore', UserWarning)
-        if find_spec('pkg_resources') is None:
-            sys.path.append(str(Path(__file__).parent / 'compat'))
-        import pkg_resources
+    # The notice is for the authors of the two packages, not for users; for
+    # good, because mmengine reloads the module at each lookup.
+    warnings.filterwarnings('ignore', 'pkg_resources is deprecated')
+    if find_spec('pkg_resources') is None:
+        sys.path.append(str(Path(__file__).parent / 'compat'))
+    import pkg_resources
     if not hasattr(pkg_resources, 'packaging'):
         pkg_resources.packaging = packaging

@@ -1,0 +1,386 @@
+"""The shell scripts: environments, launchers, and the demo's bookkeeping.
+
+An interpreter of sh stands in for Python: it notes its arguments and does
+what each test needs, so nothing is installed.
+"""
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.name for path in (ROOT / 'tools').glob('*.sh'))
+
+FAKE_PYTHON = r"""#!/bin/sh
+# Notes its arguments in $LOG, one call per line; $FAULTY lists the
+# interpreters that lack something, $BREAK a part of the call that fails.
+case "$*" in
+    *ensurepip*) echo "${PROBE:-usable}"; exit ;;
+    *check_host*)
+        case "$FAULTY" in *"[$0]"*) echo 'it has no mmdet' >&2; exit 1 ;; esac
+        exit 0 ;;
+    '-c import torch'*) [ -n "$HAS_TORCH" ]; exit ;;
+    '-c import mmcv'*) exit 1 ;;
+    '-c import cv2') [ -z "$NO_GL" ]; exit ;;
+    '-m pip --version') exit ;;
+    '-m venv '*)
+        for folder; do :; done
+        mkdir -p "$folder/bin" && cp "$0" "$folder/bin/python" ;;
+esac
+{ printf '%s|%s' "${0##*/}" "$PWD"; printf '|%s' "$@"; echo; } >>"$LOG"
+if [ -n "$BREAK" ]; then
+    case "$*" in *"$BREAK"*) exit 3 ;; esac
+fi
+for output in $OUTPUTS; do
+    case "$*" in *"$output"*) touch "$output" ;; esac
+done
+"""
+
+
+class Clone:
+    """A checkout in a path with spaces, and a fake interpreter beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / 'a clone'
+        self.log = folder / 'calls'
+        self.elsewhere = folder / 'some where'
+        self.elsewhere.mkdir()
+        (self.root / 'ovd').mkdir(parents=True)
+        shutil.copytree(ROOT / 'tools', self.root / 'tools')
+        shutil.copy(ROOT / 'setup.py', self.root)
+        self.python = self.add_python(folder / 'interpreters' / 'python3.11')
+        self.variables = dict(
+            PATH=os.environ['PATH'], LOG=str(self.log), PYTHON=str(
+                self.python))
+
+    @staticmethod
+    def add_python(path: Path) -> Path:
+        path.parent.mkdir(parents=True)
+        path.write_text(FAKE_PYTHON)
+        path.chmod(0o755)
+        return path
+
+    def run(self, script: str, *args: str, **variables: str):
+        """Run a script from another folder; returns the finished process."""
+        return subprocess.run(
+            ['sh', str(self.root / 'tools' / script), *args],
+            cwd=self.elsewhere,
+            env={
+                **self.variables,
+                **{name: str(value)
+                   for name, value in variables.items()}
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True)
+
+    def calls(self, part: str = ''):
+        """The calls of interpreters since the last time, that hold part."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return [line.split('|') for line in lines if part in line]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A clone that no one has touched."""
+    return Clone(tmp_path)
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_syntax(script):
+    """Every script parses under the machine's sh."""
+    subprocess.run(['sh', '-n', ROOT / 'tools' / script], check=True)
+
+
+@pytest.mark.parametrize('script',
+                         ['demo.sh', 'dist_train.sh', 'dist_test.sh'])
+def test_usage(clone, script):
+    """-h explains and changes nothing; too few arguments are an error."""
+    helped = clone.run(script, '-h')
+    assert helped.returncode == 0
+    assert helped.stdout.startswith(f'usage: sh tools/{script}')
+    wrong = clone.run(script, 'one')
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith(f'usage: sh tools/{script}')
+    assert not clone.calls()
+
+
+def test_first_run_installs_and_second_reuses(clone):
+    """.venv is made once; pytest gets the options and the root as folder."""
+    venv = clone.root / '.venv'
+    first = clone.run('run_tests.sh', '-k', 'one or two')
+    assert first.returncode == 0, first.stderr
+    made, installed, tested = clone.calls()
+    assert made == [
+        'python3.11',
+        str(clone.elsewhere), '-m', 'venv', '--clear',
+        str(venv)
+    ]
+    assert installed[1] == str(clone.root)
+    assert installed[2:5] == ['-m', 'pip', 'install']
+    assert {'torch', 'torchvision', '.[lite,dev]'} <= set(installed)
+    last = ['python', str(clone.root), '-m', 'pytest', '-k', 'one or two']
+    assert tested == last
+
+    clone.run('run_tests.sh', '-k', 'one or two')
+    assert clone.calls() == [last]
+
+
+def test_installs_again_when_the_versions_change(clone):
+    """The environment stays, what is in it is brought up to date."""
+    clone.run('run_tests.sh')
+    clone.calls()
+    with open(clone.root / 'tools' / 'constraints.txt', 'a') as file:
+        file.write('new==1.0\n')
+    clone.run('run_tests.sh')
+    assert not clone.calls('venv --clear')
+    clone.run('run_tests.sh')
+    assert not clone.calls('pip|install')
+
+
+def test_takes_up_an_install_that_was_cut_off(clone):
+    """A failed install ends the script, and is no install."""
+    broken = clone.run('run_tests.sh', BREAK='pip install')
+    assert broken.returncode != 0
+    assert not clone.calls('-m|pytest')
+    assert clone.run('run_tests.sh').returncode == 0
+    assert len(clone.calls('pip|install')) == 1
+
+
+def test_opencv_without_windows_where_there_is_no_libgl(clone):
+    """It is laid over the ordinary one, whose name mmengine requires."""
+    assert clone.run('run_tests.sh', NO_GL='1').returncode == 0
+    assert len(clone.calls('--no-deps|opencv-python-headless')) == 1
+
+
+@pytest.mark.parametrize('relative', [False, True])
+def test_ovd_venv(clone, relative):
+    """OVD_VENV says where; a relative path is one from the user's folder."""
+    venv = clone.elsewhere / 'my env'
+    run = clone.run('run_tests.sh', OVD_VENV=venv.name if relative else venv)
+    assert run.returncode == 0, run.stderr
+    assert (venv / 'bin' / 'python').exists()
+    assert not (clone.root / '.venv').exists()
+
+
+def test_folder_that_is_no_environment_is_refused(clone):
+    """OVD_VENV by mistake on a folder with files leaves it as it was."""
+    (clone.elsewhere / 'thesis.tex').write_text('')
+    run = clone.run('run_tests.sh', OVD_VENV=clone.elsewhere)
+    assert run.returncode != 0
+    assert 'is not empty and no virtual environment' in run.stderr
+    assert os.listdir(clone.elsewhere) == ['thesis.tex']
+
+
+@pytest.mark.parametrize('variable', ['VIRTUAL_ENV', 'CONDA_PREFIX'])
+def test_active_environment_with_all_that_is_needed(clone, tmp_path,
+                                                    variable):
+    """It is used as it is."""
+    python = clone.add_python(tmp_path / 'active' / 'bin' / 'python')
+    run = clone.run('run_tests.sh', **{variable: python.parents[1]})
+    assert run.returncode == 0, run.stderr
+    assert 'using the active environment' in run.stderr
+    assert [call[2:] for call in clone.calls()] == [['-m', 'pytest']]
+    assert not (clone.root / '.venv').exists()
+
+
+def test_active_environment_that_lacks_something(clone, tmp_path):
+    """It is left alone, the message says why, and .venv is made."""
+    python = clone.add_python(tmp_path / 'active' / 'bin' / 'python')
+    run = clone.run(
+        'run_tests.sh', VIRTUAL_ENV=python.parents[1], FAULTY=f'[{python}]')
+    assert run.returncode == 0, run.stderr
+    assert 'alone: it has no mmdet' in run.stderr
+    assert (clone.root / '.venv' / 'bin' / 'python').exists()
+    assert sorted(python.parents[1].rglob('*')) == [python.parent, python]
+
+
+def test_environment_of_the_user_with_a_torch_is_not_changed(
+        clone, tmp_path):
+    """Our versions could break what it was made for."""
+    python = clone.add_python(tmp_path / 'mine' / 'bin' / 'python')
+    run = clone.run(
+        'run_tests.sh',
+        OVD_VENV=python.parents[1],
+        FAULTY=f'[{python}]',
+        HAS_TORCH='1')
+    assert run.returncode != 0
+    assert 'a torch or mmcv of its own' in run.stderr
+    assert not clone.calls()
+
+
+def test_shim_that_does_not_run_is_passed_over(clone, tmp_path):
+    """The first interpreter on the path may be one of pyenv's shims."""
+    shim = clone.add_python(tmp_path / 'shims' / 'python3.12')
+    shim.write_text('#!/bin/sh\necho "command not found" >&2\nexit 127\n')
+    path = f'{shim.parent}:{clone.python.parent}:{os.environ["PATH"]}'
+    run = clone.run('run_tests.sh', PYTHON='', PATH=path)
+    assert run.returncode == 0, run.stderr
+    assert clone.calls()[0][0] == 'python3.11'
+
+
+@pytest.mark.parametrize(('probe', 'words'), [
+    ('bare', 'python3.11 can.t create virtual environments'),
+    ('', 'found no Python 3.10, 3.11 or 3.12'),
+])
+def test_no_interpreter_will_do(clone, tmp_path, probe, words):
+    """Debian's python3 without python3-venv, or another version."""
+    tools = tmp_path / 'tools'
+    tools.mkdir()
+    for name in ('cat', 'cksum', 'dirname', 'flock', 'ls', 'mkdir', 'sh',
+                 'tail'):
+        if shutil.which(name):
+            (tools / name).symlink_to(shutil.which(name))
+    clone.python.write_text(
+        FAKE_PYTHON.replace('${PROBE:-usable}', probe))
+    run = clone.run(
+        'run_tests.sh', PYTHON='', PATH=f'{tools}:{clone.python.parent}')
+    assert run.returncode != 0
+    assert re.search(words, run.stderr)
+    assert 'apt-get install' in run.stderr
+    assert 'python3-venv' in run.stderr
+
+
+def test_dist_train(clone):
+    """Torchrun on a free port, in the root, with the options untouched."""
+    config = clone.elsewhere / 'my config.py'
+    config.touch()
+    run = clone.run('dist_train.sh', config.name, '2', '--cfg-options',
+                    'a.b=c d')
+    assert run.returncode == 0, run.stderr
+    assert clone.calls() == [[
+        'python3.11',
+        str(clone.root), '-m', 'torch.distributed.run', '--nproc-per-node',
+        '2', '--standalone', '--', 'tools/train.py',
+        str(config), '--launcher', 'pytorch', '--cfg-options', 'a.b=c d'
+    ]]
+
+
+def test_dist_test(clone):
+    """Paths that are none from here are left as they are."""
+    clone.run('dist_test.sh', 'configs/x.py', 'work_dirs/x', '3', '--out',
+              'some file.json')
+    assert clone.calls()[0][6:] == [
+        '--standalone', '--', 'tools/test.py', 'configs/x.py', 'work_dirs/x',
+        '--launcher', 'pytorch', '--out', 'some file.json'
+    ]
+
+
+def test_several_nodes(clone):
+    """The rendezvous comes from the environment."""
+    clone.run(
+        'dist_train.sh',
+        'x.py',
+        '8',
+        NNODES='2',
+        NODE_RANK='1',
+        MASTER_ADDR='10.0.0.1',
+        PORT='1234')
+    assert clone.calls()[0][4:16] == [
+        '--nproc-per-node', '8', '--nnodes', '2', '--node-rank', '1',
+        '--master-addr', '10.0.0.1', '--master-port', '1234', '--',
+        'tools/train.py'
+    ]
+
+
+def test_several_nodes_need_an_address(clone):
+    """Each node would wait for itself."""
+    run = clone.run('dist_train.sh', 'x.py', '8', NNODES='2')
+    assert run.returncode == 2
+    assert 'NNODES is 2: set MASTER_ADDR' in run.stderr
+
+
+@pytest.mark.parametrize('gpus', ['0', 'two', '-1', ''])
+def test_number_of_processes_is_checked(clone, gpus):
+    """A swapped argument is seen before Python starts."""
+    run = clone.run('dist_train.sh', 'x.py', gpus)
+    assert run.returncode == 2
+    assert f"GPUS must be a number from 1 on, got '{gpus}'" in run.stderr
+    assert not clone.calls()
+
+
+def test_exit_code_of_a_failure(clone):
+    """What the processes fail with is what the launcher fails with."""
+    assert clone.run('dist_train.sh', 'x.py', '2', BREAK='x.py').returncode \
+        == 3
+
+
+def test_launcher_takes_the_environment_of_the_repository(clone):
+    """After the demo no environment needs to be active."""
+    clone.add_python(clone.root / '.venv' / 'bin' / 'python')
+    clone.run('dist_train.sh', 'x.py', '2', PYTHON='')
+    assert clone.calls()[0][0] == 'python'
+
+
+@pytest.fixture
+def demo(clone):
+    """Return a function that runs the demo with three steps of its own."""
+    script = clone.root / 'tools' / 'demo.sh'
+    head = script.read_text().split("\nstep '")[0]
+    script.write_text(head + '\n' + '\n'.join(
+        f"step 'Step {name}' {name} tools/{name}.py $resume"
+        for name in ('one', 'two', 'three')) + '\n')
+
+    def run(**variables: str):
+        done = clone.run('demo.sh', OUTPUTS='one two three', **variables)
+        return done, [call[2:] for call in clone.calls('tools/')]
+
+    run.root = clone.root
+    return run
+
+
+def test_demo_goes_through_all_steps_once(demo):
+    """In order, with headings; the second time nothing is left to do."""
+    done, calls = demo()
+    assert done.returncode == 0, done.stderr
+    assert [call[0] for call in calls
+            ] == ['tools/one.py', 'tools/two.py', 'tools/three.py']
+    assert '[2/3] Step two (0:0' in done.stdout
+    done, calls = demo()
+    assert done.returncode == 0 and not calls
+    assert done.stdout.count('done before, reusing') == 3
+
+
+def test_demo_resumes_what_was_cut_off(demo):
+    """The step that failed resumes; those after it start anew."""
+    done, calls = demo(BREAK='two.py')
+    assert done.returncode == 3
+    assert calls[-1] == ['tools/two.py']
+    done, calls = demo()
+    assert calls == [['tools/two.py', '--resume'], ['tools/three.py']]
+
+
+def test_demo_redoes_what_rests_on_a_lost_file(demo):
+    """Later steps don't reuse what was made of the old file."""
+    demo()
+    (demo.root / 'two').unlink()
+    done, calls = demo(BREAK='three.py')
+    assert calls == [['tools/two.py', '--resume'], ['tools/three.py']]
+    done, calls = demo()
+    assert calls == [['tools/three.py', '--resume']]
+
+
+def test_demo_stops_at_a_step_that_writes_nothing(demo):
+    """A tool that ends well without its file is an error all the same."""
+    (demo.root / 'tools' / 'demo.sh').write_text(
+        (demo.root / 'tools' / 'demo.sh').read_text().replace(
+            'two tools', 'elsewhere tools'))
+    done, calls = demo()
+    assert done.returncode == 1
+    assert 'has not written elsewhere' in done.stderr
+    assert len(calls) == 2
+
+
+def test_demo_calls_tools_and_configs_that_exist():
+    """A renamed file would be seen only minutes into the demo."""
+    text = (ROOT / 'tools' / 'demo.sh').read_text()
+    names = dict(re.findall(r'^(\w+)=([\w./-]+)$', text, re.MULTILINE))
+    steps = re.sub(r'\$(\w+)', lambda found: names.get(found[1], ''),
+                   text[text.index("\nstep '"):])
+    called = re.findall(r'(?:tools|configs)/[\w./-]+\.py', steps)
+    assert len(called) > 10
+    assert [name for name in called if not (ROOT / name).is_file()] == []

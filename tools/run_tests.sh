@@ -1,0 +1,9 @@
+#!/bin/sh
+# Run the tests: sh tools/run_tests.sh [options of pytest]
+# Installs what is needed first, see tools/environment.sh.
+set -eu
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+ovd_needs=pytest
+. "$root/tools/environment.sh"
+cd "$root"
+exec "$PYTHON" -m pytest "$@"
