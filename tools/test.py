@@ -2,7 +2,7 @@
 import argparse
 
 from ovd.engine.launch import add_common_arguments, build_runner, load_config
-from ovd.engine.testing import find_checkpoint, set_out_file, write_metrics
+from ovd.engine.testing import set_out_file, write_metrics
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    cfg.load_from = find_checkpoint(args.checkpoint)
+    cfg.load_from = args.checkpoint
     set_out_file(cfg, args.out)
     metrics = build_runner(cfg).test()
     if args.metrics:

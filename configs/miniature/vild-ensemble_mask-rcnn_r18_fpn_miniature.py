@@ -53,5 +53,5 @@ param_scheduler = [
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=100))
 log_processor = dict(by_epoch=False)
-load_from = 'work_dirs/miniature/rpn/iter_200.pth'
+load_from = 'work_dirs/miniature/rpn'  # its last checkpoint
 work_dir = 'work_dirs/miniature/vild-ensemble'

@@ -1,4 +1,1 @@
-"""One class for Python users: words and images in, detections out."""
-from .open_vocabulary_detector import OpenVocabularyDetector
-
-__all__ = ['OpenVocabularyDetector']
+"""For Python users: words and images in, detections out."""

@@ -6,7 +6,7 @@ from mmengine.utils import scandir
 from tqdm import tqdm
 
 from ovd.artifacts.files import require_file
-from ovd.engine.testing import find_checkpoint
+from ovd.engine.checkpoints import find_checkpoint
 
 from .drawing import draw_detections
 from .open_vocabulary_detector import OpenVocabularyDetector

@@ -7,7 +7,7 @@ import torch
 
 from mmdet.apis import inference_detector, init_detector
 from mmdet.structures import DetDataSample
-from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.artifacts.class_embeddings import ClassEmbeddings, check_class_names
 from ovd.artifacts.files import require_file
 from ovd.artifacts.provenance import check_same_clip
 from ovd.clip.loading import load_clip
@@ -71,10 +71,12 @@ class OpenVocabularyDetector:
 
         Raises:
             ValueError: If there are no names, a name is empty or stands
-                twice, or another CLIP made the embeddings.
+                there twice, or another CLIP made the embeddings.
         """
         if not isinstance(names, ClassEmbeddings):
-            names = self._embed(_check_names(names), templates)
+            names = [name.strip() for name in names]
+            check_class_names(names)
+            names = self._embed(names, templates)
         novel = set(names.names) - set(self.base_classes)
         for head in self._heads:
             head.set_vocabulary(names.names, novel, names)
@@ -132,15 +134,3 @@ class OpenVocabularyDetector:
             scores = sample.pred_instances.scores
             sample.pred_instances = sample.pred_instances[scores >= score_thr]
         return samples
-
-
-def _check_names(names: Sequence[str]) -> List[str]:
-    """Return stripped names; raise unless each is there once."""
-    names = [name.strip() for name in names]
-    if not names or not all(names):
-        raise ValueError(f'expected at least one name and no empty ones, '
-                         f'got {names}')
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f'each name may stand once, got twice: {twice}')
-    return names

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmdet.registry import RUNNERS
 from ovd.suggest import did_you_mean
 
+from .checkpoints import find_checkpoint
 from .overrides import apply_overrides
 
 
@@ -78,6 +79,8 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
 def build_runner(cfg: Config) -> Runner:
     """Build the runner of a config, on GPUs or on CPU processes.
 
+    ``load_from`` may also name the folder of a training run.
+
     mmengine selects a CUDA device at every distributed start and hands DDP a
     device id. Without a GPU the process group is therefore started here, with
     gloo, and DDP told to stay on the CPU.
@@ -94,6 +97,8 @@ def build_runner(cfg: Config) -> Runner:
                                                False)))
         cfg.model_wrapper_cfg.device_ids = None
     os.environ.setdefault('LOCAL_RANK', '0')
+    if cfg.get('load_from') and '://' not in cfg.load_from:
+        cfg.load_from = find_checkpoint(cfg.load_from)
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from ovd.engine.checkpoints import find_checkpoint
 from ovd.engine.launch import load_config, set_resume
-from ovd.engine.testing import find_checkpoint, set_out_file
+from ovd.engine.testing import set_out_file
 
 ROOT = Path(__file__).parents[2]
 

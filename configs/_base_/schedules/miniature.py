@@ -1,5 +1,6 @@
 # AdamW and a warm-up; configs add their length and the cosine that ends it.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=200)
+test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),

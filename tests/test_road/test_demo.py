@@ -1,0 +1,66 @@
+"""End to end: novel classes are detected far above chance."""
+import json
+import os
+from pathlib import Path
+from typing import Callable
+
+import cv2
+from ovd.datasets.gzsl_split import read_gzsl
+from ovd.evaluation.chance import chance_level
+
+METHODS = ['ViLD-text', 'ViLD-image', 'ViLD-ensemble', 'CLIP-on-boxes']
+VAL = 'data/miniature/annotations/instances_val_48_17_1.json'
+
+
+def test_novel_classes_are_detected_far_above_chance(road: Path) -> None:
+    # Chance: the ensemble's own detections, each with a name drawn by lot.
+    chance = chance_level(
+        road / VAL, road / 'work_dirs/miniature/predictions.json')
+    results = json.loads(
+        (road / 'work_dirs/miniature/results.json').read_text())
+    assert list(results) == METHODS
+    box = results['ViLD-ensemble']['bbox']
+    print(f'novel AP50 {box["AP50_novel"]:.1f}, '
+          f'chance {chance["bbox_AP50_novel"]:.1f}')
+    assert chance['bbox_AP50_novel'] < 5
+    assert box['AP50_novel'] > 5 * chance['bbox_AP50_novel']
+    assert box['AP50_novel'] > 15
+    for group in ('novel_attribute', 'novel_combination'):
+        assert box[f'AP50_{group}'] > 2 * chance[f'bbox_AP50_{group}']
+    assert results['ViLD-ensemble']['segm']['AP50_novel'] > 10
+
+
+def test_the_table_and_the_pictures_are_there(road: Path) -> None:
+    output = (road / 'output.txt').read_text()
+    assert all(f'| {method} ' in output for method in METHODS)
+    assert 'box AP50 novel' in output and 'mask AP50 novel' in output
+    pictures = sorted((road / 'work_dirs/miniature/pictures').glob('*.png'))
+    assert pictures
+    for picture in pictures:
+        assert min(cv2.imread(str(picture)).shape[:2]) >= 600
+
+
+def test_training_never_saw_a_novel_box(road: Path) -> None:
+    file = road / 'data/miniature/annotations/instances_train_48_17_1.json'
+    gzsl = read_gzsl(file)
+    content = json.loads(file.read_text())
+    names = {c['id']: c['name'] for c in content['categories']}
+    seen = {names[ann['category_id']] for ann in content['annotations']}
+    assert seen == set(gzsl['base']) and len(gzsl['novel']) == 17
+
+
+def test_a_second_run_reuses_everything(
+        road: Path, run_demo: Callable[[Path], str]) -> None:
+    before = _modified(road)
+    output = run_demo(road)
+    assert 'ViLD-ensemble' in output and 'Iter(train)' not in output
+    assert _modified(road) == before
+
+
+def _modified(road: Path) -> dict:
+    """Return when each checkpoint and artefact was written."""
+    return {
+        path: os.stat(path).st_mtime_ns
+        for path in road.rglob('*')
+        if path.suffix in ('.pth', '.pt', '.safetensors')
+    }
