@@ -1,10 +1,11 @@
 """Classifiers, heads, losses and the CLIP models that configs name."""
+from .clip_pretrainer import CLIPPretrainer
 from .detectors import CLIPOnBoxes
 from .layers import ClassEmbeddingClassifier
 from .losses import DistillationLoss
 from .roi_heads import ViLDBBoxHead, ViLDEnsembleBBoxHead, ViLDRoIHead
 
 __all__ = [
-    'CLIPOnBoxes', 'ClassEmbeddingClassifier', 'DistillationLoss',
-    'ViLDBBoxHead', 'ViLDEnsembleBBoxHead', 'ViLDRoIHead'
+    'CLIPOnBoxes', 'CLIPPretrainer', 'ClassEmbeddingClassifier',
+    'DistillationLoss', 'ViLDBBoxHead', 'ViLDEnsembleBBoxHead', 'ViLDRoIHead'
 ]

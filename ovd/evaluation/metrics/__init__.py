@@ -1,2 +1,3 @@
 """Metrics that configs name."""
 from .gzsl_coco_metric import GZSLCocoMetric  # noqa: F401
+from .zero_shot_accuracy import ZeroShotAccuracy  # noqa: F401

@@ -1,0 +1,74 @@
+_base_ = '../_base_/default_runtime.py'
+data_root = 'data/miniature/'
+names_file = data_root + 'clip_crops/names.json'
+max_iters = 600
+
+model = dict(
+    type='CLIPPretrainer',
+    clip=dict(
+        embed_dim=64,
+        image_resolution=64,
+        vision_layers=(1, 1, 1, 1),
+        vision_width=16,
+        transformer_width=64,
+        transformer_layers=2),
+    names_file=names_file)
+
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=0,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='InfiniteSampler'),
+    dataset=dict(
+        type='CaptionedCrops',
+        data_root=data_root,
+        ann_file='clip_crops/names.json',
+        crops_file='clip_crops/crops.npy'))
+val_dataloader = dict(
+    batch_size=250,
+    num_workers=0,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CaptionedCrops',
+        data_root=data_root,
+        ann_file='clip_crops/names.json',
+        crops_file='clip_crops/heldout_crops.npy',
+        test_mode=True))
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type='ZeroShotAccuracy', split_file=data_root + 'annotations/48_17.json')
+test_evaluator = val_evaluator
+
+train_cfg = dict(
+    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0),
+    paramwise_cfg=dict(
+        norm_decay_mult=0,
+        bias_decay_mult=0,
+        custom_keys={
+            'clip.visual': dict(lr_mult=1.5),
+            'clip.logit_scale': dict(decay_mult=0)
+        }))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=30),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=30,
+        end=max_iters,
+        T_max=max_iters - 30)
+]
+
+custom_hooks = [
+    dict(type='ExportCLIPHook', out_file='pretrained/clip/miniature.pt')
+]
+default_hooks = dict(
+    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=200))
+log_processor = dict(by_epoch=False)
+work_dir = 'work_dirs/miniature/clip'
