@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
+# Before any test imports mmdet, which needs mmcv's ops in place.
+import ovd  # noqa: F401
+
 
 def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:
     from ovd.clip.loading import build_clip, save_clip
