@@ -43,7 +43,6 @@ class EmbeddingStoreWriter:
     def __init__(self, folder: PathLike, plan: StorePlan) -> None:
         self.folder = Path(folder)
         self.plan = plan
-        self._digest = plan.digest()
         manifest = self.folder / MANIFEST
         if not manifest.is_file():
             if any(self.folder.glob('shard-*.safetensors')):
@@ -53,7 +52,10 @@ class EmbeddingStoreWriter:
             plan.save(manifest)
         # Read back even what was just written: of two runs that start at
         # once with different settings, one finds the other's plan.
-        _refuse_other_plan(self.folder, StorePlan.load(manifest), plan)
+        found = StorePlan.load(manifest)
+        _refuse_other_plan(self.folder, found, plan)
+        # Equal plans may be written differently (0 and 0.0).
+        self._digest = found.digest()
 
     def missing_shards(self) -> List[int]:
         """Return the numbers of the shards still to be computed."""

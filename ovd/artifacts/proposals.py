@@ -131,6 +131,23 @@ def _and_more(count: int) -> str:
     return f' (and {count - 1} more)' if count > 1 else ''
 
 
+def select_proposals(entry: Entry,
+                     num_max: Optional[int] = None,
+                     min_size: float = 0.0) -> Entry:
+    """Return the best proposals of an image, highest score first.
+
+    Args:
+        entry (dict): ``bboxes`` (P, 4) and ``scores`` (P,).
+        num_max (int, optional): How many at most; None takes all.
+        min_size (float): Shortest side in pixels. Boxes without an area are
+            left out in any case. Defaults to 0.
+    """
+    sides = entry['bboxes'][:, 2:] - entry['bboxes'][:, :2]
+    rows = np.flatnonzero(((sides >= min_size) & (sides > 0)).all(1))
+    best = np.argsort(-entry['scores'][rows], kind='stable')[:num_max]
+    return {name: array[rows[best]] for name, array in entry.items()}
+
+
 def save_proposals(path: PathLike, proposals: Mapping,
                    provenance: Dict[str, Any]) -> None:
     """Write proposals as ``.safetensors`` or ``.pkl``, atomically.

@@ -27,12 +27,13 @@ def _plan(**kwargs):
 
 
 def _item(image_id):
-    """Image i has i proposals, of numbers that only i has."""
+    """Image i has i proposals, 7 has none; of numbers that only i has."""
     rng = np.random.RandomState(image_id)
+    num = image_id % 7
     return dict(
-        embeddings=rng.randn(image_id, 3).astype(np.float32),
-        bboxes=rng.rand(image_id, 4).astype(np.float32),
-        scores=rng.rand(image_id).astype(np.float32))
+        embeddings=rng.randn(num, 3).astype(np.float32),
+        bboxes=rng.rand(num, 4).astype(np.float32),
+        scores=rng.rand(num).astype(np.float32))
 
 
 def _fill(path, shards=None, **kwargs):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ovd.artifacts.proposals import (image_key, load_proposals,
-                                     save_proposals)
+                                     save_proposals, select_proposals)
 
 SUFFIXES = ['.safetensors', '.pkl']
 
@@ -151,6 +151,23 @@ def test_lookup_and_coverage_name_image_and_files(tmp_path):
 ])
 def test_image_key(path, key):
     assert image_key(path) == key
+
+
+@pytest.mark.parametrize('num_max, min_size, rows', [
+    (None, 0, [3, 0, 1]),
+    (2, 0, [3, 0]),
+    (None, 3, [3, 1]),
+    (0, 0, []),
+])
+def test_select_proposals(num_max, min_size, rows):
+    # Sides: 2 x 5, 3 x 3, 4 x 0 (no area), 9 x 9; 0 and 1 tie.
+    entry = dict(
+        bboxes=np.array([[0, 0, 2, 5], [1, 1, 4, 4], [0, 0, 4, 0],
+                         [0, 0, 9, 9]], np.float32),
+        scores=np.array([.5, .5, .9, .7], np.float32))
+    found = select_proposals(entry, num_max, min_size)
+    np.testing.assert_array_equal(found['bboxes'], entry['bboxes'][rows])
+    np.testing.assert_array_equal(found['scores'], entry['scores'][rows])
 
 
 def test_artifacts_import_neither_mmengine_nor_mmdet():

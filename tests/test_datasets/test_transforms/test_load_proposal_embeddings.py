@@ -1,0 +1,62 @@
+"""Proposals and embeddings of a store reach the pipeline."""
+import numpy as np
+import pytest
+from mmdet.registry import TRANSFORMS
+from mmdet.structures.bbox import HorizontalBoxes
+
+from ovd.artifacts.embedding_store import EmbeddingStoreWriter
+from ovd.artifacts.store_plan import StorePlan
+
+BBOXES = np.array([[0, 0, 2, 2], [1, 2, 5, 4], [3, 3, 9, 6]], np.float32)
+EMBEDDINGS = np.array([[1, 0], [0, 1], [.6, .8]], np.float16)
+SCORES = np.array([.2, .9, .5], np.float32)
+
+
+@pytest.fixture()
+def store(tmp_path):
+    """A store of image 3 with three proposals and image 7 with none."""
+    plan = StorePlan(
+        clip=dict(name='c', sha256='c'),
+        proposals=dict(file='p', sha256='p'),
+        annotations=dict(file='train.json', sha256='a'),
+        settings={},
+        images_per_shard=10,
+        image_ids=[3, 7])
+    items = [
+        dict(embeddings=EMBEDDINGS[:n], bboxes=BBOXES[:n], scores=SCORES[:n])
+        for n in (3, 0)
+    ]
+    EmbeddingStoreWriter(tmp_path, plan).write_shard(0, items)
+    return str(tmp_path)
+
+
+def _build(**kwargs):
+    return TRANSFORMS.build(dict(type='LoadProposalEmbeddings', **kwargs))
+
+
+@pytest.mark.parametrize('num_max, rows', [(None, [1, 2, 0]), (2, [1, 2]),
+                                           (5, [1, 2, 0])])
+def test_best_scores_come_first(store, num_max, rows):
+    results = _build(store=store, num_max=num_max)(dict(img_id=3))
+    assert isinstance(results['proposals'], HorizontalBoxes)
+    np.testing.assert_array_equal(results['proposals'].numpy(), BBOXES[rows])
+    np.testing.assert_array_equal(results['proposal_embeddings'],
+                                  EMBEDDINGS[rows])
+
+
+def test_an_image_without_proposals(store):
+    results = _build(store=store)(dict(img_id=7))
+    assert results['proposals'].tensor.shape == (0, 4)
+    assert results['proposal_embeddings'].shape == (0, 2)
+
+
+def test_errors_name_image_or_store(store, tmp_path):
+    with pytest.raises(KeyError, match='image 4 is not in'):
+        _build(store=store)(dict(img_id=4))
+    # Building is no reading: configs build before there is a store.
+    transform = _build(store=str(tmp_path / 'none'))
+    assert 'none' in repr(transform)
+    with pytest.raises(FileNotFoundError, match='FEATURE_EXTRACTOR_CONFIG'):
+        transform(dict(img_id=3))
+    with pytest.raises(ValueError, match='num_max must be positive'):
+        _build(store=store, num_max=0)
