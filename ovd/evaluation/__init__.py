@@ -2,4 +2,4 @@
 from importlib.util import find_spec
 
 if find_spec('mmdet') is not None:
-    from .metrics import GZSLCocoMetric  # noqa: F401
+    from .metrics import GZSLCocoMetric, ProposalDump  # noqa: F401
