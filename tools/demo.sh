@@ -1,43 +1,69 @@
 #!/bin/sh
 # The whole road in miniature, from nothing to a table and pictures.
 set -eu
-usage='usage: sh tools/demo.sh
+# shellcheck disable=SC2086  # the options below are lists
+usage='usage: sh tools/demo.sh [--short] [FOLDER]
 
-Installs what is needed (see tools/environment.sh), then goes all the way from
-raw images to a detector of novel classes, on a world small enough for two CPU
-cores. Run again, it reuses the steps that are done and resumes
-the one that was cut off. To start anew:
-  rm -r data/miniature pretrained/clip/miniature.pt work_dirs/miniature'
-case ${1:-} in
-    '') ;;
-    -h | --help) echo "$usage" && exit ;;
-    *) echo "$usage" >&2 && exit 2 ;;
-esac
+Installs what is needed (see tools/environment.sh), then goes through every
+step from raw images to a detector of novel classes, on a world small enough
+for two CPU cores. Run again, it reuses the steps that are done and resumes
+the one that was cut off.
+
+  --short  a fourth of the work, for tests: the detector stays half-trained
+  FOLDER   where data, weights and results go; default: this repository. To
+           start anew, remove from it data/miniature, work_dirs/miniature and
+           pretrained/clip/miniature.pt'
+short=
+folder=
+for argument; do
+    case $argument in
+        -h | --help) echo "$usage" && exit ;;
+        --short) short=yes ;;
+        -*) echo "$usage" >&2 && exit 2 ;;
+        *) folder=$argument ;;
+    esac
+done
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+script=$root/tools/demo.sh
+[ -z "$folder" ] || mkdir -p "$folder"
+folder=$(CDPATH='' cd -- "${folder:-$root}" && pwd)
 start=$(date +%s)
 . "$root/tools/environment.sh"
-cd "$root"
+cd "$folder"
+# Short commands where the folder is the repository, for people to copy.
+here=
+[ "$folder" = "$root" ] || here=$root/
 
 data=data/miniature
 work=work_dirs/miniature
-configs=configs/miniature
-detector=vild-ensemble_mask-rcnn_r18_fpn_miniature
+configs=${here}configs/miniature
+detector=$configs/vild-ensemble_mask-rcnn_r18_fpn_miniature.py
+world= clip= rpn= vild=
+if [ -n "$short" ]; then
+    world='--num-train 400 --num-val 80 --num-crops 5000'
+    clip='--cfg-options train_cfg.max_iters=200 param_scheduler.1.end=200
+          param_scheduler.1.T_max=170 train_cfg.val_interval=200'
+    rpn='--cfg-options train_cfg.max_iters=100 param_scheduler.1.end=100
+         param_scheduler.1.T_max=70'
+    vild='--cfg-options train_cfg.max_iters=200 param_scheduler.1.end=200
+          param_scheduler.1.T_max=170'
+fi
 
 # How many of the steps below are done, from the first on. A step that runs
 # takes those after it off the count: what they made is out of date.
 mkdir -p "$work"
 count=$work/demo_steps_done
 done_before=$(cat "$count" 2>/dev/null || echo 0)
-total=$(grep -c "^step ['\"]" tools/demo.sh)
+total=$(grep -c "^step ['\"]" "$script")
 number=0
 # Only the first step to run can have been cut off: the later ones start anew.
 resume=--resume
 
-# step TITLE OUTPUT COMMAND...: run a tool, unless it is done and the file or
-# folder OUTPUT is there.
+# step TITLE OUTPUT TOOL ARGUMENTS...: run a tool, unless it is done and the
+# file or folder OUTPUT is there.
 step() {
-    title=$1 output=$2
-    shift 2
+    title=$1 output=$2 tool=$here$3
+    shift 3
     number=$((number + 1))
     seconds=$(($(date +%s) - start))
     printf '\n[%d/%d] %s (%d:%02d)\n' "$number" "$total" "$title" \
@@ -46,11 +72,14 @@ step() {
         echo "done before, reusing $output"
         return
     fi
+    if [ -z "$resume" ]; then
+        rm -rf "$output" # an earlier step ran: what rests on it is stale
+    fi
     done_before=0
     resume=
     echo $((number - 1)) >"$count"
-    echo "\$ python $*"
-    "$PYTHON" "$@"
+    echo "\$ python $tool $*"
+    "$PYTHON" "$tool" "$@"
     if [ ! -e "$output" ]; then
         echo "the step has not written $output" >&2
         exit 1
@@ -59,50 +88,60 @@ step() {
 }
 
 step 'Render the miniature world' $data/annotations/48_17.json \
-    tools/build_miniature.py
+    tools/build_miniature.py $world
 step 'Hide the novel classes from training' \
     $data/annotations/instances_train_48_17_1.json \
-    tools/build_zsl_dataset.py configs/_base_/datasets/miniature_instance.py \
-    --split $data/annotations/48_17.json
+    tools/build_zsl_dataset.py \
+    "${here}configs/_base_/datasets/miniature_instance.py" \
+    --split $data/annotations/48_17.json --overwrite
 step 'Train a small CLIP on captioned crops' pretrained/clip/miniature.pt \
-    tools/train.py $configs/clip_rn_miniature.py $resume
+    tools/train.py "$configs/clip_rn_miniature.py" $resume $clip
 step 'Embed the class names' $data/prompt/vild.pth \
-    tools/class_embeddings.py vild --dataset miniature
+    tools/class_embeddings.py vild --dataset miniature --overwrite
 step 'Train the region proposal network on base boxes' \
     $work/rpn/last_checkpoint \
-    tools/train.py $configs/rpn_r18_fpn_miniature.py $resume
+    tools/train.py "$configs/rpn_r18_fpn_miniature.py" $resume $rpn
 step 'Propose boxes in the training images' \
     $data/proposals/rpn_train_48_17.safetensors \
-    tools/test.py $configs/rpn_r18_fpn_miniature_train.py $work/rpn \
+    tools/test.py "$configs/rpn_r18_fpn_miniature_train.py" $work/rpn \
     --out $data/proposals/rpn_train_48_17.safetensors
 step 'Embed the proposals with CLIP' \
-    $data/proposal_embeddings/miniature/manifest.json \
-    tools/train.py $configs/proposal_feature_extractor.py
-step 'Distil CLIP into the detector' $work/vild/last_checkpoint \
-    tools/train.py $configs/$detector.py $resume
-step 'Test ViLD-text' $work/metrics/vild-text.json \
-    tools/test.py $configs/vild-text_mask-rcnn_r18_fpn_miniature.py \
-    $work/vild --metrics $work/metrics/vild-text.json
-step 'Test ViLD-image' $work/metrics/vild-image.json \
-    tools/test.py $configs/vild-image_mask-rcnn_r18_fpn_miniature.py \
-    $work/vild --metrics $work/metrics/vild-image.json
-step 'Test ViLD-ensemble' $work/metrics/vild-ensemble.json \
-    tools/test.py $configs/$detector.py \
-    $work/vild --metrics $work/metrics/vild-ensemble.json
+    $data/proposal_embeddings/miniature \
+    tools/train.py "$configs/proposal_feature_extractor.py"
+step 'Distil CLIP into the detector' $work/vild-ensemble/last_checkpoint \
+    tools/train.py "$detector" $resume $vild
+step 'Test ViLD-ensemble' $work/metrics/ViLD-ensemble.json \
+    tools/test.py "$detector" $work/vild-ensemble \
+    --out $work/predictions.json --metrics $work/metrics/ViLD-ensemble.json
+step 'Test its text branch alone' $work/metrics/ViLD-text.json \
+    tools/test.py "$detector" $work/vild-ensemble \
+    --metrics $work/metrics/ViLD-text.json \
+    --cfg-options model.roi_head.bbox_head.scoring=text
+step 'Test its image branch alone' $work/metrics/ViLD-image.json \
+    tools/test.py "$detector" $work/vild-ensemble \
+    --metrics $work/metrics/ViLD-image.json \
+    --cfg-options model.roi_head.bbox_head.scoring=image
 step "Test the teacher, CLIP on the detector's boxes" \
-    $work/metrics/clip-on-boxes.json \
-    tools/test.py $configs/clip-on-boxes_mask-rcnn_r18_fpn_miniature.py \
-    $work/vild --metrics $work/metrics/clip-on-boxes.json
-step 'Collect the table' $work/results.json \
-    tools/collect_results.py $work/metrics --out $work/results.json
+    $work/metrics/CLIP-on-boxes.json \
+    tools/test.py "$configs/clip-on-boxes_mask-rcnn_r18_fpn_miniature.py" \
+    $work/vild-ensemble --metrics $work/metrics/CLIP-on-boxes.json
 step 'Detect whatever words are given' $work/pictures \
-    tools/image_demo.py $data/val/000001.png $configs/$detector.py \
-    $work/vild --texts 'red circle, striped blue star' \
-    --out-dir $work/pictures
+    tools/image_demo.py "$data/val/00000[1-6].png" "$detector" \
+    $work/vild-ensemble --out-dir $work/pictures \
+    --texts 'blue star, purple heart, dotted red heart, yellow heart, red cross, dotted green square, purple circle, green ring, yellow circle, red arrow'
+step 'Compare the methods' $work/results.json \
+    tools/compare_results.py --out $work/results.json \
+    ViLD-text=$work/metrics/ViLD-text.json \
+    ViLD-image=$work/metrics/ViLD-image.json \
+    ViLD-ensemble=$work/metrics/ViLD-ensemble.json \
+    CLIP-on-boxes=$work/metrics/CLIP-on-boxes.json \
+    --note 'ViLD-text and ViLD-image are the two heads of the one ensemble.'
 
 printf '\n'
 cat $work/results.txt
-printf '\nThe table: %s\nPictures:\n' "$work/results.json"
-ls $work/pictures/* | sed 's/^/  /'
+printf '\nThe table:\n  %s\nPictures:\n' "$folder/$work/results.json"
+for picture in "$folder/$work"/results.png "$folder/$work"/pictures/*; do
+    printf '  %s\n' "$picture"
+done
 seconds=$(($(date +%s) - start))
 printf 'In all %d:%02d.\n' $((seconds / 60)) $((seconds % 60))

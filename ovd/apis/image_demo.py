@@ -1,11 +1,10 @@
 """The work of ``tools/image_demo.py``."""
+from glob import glob
 from pathlib import Path
 from typing import List, Sequence
 
-from mmengine.utils import scandir
 from tqdm import tqdm
 
-from ovd.artifacts.files import require_file
 from ovd.engine.checkpoints import find_checkpoint
 
 from .drawing import draw_detections
@@ -17,10 +16,10 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 def detect_and_draw(image: str, config: str, checkpoint: str,
                     texts: Sequence[str], score_thr: float,
                     out_dir: str) -> List[Path]:
-    """Detect ``texts`` in an image or a folder of images; write pictures.
+    """Detect ``texts`` in images; write pictures of what was found.
 
     Args:
-        image (str): Image file, or folder.
+        image (str): Image file, folder of images, or pattern (``*.jpg``).
         config (str): Config file.
         checkpoint (str): Checkpoint, or folder of a training run.
         texts (Sequence[str]): Class names.
@@ -29,6 +28,9 @@ def detect_and_draw(image: str, config: str, checkpoint: str,
 
     Returns:
         List[Path]: The pictures.
+
+    Raises:
+        FileNotFoundError: If there is no image.
     """
     images = _list_images(image)
     detector = OpenVocabularyDetector(config, find_checkpoint(checkpoint))
@@ -48,14 +50,17 @@ def detect_and_draw(image: str, config: str, checkpoint: str,
 
 
 def _list_images(image: str) -> List[Path]:
-    """Return the image, or the images of a folder in order of name."""
+    """Return the images of a file, a folder or a pattern in order of name."""
     path = Path(image)
-    if not path.is_dir():
-        return [require_file(path, 'image')]
-    found = sorted(
-        path / name for name in scandir(
-            path, suffix=IMAGE_SUFFIXES, case_sensitive=False))
+    if path.is_dir():
+        found = sorted(item for item in path.iterdir()
+                       if item.suffix.lower() in IMAGE_SUFFIXES)
+    elif path.is_file():
+        found = [path]
+    else:
+        found = sorted(Path(name) for name in glob(image))
     if not found:
         raise FileNotFoundError(
-            f'{path} holds no image ({", ".join(IMAGE_SUFFIXES)})')
+            f'{image} is no image, no pattern that fits one, and no folder '
+            f'that holds one ({", ".join(IMAGE_SUFFIXES)})')
     return found

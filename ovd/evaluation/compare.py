@@ -110,20 +110,18 @@ def draw_bars(results: Results,
 
 def compare(files: Mapping[str, PathLike], out: PathLike,
             notes: Sequence[str] = ()) -> None:
-    """Write the results as JSON and bars; print them as tables.
+    """Write the results as JSON, tables and bars; print the tables.
 
     Args:
         files (Mapping[str, PathLike]): Method -> JSON file.
-        out (PathLike): JSON file; the picture goes beside it as ``.png``.
-        notes (Sequence[str]): Lines to print below the table.
+        out (PathLike): JSON file; beside it go ``.txt`` and ``.png``.
+        notes (Sequence[str]): Lines to print below the tables.
     """
     results = collect_results(files)
+    tables = '\n'.join([format_table(results), format_groups(results), *notes])
+    with atomic_write(Path(out).with_suffix('.txt'), 'w') as file:
+        file.write(tables + '\n')
+    draw_bars(results, Path(out).with_suffix('.png'))
     with atomic_write(out, 'w') as file:
         json.dump(results, file, indent=2)
-    picture = Path(out).with_suffix('.png')
-    draw_bars(results, picture)
-    print(format_table(results))
-    print(format_groups(results))
-    for note in notes:
-        print(note)
-    print(f'{out}\n{picture}')
+    print(tables)

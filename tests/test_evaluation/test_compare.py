@@ -28,6 +28,7 @@ def test_table_json_and_picture(tmp_path: Path, capsys) -> None:
     assert results['ViLD-ensemble']['segm']['AP50_novel'] == 61.25
     assert set(results['ViLD-text']) == {'bbox', 'segm'}
     printed = capsys.readouterr().out
+    assert (tmp_path / 'results.txt').read_text() == printed
     row, = [line for line in printed.splitlines()
             if 'ViLD-ensemble' in line and '80.0' in line]
     assert row.replace(' ', '').startswith('|ViLD-ensemble|61.2|80.0|70.0|')

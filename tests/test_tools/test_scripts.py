@@ -99,11 +99,11 @@ def test_syntax(script):
 @pytest.mark.parametrize('script',
                          ['demo.sh', 'dist_train.sh', 'dist_test.sh'])
 def test_usage(clone, script):
-    """-h explains and changes nothing; too few arguments are an error."""
+    """-h explains and changes nothing; wrong arguments are an error."""
     helped = clone.run(script, '-h')
     assert helped.returncode == 0
     assert helped.stdout.startswith(f'usage: sh tools/{script}')
-    wrong = clone.run(script, 'one')
+    wrong = clone.run(script, '--one')
     assert wrong.returncode == 2
     assert wrong.stderr.startswith(f'usage: sh tools/{script}')
     assert not clone.calls()
