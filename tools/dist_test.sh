@@ -8,8 +8,8 @@ example: sh tools/dist_test.sh \
     configs/miniature/rpn_r18_fpn_miniature_train.py work_dirs/miniature/rpn 2 \
     --out data/miniature/proposals/rpn_train_48_17.safetensors
 
-Runs in the root of the repository: all paths in the options and in the config
-are relative to it. From the environment:
+All paths, in the config too, are relative to the current folder. From the
+environment:
   NNODES, NODE_RANK, MASTER_ADDR  several machines; same command on each
   PORT             of the rendezvous; default: a free one, 29500 with NNODES
   OMP_NUM_THREADS  default: the cores of the machine shared out
@@ -22,8 +22,8 @@ if [ $# -lt 3 ]; then
 fi
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 . "$root/tools/torchrun.sh"
-config=$(absolute "$1")
-checkpoint=$(absolute "$2")
+config=$1
+checkpoint=$2
 gpus=$3
 shift 3
-launch "$gpus" tools/test.py "$config" "$checkpoint" --launcher pytorch "$@"
+launch "$gpus" test.py "$config" "$checkpoint" --launcher pytorch "$@"

@@ -6,8 +6,8 @@ usage='usage: sh tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
 example: sh tools/dist_train.sh \
     configs/miniature/rpn_r18_fpn_miniature.py 2 --resume
 
-Runs in the root of the repository: all paths in the options and in the config
-are relative to it. From the environment:
+All paths, in the config too, are relative to the current folder. From the
+environment:
   NNODES, NODE_RANK, MASTER_ADDR  several machines; same command on each
   PORT             of the rendezvous; default: a free one, 29500 with NNODES
   OMP_NUM_THREADS  default: the cores of the machine shared out
@@ -20,7 +20,7 @@ if [ $# -lt 2 ]; then
 fi
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 . "$root/tools/torchrun.sh"
-config=$(absolute "$1")
+config=$1
 gpus=$2
 shift 2
-launch "$gpus" tools/train.py "$config" --launcher pytorch "$@"
+launch "$gpus" train.py "$config" --launcher pytorch "$@"

@@ -1,22 +1,13 @@
 # Sourced by dist_train.sh and dist_test.sh (POSIX sh), which set `root`.
 # Starts a tool of this folder on several processes with torchrun.
 
-# Print $1 as an absolute path, if it is one from the current folder.
-absolute() {
-    case $1 in
-        /*) printf '%s\n' "$1" ;;
-        *) if [ -e "$1" ]; then printf '%s/%s\n' "$PWD" "$1"
-           else printf '%s\n' "$1"; fi ;;
-    esac
-}
-
 # The interpreter: PYTHON, or the one of OVD_VENV, of the active environment,
 # of .venv in the repository, or whichever is first on the path.
 interpreter() {
     if [ -n "${PYTHON:-}" ]; then
         printf '%s\n' "$PYTHON"
     elif [ -n "${OVD_VENV:-}" ]; then
-        absolute "$OVD_VENV/bin/python"
+        printf '%s\n' "$OVD_VENV/bin/python"
     elif [ -z "${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" ] \
         && [ -x "$root/.venv/bin/python" ]; then
         printf '%s\n' "$root/.venv/bin/python"
@@ -28,7 +19,7 @@ interpreter() {
 # launch PROCESSES TOOL ARGUMENTS...: one process per GPU of this machine, or
 # that many CPU processes. Returns only if torchrun can't be started.
 launch() {
-    processes=$1 tool=$2
+    processes=$1 tool=$root/tools/$2
     shift 2
     case $processes in
         '' | *[!0-9]* | 0)
@@ -44,8 +35,6 @@ launch() {
     fi
     export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
     export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-    # Data, weights and work folders in configs are relative to it.
-    cd "$root" || exit 1
     nodes=${NNODES:-1}
     if [ "$nodes" = 1 ] && [ -z "${PORT:-}" ]; then
         set -- --standalone -- "$tool" "$@" # takes a free port

@@ -246,7 +246,7 @@ def test_no_interpreter_will_do(clone, tmp_path, probe, words):
 
 
 def test_dist_train(clone):
-    """Torchrun on a free port, in the root, with the options untouched."""
+    """Torchrun on a free port, where it is called, options untouched."""
     config = clone.elsewhere / 'my config.py'
     config.touch()
     run = clone.run('dist_train.sh', config.name, '2', '--cfg-options',
@@ -254,18 +254,20 @@ def test_dist_train(clone):
     assert run.returncode == 0, run.stderr
     assert clone.calls() == [[
         'python3.11',
-        str(clone.root), '-m', 'torch.distributed.run', '--nproc-per-node',
-        '2', '--standalone', '--', 'tools/train.py',
+        str(clone.elsewhere), '-m', 'torch.distributed.run',
+        '--nproc-per-node', '2', '--standalone', '--',
+        str(clone.root / 'tools' / 'train.py'),
         str(config), '--launcher', 'pytorch', '--cfg-options', 'a.b=c d'
     ]]
 
 
 def test_dist_test(clone):
-    """Paths that are none from here are left as they are."""
+    """Paths are left as they are."""
     clone.run('dist_test.sh', 'configs/x.py', 'work_dirs/x', '3', '--out',
               'some file.json')
     assert clone.calls()[0][6:] == [
-        '--standalone', '--', 'tools/test.py', 'configs/x.py', 'work_dirs/x',
+        '--standalone', '--',
+        str(clone.root / 'tools' / 'test.py'), 'configs/x.py', 'work_dirs/x',
         '--launcher', 'pytorch', '--out', 'some file.json'
     ]
 
@@ -283,7 +285,7 @@ def test_several_nodes(clone):
     assert clone.calls()[0][4:16] == [
         '--nproc-per-node', '8', '--nnodes', '2', '--node-rank', '1',
         '--master-addr', '10.0.0.1', '--master-port', '1234', '--',
-        'tools/train.py'
+        str(clone.root / 'tools' / 'train.py')
     ]
 
 
