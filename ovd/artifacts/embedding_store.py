@@ -97,7 +97,8 @@ class EmbeddingStoreWriter:
             path.unlink(missing_ok=True)
 
 
-def _refuse_other_plan(folder: Path, found: StorePlan, plan: StorePlan) -> None:
+def _refuse_other_plan(folder: Path, found: StorePlan,
+                       plan: StorePlan) -> None:
     """Raise a ValueError with every difference between two plans."""
     ours, theirs = plan.identity(), found.identity()
     differences = [

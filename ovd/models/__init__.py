@@ -3,9 +3,11 @@ from .clip_pretrainer import CLIPPretrainer
 from .detectors import CLIPOnBoxes
 from .layers import ClassEmbeddingClassifier
 from .losses import DistillationLoss
+from .proposal_feature_extractor import ProposalFeatureExtractor
 from .roi_heads import ViLDBBoxHead, ViLDEnsembleBBoxHead, ViLDRoIHead
 
 __all__ = [
     'CLIPOnBoxes', 'CLIPPretrainer', 'ClassEmbeddingClassifier',
-    'DistillationLoss', 'ViLDBBoxHead', 'ViLDEnsembleBBoxHead', 'ViLDRoIHead'
+    'DistillationLoss', 'ProposalFeatureExtractor', 'ViLDBBoxHead',
+    'ViLDEnsembleBBoxHead', 'ViLDRoIHead'
 ]

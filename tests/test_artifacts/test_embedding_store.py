@@ -121,7 +121,8 @@ def test_names_of_equal_content_may_differ(tmp_path):
     EmbeddingStoreWriter(
         tmp_path,
         _plan(
-            clip=dict(name='/elsewhere/tiny.pt', sha256='c1'), command='other'))
+            clip=dict(name='/elsewhere/tiny.pt', sha256='c1'),
+            command='other'))
 
 
 def test_plan_checks():

@@ -32,7 +32,8 @@ class LoadProposalEmbeddings(BaseTransform):
 
     def __init__(self, store: str, num_max: Optional[int] = None) -> None:
         if num_max is not None and num_max < 1:
-            raise ValueError(f'num_max must be positive or None, got {num_max}')
+            raise ValueError(
+                f'num_max must be positive or None, got {num_max}')
         self.store_path = store
         self.num_max = num_max
         self._store: Optional[EmbeddingStore] = None
