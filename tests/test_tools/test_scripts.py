@@ -247,9 +247,7 @@ def test_no_interpreter_will_do(clone, tmp_path, probe, words):
 
 def test_dist_train(clone):
     """Torchrun on a free port, where it is called, options untouched."""
-    config = clone.elsewhere / 'my config.py'
-    config.touch()
-    run = clone.run('dist_train.sh', config.name, '2', '--cfg-options',
+    run = clone.run('dist_train.sh', 'my config.py', '2', '--cfg-options',
                     'a.b=c d')
     assert run.returncode == 0, run.stderr
     assert clone.calls() == [[
@@ -257,7 +255,7 @@ def test_dist_train(clone):
         str(clone.elsewhere), '-m', 'torch.distributed.run',
         '--nproc-per-node', '2', '--standalone', '--',
         str(clone.root / 'tools' / 'train.py'),
-        str(config), '--launcher', 'pytorch', '--cfg-options', 'a.b=c d'
+        'my config.py', '--launcher', 'pytorch', '--cfg-options', 'a.b=c d'
     ]]
 
 
