@@ -1,7 +1,7 @@
 _base_ = '../_base_/default_runtime.py'
 data_root = 'data/miniature/'
 names_file = data_root + 'clip_crops/names.json'
-max_iters = 600
+max_iters = 400
 
 model = dict(
     type='CLIPPretrainer',
@@ -46,15 +46,8 @@ val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
-    clip_grad=dict(max_norm=1.0),
-    paramwise_cfg=dict(
-        norm_decay_mult=0,
-        bias_decay_mult=0,
-        custom_keys={
-            'clip.visual': dict(lr_mult=1.5),
-            'clip.logit_scale': dict(decay_mult=0)
-        }))
+    optimizer=dict(type='AdamW', lr=2.5e-3, weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=30),
     dict(

@@ -5,9 +5,9 @@ from typing import List
 
 import numpy as np
 import torch
+from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
-from mmdet.registry import DATASETS
 from ovd.artifacts.files import require_file
 
 MAKE_CROPS = 'python tools/build_miniature.py'

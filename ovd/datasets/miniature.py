@@ -147,7 +147,7 @@ def annotate(scene: Scene) -> List[dict]:
             area=float(mask.sum()),
             segmentation=encode_mask(mask),
             iscrowd=0) for label, mask, (x1, y1, x2, y2) in zip(
-                scene.labels, scene.masks, scene.bboxes)
+                scene.labels, scene.masks, scene.bboxes, strict=True)
     ]
 
 

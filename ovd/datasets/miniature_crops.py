@@ -46,7 +46,7 @@ def cut_crops(rng: np.random.Generator,
     scales = rng.choice(CROP_SCALES, len(boxes))
     crops = [
         next(iter_crops(scene.image, box[None], (scale, ), CROP_SIZE))
-        for box, scale in zip(boxes, scales)
+        for box, scale in zip(boxes, scales, strict=True)
     ]
     return (torch.stack(crops).permute(0, 2, 3, 1).numpy(), np.array(labels))
 

@@ -1,36 +1,33 @@
 """Draw the scenes of the miniature world.
 
-A scene is a function of its random generator alone. Shapes are drawn at
-three times the size and averaged down, so that edges are smooth; the mask of
-an object is where it covers at least half of a pixel and nothing lies on it.
+A scene is a function of its random generator alone. The mask of an object is
+where it covers at least half of a pixel and nothing lies on it.
 
 Frames: pixels, (x, y) from the top left corner; images are RGB.
 """
 import colorsys
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
-from .miniature_names import (BASE_SHAPES, COLOURS, DISTRACTOR_COLOURS,
-                              DISTRACTOR_SHAPES, NOVEL_SHAPES, PATTERNS, Look)
+from .miniature_names import (
+    BASE_SHAPES,
+    COLOURS,
+    DISTRACTOR_COLOURS,
+    DISTRACTOR_SHAPES,
+    NOVEL_SHAPES,
+    PATTERNS,
+    Look,
+)
+from .miniature_objects import Patch, draw_patch
 
 IMAGE_SIZE = 160
 MIN_SIZE, MAX_SIZE = 22, 56
 MIN_OBJECTS, MAX_OBJECTS = 2, 5
 MAX_DISTRACTORS = 3
 MIN_VISIBLE = 0.6
-SUPERSAMPLING = 3
-
-# hue in degrees, saturation, value; each object varies around it
-COLOUR_HSV = dict(
-    red=(357, 0.84, 0.86), yellow=(48, 0.85, 0.95), green=(128, 0.66, 0.62),
-    blue=(216, 0.80, 0.84), purple=(284, 0.62, 0.68), grey=(220, 0.04, 0.52),
-    brown=(24, 0.58, 0.42), black=(230, 0.15, 0.15), white=(50, 0.04, 0.96))
-HSV_JITTER = (7, 0.08, 0.08)
 
 
 @dataclass(frozen=True)
@@ -53,13 +50,6 @@ class Scene:
     distractors: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Patch:
-    """A drawn object: colours (h, w, 3) and coverage (h, w), 0 to 1."""
-    colours: np.ndarray
-    alpha: np.ndarray
-
-
 def render_scene(rng: np.random.Generator,
                  looks: Sequence[Look],
                  image_size: int = IMAGE_SIZE) -> Scene:
@@ -80,7 +70,7 @@ def render_scene(rng: np.random.Generator,
     for label in _choose_items(rng, len(looks)):
         look = looks[label] if label >= 0 else _nameless_look(rng)
         size = MIN_SIZE * (MAX_SIZE / MIN_SIZE)**rng.random()
-        patch = _draw_patch(rng, look, size)
+        patch = draw_patch(rng, look, size)
         corner = _find_place(rng, patch, owner, labels, areas, label >= 0)
         if corner is None:
             continue
@@ -109,7 +99,7 @@ def _nameless_look(rng: np.random.Generator) -> Look:
     return Look(*(str(rng.choice(v)) for v in (PATTERNS, colours, shapes)))
 
 
-def _find_place(rng: np.random.Generator, patch: _Patch, owner: np.ndarray,
+def _find_place(rng: np.random.Generator, patch: Patch, owner: np.ndarray,
                 labels: List[int], areas: List[int],
                 named: bool) -> Optional[Tuple[int, int]]:
     """Return a top left corner where all stay visible enough, or None."""
@@ -122,9 +112,11 @@ def _find_place(rng: np.random.Generator, patch: _Patch, owner: np.ndarray,
         if named and solid[inside].sum() < 0.9 * solid.sum():
             continue
         hidden = owner[rows, cols][solid[inside]]
-        if all(label < 0 or (owner == i).sum() - (hidden == i).sum() >=
-               MIN_VISIBLE * area
-               for i, (label, area) in enumerate(zip(labels, areas))):
+        left = [(owner == i).sum() - (hidden == i).sum()
+                for i in range(len(labels))]
+        if all(label < 0 or visible >= MIN_VISIBLE * area
+               for label, visible, area in zip(
+                   labels, left, areas, strict=True)):
             return x, y
     return None
 
@@ -139,7 +131,7 @@ def _overlap(canvas_hw: Tuple[int, ...], corner: Tuple[int, int],
                                           slice(x1 - x, x2 - x))
 
 
-def _paste(canvas: np.ndarray, patch: _Patch,
+def _paste(canvas: np.ndarray, patch: Patch,
            corner: Tuple[int, int]) -> np.ndarray:
     """Draw a patch and its soft shadow; return its mask (H, W) bool."""
     mask = np.zeros(canvas.shape[:2], bool)
@@ -172,115 +164,6 @@ def _tight_box(mask: np.ndarray) -> Tuple[int, int, int, int]:
     """Return the xyxy box of the True pixels, x2 and y2 exclusive."""
     xs, ys = (np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1))
     return xs[0], ys[0], xs[-1] + 1, ys[-1] + 1
-
-
-# --- objects ---------------------------------------------------------------
-
-
-def _draw_patch(rng: np.random.Generator, look: Look, size: float) -> _Patch:
-    """Draw an object of ``size`` pixels, turned by up to 20 degrees."""
-    side = int(np.ceil(size * 1.25)) + 2
-    angle = math.radians(rng.uniform(-20, 20))
-    cos, sin = math.cos(angle), math.sin(angle)
-    turn = np.array([[cos, sin], [-sin, cos]])
-    stretch = rng.uniform(0.9, 1.1)
-    radius = size / 2 * SUPERSAMPLING
-    scale = radius * np.array([stretch, 1 / stretch])
-    n = side * SUPERSAMPLING
-    contours = [
-        np.round(((outline * scale) @ turn + n / 2) * 16).astype(np.int32)
-        for outline in shape_outline(look.shape)
-    ]
-    mask = np.zeros((n, n), np.uint8)
-    cv2.fillPoly(mask, contours, 255, shift=4)
-
-    main, second, edge = _paints(rng, look.colour)
-    ys, xs = np.mgrid[:n, :n].astype(np.float32) - np.float32(n / 2)
-    colours = np.empty((n, n, 3), np.float32)
-    colours[:] = main
-    colours[_pattern(rng, look.pattern, xs, ys, angle, radius)] = second
-    cv2.polylines(colours, contours, True, edge,
-                  max(1, round(0.13 * radius)), shift=4)
-    # Light falls from the upper left.
-    colours *= (1 - 0.13 * (xs + ys) / radius)[..., None]
-
-    alpha = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
-    colours = cv2.resize(colours, (side, side), interpolation=cv2.INTER_AREA)
-    return _Patch(colours, alpha.astype(np.float32) / 255)
-
-
-def _paints(rng: np.random.Generator, colour: str) -> Tuple[tuple, ...]:
-    """Return (main, pattern, edge) RGB of a colour, each varied a little."""
-    h, s, v = np.array(COLOUR_HSV[colour]) + rng.uniform(-1, 1, 3) * HSV_JITTER
-    s, v = np.clip([s, v], 0, 1)
-    main = np.array(colorsys.hsv_to_rgb(h / 360 % 1, s, v)) * 255
-    bright = main @ (0.3, 0.59, 0.11) > 150
-    second = 0.22 * main if bright else 0.15 * main + 0.85 * 250
-    return tuple(main), tuple(second), tuple(0.55 * main)
-
-
-def _pattern(rng: np.random.Generator, pattern: str, xs: np.ndarray,
-             ys: np.ndarray, angle: float, radius: float) -> np.ndarray:
-    """Return where (n, n) the second paint goes.
-
-    Stripes and dots keep their number per object, not their width in pixels,
-    so that they can be told apart on the smallest objects.
-    """
-    if pattern == 'plain':
-        return np.zeros(xs.shape, bool)
-    tilt = angle + math.radians(45 + rng.uniform(-12, 12))
-    cos, sin = math.cos(tilt) / radius, math.sin(tilt) / radius
-    u, v = xs * cos + ys * sin, ys * cos - xs * sin
-    if pattern == 'striped':
-        return (u / 0.48 + rng.random()) % 1 < 0.4
-    u, v = ((w / 0.5 + rng.random()) % 1 - 0.5 for w in (u, v))
-    return u * u + v * v < 0.3**2
-
-
-@lru_cache(maxsize=None)
-def shape_outline(shape: str) -> Tuple[np.ndarray, ...]:
-    """Return the contours (N, 2) of a shape about 2 wide; a second is a hole.
-
-    Args:
-        shape (str): One of the shapes of :mod:`.miniature_names`.
-    """
-    t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    circle = np.stack([np.cos(t), np.sin(t)], 1)
-    if shape == 'circle':
-        return (0.92 * circle, )
-    if shape == 'ring':
-        return circle, 0.5 * circle[::-1]
-    if shape == 'moon':
-        a = np.linspace(0.28 * np.pi, 1.72 * np.pi, 36)
-        outer = np.stack([np.cos(a), np.sin(a)], 1)
-        b = np.linspace(1.5 * np.pi, 0.5 * np.pi, 24)
-        inner = np.stack([0.75 * np.cos(b), 0.77 * np.sin(b)], 1)
-        inner[:, 0] += outer[0, 0]
-        return (np.concatenate([outer, inner]) + (0.2, 0), )
-    if shape == 'heart':
-        return (np.stack([16 * np.sin(t)**3, -(
-            13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) -
-            np.cos(4 * t)) - 2.5], 1) / 16, )
-    if shape == 'star':
-        a = np.arange(10) * np.pi / 5 - np.pi / 2
-        r = np.where(np.arange(10) % 2, 0.5, 1.1)
-        return (np.stack([r * np.cos(a), r * np.sin(a)], 1), )
-    corners = dict(
-        square=[(-.84, -.84), (.84, -.84), (.84, .84), (-.84, .84)],
-        triangle=[(0, -1), (1, .8), (-1, .8)],
-        cross=[(-.34, -1), (.34, -1), (.34, -.34), (1, -.34), (1, .34),
-               (.34, .34), (.34, 1), (-.34, 1), (-.34, .34), (-1, .34),
-               (-1, -.34), (-.34, -.34)],
-        arrow=[(-1, -.36), (0, -.36), (0, -.9), (1.05, 0), (0, .9), (0, .36),
-               (-1, .36)],
-        hourglass=[(-.85, -1), (.85, -1), (.2, 0), (.85, 1), (-.85, 1),
-                   (-.2, 0)],
-        bolt=[(.2, -1), (-.7, .15), (-.08, .15), (-.3, 1), (.7, -.2),
-              (.08, -.2), (.5, -1)])
-    return (np.array(corners[shape], float), )
-
-
-# --- background ------------------------------------------------------------
 
 
 def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:

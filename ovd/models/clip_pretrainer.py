@@ -8,10 +8,10 @@ from typing import Dict, List, Tuple, Union
 
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmdet.registry import MODELS
 from ovd.artifacts.files import PathLike, require_file
 from ovd.clip.image_encoder import normalize_crops
 from ovd.clip.loading import build_clip, save_clip, tokenize
@@ -137,7 +137,7 @@ class CLIPPretrainer(BaseModel):
         return [
             dict(label=label, pred_label=pred_label)
             for label, pred_label in zip(labels.tolist(),
-                                         pred_labels.tolist())
+                                         pred_labels.tolist(), strict=True)
         ]
 
     @torch.no_grad()

@@ -10,14 +10,23 @@ from pycocotools import mask as mask_tools
 from pycocotools.coco import COCO
 
 from ovd.datasets import miniature
-from ovd.datasets.miniature import (annotate, draw_scene, encode_mask,
-                                    write_world)
+from ovd.datasets.miniature import (
+    annotate,
+    draw_scene,
+    encode_mask,
+    write_world,
+)
 from ovd.datasets.miniature_crops import CROPS_PER_SCENE, cut_crops
-from ovd.datasets.miniature_names import (COLOURS, DISTRACTOR_COLOURS,
-                                          DISTRACTOR_SHAPES, PATTERNS, Look,
-                                          build_vocabulary)
-from ovd.datasets.miniature_scene import (COLOUR_HSV, MIN_VISIBLE,
-                                          render_scene, shape_outline)
+from ovd.datasets.miniature_names import (
+    COLOURS,
+    DISTRACTOR_COLOURS,
+    DISTRACTOR_SHAPES,
+    PATTERNS,
+    Look,
+    build_vocabulary,
+)
+from ovd.datasets.miniature_objects import COLOUR_HSV, shape_outline
+from ovd.datasets.miniature_scene import MIN_VISIBLE, render_scene
 
 SMALL = dict(seed=3, num_train=5, num_val=3, num_crops=21,
              num_heldout_crops=8)
@@ -121,7 +130,8 @@ def test_scenes_keep_the_rules():
         assert scene.image.shape == (160, 160, 3)
         assert scene.image.dtype == np.uint8
         assert scene.masks.sum(axis=0).max() == 1  # each pixel has one owner
-        for mask, (x1, y1, x2, y2) in zip(scene.masks, scene.bboxes):
+        for mask, (x1, y1, x2, y2) in zip(
+                scene.masks, scene.bboxes, strict=True):
             ys, xs = np.nonzero(mask)
             assert (x1, y1, x2, y2) == (xs.min(), ys.min(), xs.max() + 1,
                                         ys.max() + 1)
@@ -135,7 +145,8 @@ def test_enough_of_each_object_stays_visible():
     fractions, hidden = [], 0
     for i in range(60):
         scene = render_scene(np.random.default_rng(i), looks)
-        for mask, (x1, y1, x2, y2) in zip(scene.masks, scene.bboxes):
+        for mask, (x1, y1, x2, y2) in zip(
+                scene.masks, scene.bboxes, strict=True):
             # The box may be covered too, so this is an upper bound.
             whole = np.pi / 4 * (x2 - x1) * (y2 - y1)
             fractions.append(mask.sum() / whole)
@@ -170,7 +181,7 @@ def test_annotations_describe_the_scene():
         annotations = annotate(scene)
         assert len(annotations) == len(scene.labels)
         for annotation, mask, label in zip(annotations, scene.masks,
-                                           scene.labels):
+                                           scene.labels, strict=True):
             x, y, w, h = annotation['bbox']
             assert x >= 0 and y >= 0 and w > 0 and h > 0
             assert x + w <= 160 and y + h <= 160

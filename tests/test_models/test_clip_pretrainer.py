@@ -17,8 +17,11 @@ from ovd.clip.text_encoder import embed_class_names
 from ovd.datasets.captioned_crops import CaptionedCrops
 from ovd.engine.hooks import ExportCLIPHook
 from ovd.evaluation.metrics import ZeroShotAccuracy
-from ovd.models.clip_pretrainer import (CLIPPretrainer, compact_captions,
-                                        contrastive_loss)
+from ovd.models.clip_pretrainer import (
+    CLIPPretrainer,
+    compact_captions,
+    contrastive_loss,
+)
 
 NAMES = ['background', 'red ring', 'striped blue star', 'green box']
 TINY = dict(
@@ -127,7 +130,7 @@ def test_a_few_iterations_reduce_the_loss(model: CLIPPretrainer):
 def test_captions_are_the_templates_of_each_name():
     used_tokens, captions = compact_captions(NAMES, 'vild')
     assert captions.shape[:2] == (len(NAMES), 63)
-    for tokens, name in zip(captions, NAMES):
+    for tokens, name in zip(captions, NAMES, strict=True):
         expected = tokenize(fill_templates(name, 'vild')).long()
         length = captions.shape[-1]
         assert torch.equal(used_tokens[tokens], expected[:, :length])

@@ -1,10 +1,9 @@
 """Write the CLIP that was trained to the file that later steps load."""
+from mmdet.registry import HOOKS
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-
-from mmdet.registry import HOOKS
 
 
 @HOOKS.register_module()

@@ -3,9 +3,9 @@ import json
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
+from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 
-from mmdet.registry import METRICS
 from ovd.artifacts.files import atomic_write, require_file
 
 
