@@ -1,6 +1,7 @@
 """Test a checkpoint: print its metrics, or dump what it predicts."""
 import argparse
 
+from ovd.engine.checkpoints import find_checkpoint
 from ovd.engine.launch import add_common_arguments, build_runner, load_config
 from ovd.engine.testing import set_out_file, write_metrics
 
@@ -27,7 +28,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    cfg.load_from = args.checkpoint
+    cfg.load_from = find_checkpoint(args.checkpoint)
     set_out_file(cfg, args.out)
     metrics = build_runner(cfg).test()
     if args.metrics:

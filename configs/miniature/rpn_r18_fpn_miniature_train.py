@@ -5,4 +5,7 @@ test_dataloader = dict(
     dataset=dict(
         ann_file='annotations/instances_train_48_17_1.json',
         data_prefix=dict(img='train/')))
-test_evaluator = dict(_delete_=True, type='ProposalDump')
+test_evaluator = dict(
+    _delete_=True,
+    type='ProposalDump',
+    ann_file='data/miniature/annotations/instances_train_48_17_1.json')

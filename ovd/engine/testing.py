@@ -8,11 +8,17 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmdet.registry import METRICS
-from ovd.artifacts.files import atomic_write
+from ovd.artifacts.files import atomic_write, sha256_file
 
 
 def set_out_file(cfg: Config, out: Optional[str]) -> None:
     """Tell the test evaluator where to keep the predictions.
+
+    One that notes its ``provenance`` also gets the checkpoint's.
+
+    Args:
+        cfg (Config): Has ``test_evaluator`` and ``load_from``, a file.
+        out (str, optional): Nothing is kept where it is None.
 
     Raises:
         ValueError: If the evaluator of this config can't keep them.
@@ -22,12 +28,16 @@ def set_out_file(cfg: Config, out: Optional[str]) -> None:
     name = cfg.test_evaluator.get('type') \
         if isinstance(cfg.test_evaluator, dict) else None
     metric = METRICS.get(name) if name else None
-    if metric is None or \
-            'out_file' not in inspect.signature(metric).parameters:
+    accepted = inspect.signature(metric).parameters if metric else ()
+    if 'out_file' not in accepted:
         raise ValueError(
             f'--out needs a test_evaluator that takes out_file, such as '
             f'ProposalDump or GZSLCocoMetric; this config has {name}')
     cfg.test_evaluator.out_file = out
+    if 'provenance' in accepted:
+        cfg.test_evaluator.provenance = dict(
+            checkpoint=dict(
+                file=cfg.load_from, sha256=sha256_file(cfg.load_from)))
 
 
 def write_metrics(metrics: Dict[str, float], path: str) -> None:

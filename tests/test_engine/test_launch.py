@@ -6,7 +6,6 @@ import pytest
 from mmengine.config import Config
 from ovd.engine.checkpoints import find_checkpoint
 from ovd.engine.launch import load_config, set_resume
-from ovd.engine.testing import set_out_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,9 +52,3 @@ def test_checkpoint_of_a_folder(tmp_path: Path) -> None:
     assert find_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_2.pth')
     with pytest.raises(FileNotFoundError, match='did you mean "iter_2.pth"'):
         find_checkpoint(str(tmp_path / 'iter_3.pth'))
-
-
-def test_out_needs_a_metric_that_can_write() -> None:
-    cfg = Config(dict(test_evaluator=dict(type='CocoMetric')))
-    with pytest.raises(ValueError, match='this config has CocoMetric'):
-        set_out_file(cfg, 'x.json')

@@ -1,0 +1,34 @@
+"""--out and --metrics of tools/test.py."""
+import json
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from ovd.artifacts.files import sha256_file
+from ovd.engine.testing import set_out_file, write_metrics
+
+
+def test_out_needs_a_metric_that_can_write() -> None:
+    cfg = Config(dict(test_evaluator=dict(type='CocoMetric')))
+    with pytest.raises(ValueError, match='this config has CocoMetric'):
+        set_out_file(cfg, 'x.json')
+    set_out_file(cfg, None)
+    assert cfg.test_evaluator == dict(type='CocoMetric')
+
+
+def test_out_notes_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint = tmp_path / 'iter_1.pth'
+    checkpoint.write_bytes(b'weights')
+    cfg = Config(
+        dict(
+            load_from=str(checkpoint),
+            test_evaluator=dict(type='ProposalDump')))
+    set_out_file(cfg, 'x.pkl')
+    assert cfg.test_evaluator.out_file == 'x.pkl'
+    assert cfg.test_evaluator.provenance.checkpoint == dict(
+        file=str(checkpoint), sha256=sha256_file(checkpoint))
+
+
+def test_metrics_without_a_value_are_null(tmp_path: Path) -> None:
+    write_metrics(dict(a=1.5, b=float('nan')), str(tmp_path / 'm.json'))
+    assert json.loads((tmp_path / 'm.json').read_text()) == dict(a=1.5, b=None)
