@@ -128,7 +128,7 @@ ovd_install() (
         "$ovd_python" -m venv --clear "$ovd_venv" || exit 1
     fi
     echo unfinished >"$ovd_venv/$ovd_note"
-    ovd_say "installing into $ovd_venv (the first time about 3 GB are" \
+    ovd_say "installing into $ovd_venv (the first time about 2 GB are" \
         'downloaded, 6 GB on disk, some minutes)'
     cd "$root" || exit 1
     ovd_pip_install --use-pep517 torch torchvision setuptools \

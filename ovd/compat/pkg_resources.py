@@ -1,4 +1,4 @@
-"""The part of ``pkg_resources`` that mmengine and openai-clip use.
+"""The part of ``pkg_resources`` that mmengine, openai-clip and pytest use.
 
 On the path only where setuptools no longer brings the real one (82 and
 later); see :func:`ovd.host.repair_pkg_resources`. A file of its own because
@@ -26,3 +26,7 @@ def get_distribution(name: str) -> SimpleNamespace:
     if spec is not None and spec.origin is not None:
         location = Path(spec.origin).parent.parent
     return SimpleNamespace(version=found.version, location=str(location))
+
+
+def fixup_namespace_packages(path_item: str) -> None:
+    """Do nothing; pytest calls it when a module of this name is loaded."""
