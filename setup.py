@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent
 # `import ovd` checks all three and says what to install.
 REQUIRES = [
     'lvis>=0.5.3',
+    'matplotlib>=3.6',
     'mmdet>=3.2,<3.4',
     'mmengine>=0.10.5,<0.11',
     'msgspec>=0.18',
@@ -21,6 +22,7 @@ REQUIRES = [
     'pillow>=9.5',
     'pycocotools>=2.0.7',
     'safetensors>=0.4.3',
+    'terminaltables>=3.1',
     'tqdm>=4.60',
 ]
 
