@@ -125,10 +125,13 @@ step "Test the teacher, CLIP on the detector's boxes" \
     $work/metrics/CLIP-on-boxes.json \
     tools/test.py "$configs/clip-on-boxes_mask-rcnn_r18_fpn_miniature.py" \
     $work/vild-ensemble --metrics $work/metrics/CLIP-on-boxes.json
-step 'Detect whatever words are given' $work/pictures \
-    tools/image_demo.py "$data/val/00000[1-6].png" "$detector" \
-    $work/vild-ensemble --out-dir $work/pictures \
-    --texts 'blue star, purple heart, dotted red heart, yellow heart, red cross, dotted green square, purple circle, green ring, yellow circle, red arrow'
+step 'Draw what is found' $work/pictures \
+    tools/image_demo.py "$data/val/00000[1-8].png" "$detector" \
+    $work/vild-ensemble --out-dir $work/pictures
+step 'Detect whatever words are given' $work/pictures_of_words \
+    tools/image_demo.py "$data/val/00000[1-4].png" "$detector" \
+    $work/vild-ensemble --out-dir $work/pictures_of_words \
+    --texts 'red circle, striped blue star, heart, ring, something green'
 step 'Compare the methods' $work/results.json \
     tools/compare_results.py --out $work/results.json \
     ViLD-text=$work/metrics/ViLD-text.json \
@@ -140,7 +143,7 @@ step 'Compare the methods' $work/results.json \
 printf '\n'
 cat $work/results.txt
 printf '\nThe table:\n  %s\nPictures:\n' "$folder/$work/results.json"
-for picture in "$folder/$work"/results.png "$folder/$work"/pictures/*; do
+for picture in "$folder/$work"/results.png "$folder/$work"/pictures*/*; do
     printf '  %s\n' "$picture"
 done
 seconds=$(($(date +%s) - start))

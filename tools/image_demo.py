@@ -18,7 +18,9 @@ def parse_args() -> argparse.Namespace:
         'checkpoint',
         help='checkpoint, or the work folder of a training run: its last one')
     parser.add_argument(
-        '--texts', required=True, help='class names, separated by commas')
+        '--texts',
+        help='class names, separated by commas; default: those that the '
+        'config names')
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='defaults to 0.3')
     parser.add_argument(
@@ -31,7 +33,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     detect_and_draw(args.image, args.config, args.checkpoint,
-                    args.texts.split(','), args.score_thr, args.out_dir)
+                    args.texts.split(',') if args.texts else None,
+                    args.score_thr, args.out_dir)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,8 @@ model = dict(
                 type='ClassEmbeddingClassifier',
                 class_embeddings=data_root + 'prompt/vild.pth',
                 temperature=0.05),
-            image_branch=dict(num_shared_fcs=2, fc_out_channels=256)),
+            image_branch=dict(num_shared_fcs=2, fc_out_channels=256),
+            scoring='ensemble'),
         loss_distill=dict(type='DistillationLoss', loss_weight=0.5)))
 
 train_pipeline = [

@@ -1,63 +1,87 @@
 """Pictures of detections: named boxes and masks."""
-from pathlib import Path
-from typing import Sequence, Tuple, Union
+from typing import Collection, Sequence, Tuple
 
 import cv2
-import mmcv
 import numpy as np
 import torch
+from matplotlib.font_manager import findfont
+from PIL import Image, ImageDraw, ImageFont
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from mmdet.structures import DetDataSample
-from mmdet.visualization import DetLocalVisualizer
+from ovd.artifacts.files import PathLike, atomic_write
 
-# Okabe and Ito's palette: told apart by colour-blind people too.
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
-           (0, 114, 178), (213, 94, 0), (204, 121, 167))
+# Told apart by colour-blind people too (Okabe and Ito).
+BASE_COLOUR = (0, 114, 178)
+NOVEL_COLOUR = (230, 159, 0)
 
 
-def draw_detections(image: Union[str, Path, np.ndarray],
+def draw_detections(image: np.ndarray,
                     sample: DetDataSample,
                     classes: Sequence[str],
-                    out_file: Union[str, Path],
-                    min_side: int = 640) -> None:
-    """Write a picture with labelled boxes and masks.
+                    base_classes: Collection[str],
+                    out_file: PathLike,
+                    min_side: int = 480) -> None:
+    """Write a PNG with labelled boxes and masks, base blue, novel orange.
 
     Args:
-        image (str | Path | np.ndarray): File, or RGB uint8 array (H, W, 3).
+        image (np.ndarray): RGB uint8 (H, W, 3).
         sample (DetDataSample): ``pred_instances`` in pixels of the image.
         classes (Sequence[str]): Names that the labels index.
-        out_file (str | Path): Picture to write.
-        min_side (int): Smaller images are enlarged to this shorter side, so
-            that the labels can be read. Defaults to 640.
+        base_classes (Collection[str]): Those that had boxes in training.
+        out_file (PathLike): Picture to write.
+        min_side (int): A smaller image is enlarged to at least this shorter
+            side, so that the labels can be read. Defaults to 480.
     """
-    if not isinstance(image, np.ndarray):
-        image = mmcv.imread(str(image), channel_order='rgb')
-    image, sample = _enlarge(image, sample, min_side)
-    visualizer = DetLocalVisualizer()
-    visualizer.dataset_meta = dict(
-        classes=tuple(classes),
-        palette=[COLOURS[i % len(COLOURS)] for i in range(len(classes))])
-    visualizer.add_datasample(
-        'detections',
-        image,
-        sample,
-        draw_gt=False,
-        pred_score_thr=0.0,
-        out_file=str(out_file))
+    picture, boxes, masks = _enlarge(image, sample, min_side)
+    found = sample.pred_instances
+    names = [classes[label] for label in found.labels]
+    colours = [
+        BASE_COLOUR if name in base_classes else NOVEL_COLOUR for name in names
+    ]
+    if names and masks is not None:
+        picture = draw_segmentation_masks(
+            picture, masks, alpha=0.35, colors=colours)
+    size = max(13, min(picture.shape[1:]) // 30)
+    if names:
+        picture = draw_bounding_boxes(
+            picture, boxes, colors=colours, width=max(2, size // 6))
+    canvas = Image.fromarray(picture.permute(1, 2, 0).numpy())
+    for box, name, score, colour in zip(boxes.tolist(), names,
+                                        found.scores.tolist(), colours):
+        _write_label(canvas, box, f'{name} {score:.2f}', colour, size)
+    with atomic_write(out_file) as file:
+        canvas.save(file, 'PNG')
 
 
-def _enlarge(image: np.ndarray, sample: DetDataSample,
-             min_side: int) -> Tuple[np.ndarray, DetDataSample]:
-    """Scale a small image and its detections up by a whole factor."""
-    factor = -(-min_side // min(image.shape[:2]))
-    sample = sample.cpu()
-    if factor <= 1:
-        return image, sample
-    image = cv2.resize(
-        image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-    instances = sample.pred_instances
-    instances.bboxes = instances.bboxes * factor
-    if 'masks' in instances:
-        masks = instances.masks.repeat_interleave(factor, dim=1)
-        instances.masks = masks.repeat_interleave(factor, dim=2).to(torch.bool)
-    return image, sample
+def _write_label(canvas: Image.Image, box: Sequence[float], text: str,
+                 colour: Tuple[int, int, int], size: int) -> None:
+    """Write a label above its box (xyxy), or wherever it still fits."""
+    pen = ImageDraw.Draw(canvas)
+    font = ImageFont.truetype(findfont('DejaVu Sans'), size)
+    width = pen.textlength(text, font=font)
+    left = max(0, min(box[0], canvas.width - width - size / 2))
+    top = max(0, box[1] - 1.3 * size)
+    pen.rectangle((left, top, left + width + size / 2, top + 1.3 * size),
+                  fill=colour)
+    pen.text((left + size / 4, top), text, fill='white', font=font)
+
+
+def _enlarge(image: np.ndarray, sample: DetDataSample, min_side: int
+             ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scale a small image, its boxes and its masks up by a whole factor.
+
+    Returns:
+        tuple: uint8 (3, H, W), boxes (M, 4), masks (M, H, W) or None.
+    """
+    factor = max(1, -(-min_side // min(image.shape[:2])))
+    found = sample.pred_instances.cpu()
+    masks = found.get('masks')
+    if factor > 1:
+        image = cv2.resize(
+            image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+        if masks is not None:
+            masks = masks.repeat_interleave(factor, dim=1)
+            masks = masks.repeat_interleave(factor, dim=2)
+    picture = torch.from_numpy(image).permute(2, 0, 1)
+    return picture, found.bboxes * factor, masks

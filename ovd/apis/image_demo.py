@@ -1,8 +1,11 @@
 """The work of ``tools/image_demo.py``."""
 from glob import glob
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
+import mmcv
+from mmengine.structures import InstanceData
+from torchvision.ops import nms
 from tqdm import tqdm
 
 from ovd.engine.checkpoints import find_checkpoint
@@ -14,7 +17,7 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def detect_and_draw(image: str, config: str, checkpoint: str,
-                    texts: Sequence[str], score_thr: float,
+                    texts: Optional[Sequence[str]], score_thr: float,
                     out_dir: str) -> List[Path]:
     """Detect ``texts`` in images; write pictures of what was found.
 
@@ -22,7 +25,8 @@ def detect_and_draw(image: str, config: str, checkpoint: str,
         image (str): Image file, folder of images, or pattern (``*.jpg``).
         config (str): Config file.
         checkpoint (str): Checkpoint, or folder of a training run.
-        texts (Sequence[str]): Class names.
+        texts (Sequence[str], optional): Class names; None for those of the
+            config.
         score_thr (float): Draw nothing that scores lower.
         out_dir (str): Folder of the pictures, which keep their names.
 
@@ -34,12 +38,16 @@ def detect_and_draw(image: str, config: str, checkpoint: str,
     """
     images = _list_images(image)
     detector = OpenVocabularyDetector(config, find_checkpoint(checkpoint))
-    detector.set_classes(texts)
+    if texts is not None:
+        detector.set_classes(texts)
     pictures = []
     for path in tqdm(images, desc='detecting', unit='image'):
         sample, = detector.predict(path, score_thr)
+        sample.pred_instances = _one_per_object(sample.pred_instances)
         picture = Path(out_dir) / f'{path.stem}.png'
-        draw_detections(path, sample, detector.classes, picture)
+        draw_detections(
+            mmcv.imread(str(path), channel_order='rgb'), sample,
+            detector.classes, detector.base_classes, picture)
         found = sample.pred_instances
         for label, score in zip(found.labels, found.scores):
             tqdm.write(f'{path.name}: {detector.classes[label]} {score:.2f}')
@@ -47,6 +55,11 @@ def detect_and_draw(image: str, config: str, checkpoint: str,
     for picture in pictures:
         print(picture)
     return pictures
+
+
+def _one_per_object(found: InstanceData, iou_thr: float = 0.6) -> InstanceData:
+    """Keep the best name of boxes that overlap: the host allows several."""
+    return found[nms(found.bboxes, found.scores, iou_thr)]
 
 
 def _list_images(image: str) -> List[Path]:

@@ -19,6 +19,8 @@ Image = Union[str, Path, np.ndarray]
 class OpenVocabularyDetector:
     """A trained detector whose vocabulary is an argument.
 
+    It starts with the names of the class embeddings in its config.
+
     Args:
         config (str): Config file of a detector with ``set_vocabulary``, such
             as the ones under ``configs/miniature``.
@@ -52,6 +54,7 @@ class OpenVocabularyDetector:
                 'vocabulary; use a config with a ViLD box head')
         self.classes: List[str] = []
         self._clip = None
+        self.set_classes(self._heads[0].source)
 
     @property
     def base_classes(self) -> Sequence[str]:
@@ -104,7 +107,7 @@ class OpenVocabularyDetector:
     def predict(self,
                 images: Union[Image, Sequence[Image]],
                 score_thr: float = 0.0) -> List[DetDataSample]:
-        """Detect the classes that :meth:`set_classes` named.
+        """Detect the classes of :meth:`set_classes`.
 
         Args:
             images (Image | Sequence[Image]): Files, or BGR uint8 arrays
@@ -117,11 +120,8 @@ class OpenVocabularyDetector:
             ``labels`` (M,), which index :attr:`classes`, and ``masks``.
 
         Raises:
-            ValueError: If no classes were set.
             FileNotFoundError: If an image is missing.
         """
-        if not self.classes:
-            raise ValueError('set_classes(names) must come before predict')
         if isinstance(images, (str, Path, np.ndarray)):
             images = [images]
         images = [
