@@ -8,8 +8,8 @@
 #   3. .venv in the repository, created if absent.
 #
 # An environment is created with PYTHON, if that is set, or the first of
-# python3.12, python3.11, python3.10 and python3 that can. It holds a note of
-# what it was installed from, so that the next run starts at once and an
+# python3.12, 3.11, 3.10, 3.13 and python3 that can. It holds a note of what
+# it was installed from, so that the next run starts at once and an
 # install that was cut off is taken up again. pip's configuration, its index
 # included, is the user's.
 
@@ -47,10 +47,10 @@ except Exception as error:
 ovd_find_python() {
     ovd_bare=
     for ovd_candidate in ${PYTHON:+"$PYTHON"} \
-        python3.12 python3.11 python3.10 python3 python; do
+        python3.12 python3.11 python3.10 python3.13 python3 python; do
         case $("$ovd_candidate" -c '
 import sys
-if (3, 10) <= sys.version_info[:2] <= (3, 12):
+if (3, 10) <= sys.version_info[:2] <= (3, 13):
     try:
         import ensurepip, venv
         print("usable")
@@ -68,7 +68,7 @@ if (3, 10) <= sys.version_info[:2] <= (3, 12):
         ovd_say "$ovd_bare can't create virtual environments; on Debian or" \
             "Ubuntu: apt-get install python3-venv"
     else
-        ovd_say "found no Python 3.10, 3.11 or 3.12; on Debian or Ubuntu:" \
+        ovd_say "found no Python 3.10 to 3.13; on Debian or Ubuntu:" \
             "apt-get install python3 python3-venv; or set PYTHON to one"
     fi
     return 1

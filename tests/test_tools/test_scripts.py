@@ -225,7 +225,7 @@ def test_shim_that_does_not_run_is_passed_over(clone, tmp_path):
 
 @pytest.mark.parametrize(('probe', 'words'), [
     ('bare', 'python3.11 can.t create virtual environments'),
-    ('', 'found no Python 3.10, 3.11 or 3.12'),
+    ('', 'found no Python 3.10 to 3.13'),
 ])
 def test_no_interpreter_will_do(clone, tmp_path, probe, words):
     """Debian's python3 without python3-venv, or another version."""
