@@ -12,7 +12,8 @@ def parse_args() -> argparse.Namespace:
         'configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py '
         'work_dirs/miniature/vild-ensemble '
         '--texts "red circle, striped blue star"')
-    parser.add_argument('image', help='image file, folder of images, or pattern in quotes')
+    parser.add_argument(
+        'image', help='image file, folder of images, or pattern in quotes')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',

@@ -1,8 +1,12 @@
 """Run a config: train a model, or extract proposal embeddings."""
 import argparse
 
-from ovd.engine.launch import (add_common_arguments, build_runner, load_config,
-                               set_resume)
+from ovd.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    load_config,
+    set_resume,
+)
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import torch
 from matplotlib.font_manager import findfont
+from mmdet.structures import DetDataSample
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from mmdet.structures import DetDataSample
 from ovd.artifacts.files import PathLike, atomic_write
 
 # Told apart by colour-blind people too (Okabe and Ito).

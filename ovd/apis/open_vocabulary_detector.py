@@ -4,9 +4,9 @@ from typing import List, Optional, Sequence, Union
 
 import numpy as np
 import torch
-
 from mmdet.apis import inference_detector, init_detector
 from mmdet.structures import DetDataSample
+
 from ovd.artifacts.class_embeddings import ClassEmbeddings, check_class_names
 from ovd.artifacts.files import require_file
 from ovd.artifacts.provenance import check_same_clip
@@ -77,8 +77,10 @@ class OpenVocabularyDetector:
                 there twice, or another CLIP made the embeddings.
         """
         if not isinstance(names, ClassEmbeddings):
-            names = [name.strip() for name in names]
             check_class_names(names)
+            names = [name.strip() for name in names]
+            if not names:
+                raise ValueError('expected at least one name, got none')
             names = self._embed(names, templates)
         novel = set(names.names) - set(self.base_classes)
         for head in self._heads:

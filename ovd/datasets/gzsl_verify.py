@@ -5,8 +5,11 @@ from typing import Literal
 import msgspec
 
 from ovd.artifacts.files import PathLike
-from ovd.datasets.gzsl_split import (SPLITTER, AnnotationFile,
-                                     load_annotation_file)
+from ovd.datasets.gzsl_split import (
+    SPLITTER,
+    AnnotationFile,
+    load_annotation_file,
+)
 
 
 class _Counts(msgspec.Struct):

@@ -14,8 +14,12 @@ from tqdm import tqdm
 
 from ovd.artifacts.embedding_store import EmbeddingStoreWriter, shard_name
 from ovd.artifacts.files import sha256_file
-from ovd.artifacts.proposals import (Entry, image_key, load_proposals,
-                                     select_proposals)
+from ovd.artifacts.proposals import (
+    Entry,
+    image_key,
+    load_proposals,
+    select_proposals,
+)
 from ovd.artifacts.store_plan import StorePlan
 from ovd.artifacts.tensor_file import TensorFile
 

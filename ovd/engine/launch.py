@@ -6,10 +6,10 @@ from typing import Optional
 
 import torch
 import torch.distributed as dist
+from mmdet.registry import RUNNERS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmdet.registry import RUNNERS
 from ovd.suggest import did_you_mean
 
 from .checkpoints import find_checkpoint

@@ -4,10 +4,10 @@ import json
 import math
 from typing import Dict, Optional
 
+from mmdet.registry import METRICS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from mmdet.registry import METRICS
 from ovd.artifacts.files import atomic_write, sha256_file
 
 

@@ -6,8 +6,11 @@ import msgspec
 import numpy as np
 
 from ovd.artifacts.files import PathLike, require_file
-from ovd.evaluation.gzsl_coco_ap import (evaluate_predictions,
-                                         load_ground_truth, summarise)
+from ovd.evaluation.gzsl_coco_ap import (
+    evaluate_predictions,
+    load_ground_truth,
+    summarise,
+)
 
 
 def load_predictions(path: PathLike) -> list[dict]:

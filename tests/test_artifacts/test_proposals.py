@@ -6,8 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from ovd.artifacts.proposals import (image_key, load_proposals,
-                                     save_proposals, select_proposals)
+from ovd.artifacts.proposals import (
+    image_key,
+    load_proposals,
+    save_proposals,
+    select_proposals,
+)
 
 SUFFIXES = ['.safetensors', '.pkl']
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+
 from ovd.engine.checkpoints import find_checkpoint
 from ovd.engine.launch import load_config, set_resume
 

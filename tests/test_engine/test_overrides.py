@@ -1,6 +1,7 @@
 """Strict --cfg-options: unknown keys, added keys, values."""
 import pytest
 from mmengine.config import Config
+
 from ovd.engine.overrides import apply_overrides, parse_value
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from mmdet.registry import MODELS
 from torch import nn
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+
 from ovd.artifacts.files import sha256_file
 from ovd.engine.testing import set_out_file, write_metrics
 

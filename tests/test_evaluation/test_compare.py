@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+
 from ovd.evaluation.compare import collect_results, compare
 
 

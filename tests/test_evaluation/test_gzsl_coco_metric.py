@@ -16,8 +16,11 @@ from pycocotools.cocoeval import COCOeval
 
 from ovd.datasets.gzsl_split import split_file
 from ovd.evaluation.chance import chance_level, load_predictions
-from ovd.evaluation.gzsl_coco_ap import (evaluate_predictions,
-                                         load_ground_truth, summarise)
+from ovd.evaluation.gzsl_coco_ap import (
+    evaluate_predictions,
+    load_ground_truth,
+    summarise,
+)
 from ovd.evaluation.metrics import GZSLCocoMetric
 
 COCO_TINY = Path(__file__).parents[3] / 'shared' / 'data' / 'coco_tiny'

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.models import ClassEmbeddingClassifier
 

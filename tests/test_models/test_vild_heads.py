@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.models import DistillationLoss, ViLDBBoxHead, ViLDEnsembleBBoxHead
 

@@ -1,4 +1,4 @@
-"""The whole road in miniature, gone once at reduced size for all tests here."""
+"""The whole road in miniature, gone once at reduced size."""
 import os
 import subprocess
 import sys

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.proposals import load_proposals, save_proposals
 from ovd.engine.launch import build_runner, load_config

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Callable
 
 import cv2
+
 from ovd.datasets.gzsl_split import read_gzsl
 from ovd.evaluation.chance import chance_level
 

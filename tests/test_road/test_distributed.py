@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from ovd.engine.checkpoints import find_checkpoint
 
 ROOT = Path(__file__).parents[2]

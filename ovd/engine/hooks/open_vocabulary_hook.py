@@ -1,12 +1,12 @@
 """Hand the dataset's class names to the model; refuse what doesn't match."""
 from typing import Iterator
 
+from mmdet.registry import HOOKS
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from mmdet.registry import HOOKS
 from ovd.artifacts.provenance import check_same_clip
 from ovd.datasets.transforms import LoadProposalEmbeddings
 

@@ -2,11 +2,10 @@
 from typing import Any
 
 import numpy as np
+from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
-
-from mmdet.registry import HOOKS
 
 
 @HOOKS.register_module()
@@ -44,7 +43,7 @@ class PlainCheckpointHook(Hook):
 
 
 def _plain(value: Any) -> Any:
-    """Replace NumPy values and dict subclasses by Python's own, all through."""
+    """Replace NumPy values and dict subclasses by Python's own."""
     if isinstance(value, dict):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

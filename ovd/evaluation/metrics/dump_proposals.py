@@ -7,8 +7,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ovd.artifacts.files import sha256_file
-from ovd.artifacts.proposals import (image_key, save_proposals,
-                                     select_proposals)
+from ovd.artifacts.proposals import image_key, save_proposals, select_proposals
 
 
 @METRICS.register_module()

@@ -12,9 +12,14 @@ from terminaltables import AsciiTable
 from ovd.artifacts.files import atomic_write
 from ovd.suggest import check_choice
 
-from ..gzsl_coco_ap import (IOU_TYPES, STATS, GroundTruth,
-                            evaluate_predictions, load_ground_truth,
-                            summarise)
+from ..gzsl_coco_ap import (
+    IOU_TYPES,
+    STATS,
+    GroundTruth,
+    evaluate_predictions,
+    load_ground_truth,
+    summarise,
+)
 
 
 @METRICS.register_module()

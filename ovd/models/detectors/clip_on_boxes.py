@@ -2,12 +2,12 @@
 from typing import Dict, Optional, Sequence
 
 import mmcv
-from mmengine.structures import InstanceData
-from torch import Tensor
-
 from mmdet.models.detectors import MaskRCNN
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList
+from mmengine.structures import InstanceData
+from torch import Tensor
+
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.provenance import check_same_clip
 from ovd.clip.image_encoder import embed_boxes

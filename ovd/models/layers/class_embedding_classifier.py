@@ -6,10 +6,10 @@ from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdet.registry import MODELS
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.provenance import check_same_clip
 

@@ -1,8 +1,7 @@
 """ViLD-image loss: region embeddings follow CLIP's image embeddings."""
+from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
-
-from mmdet.registry import MODELS
 
 
 @MODELS.register_module()

@@ -2,13 +2,12 @@
 from typing import Dict, Tuple
 
 import torch
-from torch import Tensor
-
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
 from mmdet.utils import ConfigType, InstanceList
+from torch import Tensor
 
 
 @MODELS.register_module()

@@ -5,13 +5,13 @@ Shapes: R RoIs, C foreground classes, D embedding size.
 from typing import Dict, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
-from mmengine.structures import InstanceData
-from torch import Tensor, nn
-
 from mmdet.models.layers import multiclass_nms
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.registry import MODELS
 from mmdet.utils import ConfigType
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 
 

@@ -6,11 +6,11 @@ from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.registry import MODELS
 from mmdet.utils import ConfigType
+from torch import Tensor, nn
+
 from ovd.suggest import check_choice
 
 from .vild_bbox_head import ViLDBBoxHead
