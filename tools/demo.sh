@@ -2,23 +2,27 @@
 # The whole road in miniature, from nothing to a table and pictures.
 set -eu
 # shellcheck disable=SC2086  # the options below are lists
-usage='usage: sh tools/demo.sh [--short] [FOLDER]
+usage='usage: sh tools/demo.sh [--short] [--seed=N] [FOLDER]
 
 Installs what is needed (see tools/environment.sh), then goes through every
 step from raw images to a detector of novel classes, on a world small enough
 for two CPU cores. Run again, it reuses the steps that are done and resumes
 the one that was cut off.
 
+  --seed=N another world and other weights to start from; default: 0
   --short  a fourth of the work, for tests: the detector stays half-trained
   FOLDER   where data, weights and results go; default: this repository. To
            start anew, remove from it data/miniature, work_dirs/miniature and
            pretrained/clip/miniature.pt'
 short=
+seed='--seed 0'
 folder=
 for argument; do
     case $argument in
         -h | --help) echo "$usage" && exit ;;
         --short) short=yes ;;
+        --seed=*[!0-9]* | --seed=) echo "$usage" >&2 && exit 2 ;;
+        --seed=*) seed="--seed ${argument#--seed=}" ;;
         -*) echo "$usage" >&2 && exit 2 ;;
         *) folder=$argument ;;
     esac
@@ -38,6 +42,9 @@ data=data/miniature
 work=work_dirs/miniature
 configs=${here}configs/miniature
 detector=$configs/vild-ensemble_mask-rcnn_r18_fpn_miniature.py
+# Two processes with half a batch each are faster than two threads.
+halves='--cfg-options train_dataloader.batch_size=4'
+clip_halves='--cfg-options train_dataloader.batch_size=64'
 world= clip= rpn= vild=
 if [ -n "$short" ]; then
     world='--num-train 400 --num-val 80 --num-crops 5000'
@@ -59,11 +66,11 @@ number=0
 # Only the first step to run can have been cut off: the later ones start anew.
 resume=--resume
 
-# step TITLE OUTPUT TOOL ARGUMENTS...: run a tool, unless it is done and the
-# file or folder OUTPUT is there.
+# step TITLE OUTPUT INTERPRETER TOOL ARGUMENTS...: run a tool with python or sh,
+# unless it is done and the file or folder OUTPUT is there.
 step() {
-    title=$1 output=$2 tool=$here$3
-    shift 3
+    title=$1 output=$2 interpreter=$3 tool=$here$4
+    shift 4
     number=$((number + 1))
     seconds=$(($(date +%s) - start))
     printf '\n[%d/%d] %s (%d:%02d)\n' "$number" "$total" "$title" \
@@ -78,8 +85,11 @@ step() {
     done_before=0
     resume=
     echo $((number - 1)) >"$count"
-    echo "\$ python $tool $*"
-    "$PYTHON" "$tool" "$@"
+    echo "\$ $interpreter $tool $*"
+    case $interpreter in
+        python) "$PYTHON" "$tool" "$@" ;;
+        sh) sh "$tool" "$@" ;;
+    esac
     if [ ! -e "$output" ]; then
         echo "the step has not written $output" >&2
         exit 1
@@ -88,52 +98,54 @@ step() {
 }
 
 step 'Render the miniature world' $data/annotations/48_17.json \
-    tools/build_miniature.py $world
+    python tools/build_miniature.py $seed $world
 step 'Hide the novel classes from training' \
     $data/annotations/instances_train_48_17_1.json \
-    tools/build_zsl_dataset.py \
+    python tools/build_zsl_dataset.py \
     "${here}configs/_base_/datasets/miniature_instance.py" \
     --split $data/annotations/48_17.json --overwrite
 step 'Train a small CLIP on captioned crops' pretrained/clip/miniature.pt \
-    tools/train.py "$configs/clip_rn_miniature.py" $resume $clip
+    sh tools/dist_train.sh "$configs/clip_rn_miniature.py" 2 $clip_halves \
+    $seed $resume $clip
 step 'Embed the class names' $data/prompt/vild.pth \
-    tools/class_embeddings.py vild --dataset miniature --overwrite
+    python tools/class_embeddings.py vild --dataset miniature --overwrite
 step 'Train the region proposal network on base boxes' \
     $work/rpn/last_checkpoint \
-    tools/train.py "$configs/rpn_r18_fpn_miniature.py" $resume $rpn
+    sh tools/dist_train.sh "$configs/rpn_r18_fpn_miniature.py" 2 $halves \
+    $seed $resume $rpn
 step 'Propose boxes in the training images' \
     $data/proposals/rpn_train_48_17.safetensors \
-    tools/test.py "$configs/rpn_r18_fpn_miniature_train.py" $work/rpn \
+    python tools/test.py "$configs/rpn_r18_fpn_miniature_train.py" $work/rpn \
     --out $data/proposals/rpn_train_48_17.safetensors
 step 'Embed the proposals with CLIP' \
     $data/proposal_embeddings/miniature \
-    tools/train.py "$configs/proposal_feature_extractor.py"
+    python tools/train.py "$configs/proposal_feature_extractor.py"
 step 'Distil CLIP into the detector' $work/vild-ensemble/last_checkpoint \
-    tools/train.py "$detector" $resume $vild
+    sh tools/dist_train.sh "$detector" 2 $halves $seed $resume $vild
 step 'Test ViLD-ensemble' $work/metrics/ViLD-ensemble.json \
-    tools/test.py "$detector" $work/vild-ensemble \
+    python tools/test.py "$detector" $work/vild-ensemble \
     --out $work/predictions.json --metrics $work/metrics/ViLD-ensemble.json
 step 'Test its text branch alone' $work/metrics/ViLD-text.json \
-    tools/test.py "$detector" $work/vild-ensemble \
+    python tools/test.py "$detector" $work/vild-ensemble \
     --metrics $work/metrics/ViLD-text.json \
     --cfg-options model.roi_head.bbox_head.scoring=text
 step 'Test its image branch alone' $work/metrics/ViLD-image.json \
-    tools/test.py "$detector" $work/vild-ensemble \
+    python tools/test.py "$detector" $work/vild-ensemble \
     --metrics $work/metrics/ViLD-image.json \
     --cfg-options model.roi_head.bbox_head.scoring=image
 step "Test the teacher, CLIP on the detector's boxes" \
     $work/metrics/CLIP-on-boxes.json \
-    tools/test.py "$configs/clip-on-boxes_mask-rcnn_r18_fpn_miniature.py" \
+    python tools/test.py "$configs/clip-on-boxes_mask-rcnn_r18_fpn_miniature.py" \
     $work/vild-ensemble --metrics $work/metrics/CLIP-on-boxes.json
 step 'Draw what is found' $work/pictures \
-    tools/image_demo.py "$data/val/00000[1-8].png" "$detector" \
+    python tools/image_demo.py "$data/val/00000[1-8].png" "$detector" \
     $work/vild-ensemble --out-dir $work/pictures
 step 'Detect whatever words are given' $work/pictures_of_words \
-    tools/image_demo.py "$data/val/00000[1-4].png" "$detector" \
+    python tools/image_demo.py "$data/val/00000[1-4].png" "$detector" \
     $work/vild-ensemble --out-dir $work/pictures_of_words \
     --texts 'red circle, striped blue star, heart, ring, something green'
 step 'Compare the methods' $work/results.json \
-    tools/compare_results.py --out $work/results.json \
+    python tools/compare_results.py --out $work/results.json \
     ViLD-text=$work/metrics/ViLD-text.json \
     ViLD-image=$work/metrics/ViLD-image.json \
     ViLD-ensemble=$work/metrics/ViLD-ensemble.json \

@@ -1,7 +1,7 @@
 _base_ = '../_base_/default_runtime.py'
 data_root = 'data/miniature/'
 names_file = data_root + 'clip_crops/names.json'
-max_iters = 400
+max_iters = 500
 
 model = dict(
     type='CLIPPretrainer',

@@ -322,7 +322,7 @@ def demo(clone):
     script = clone.root / 'tools' / 'demo.sh'
     head = script.read_text().split("\nstep '")[0]
     script.write_text(head + '\n' + '\n'.join(
-        f"step 'Step {name}' {name} tools/{name}.py $resume"
+        f"step 'Step {name}' {name} python tools/{name}.py $resume"
         for name in ('one', 'two', 'three')) + '\n')
 
     def run(**variables: str):
@@ -368,7 +368,7 @@ def test_demo_stops_at_a_step_that_writes_nothing(demo):
     """A tool that ends well without its file is an error all the same."""
     (demo.root / 'tools' / 'demo.sh').write_text(
         (demo.root / 'tools' / 'demo.sh').read_text().replace(
-            'two tools', 'elsewhere tools'))
+            'two python', 'elsewhere python'))
     done, calls = demo()
     assert done.returncode == 1
     assert 'has not written elsewhere' in done.stderr

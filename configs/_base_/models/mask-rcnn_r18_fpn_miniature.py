@@ -20,7 +20,6 @@ model = dict(
             scales=[6], ratios=[0.6, 1.0, 1.7], strides=[4, 8, 16])),
     roi_head=dict(
         bbox_roi_extractor=dict(
-            roi_layer=dict(sampling_ratio=1),
             out_channels=64,
             featmap_strides=[4, 8],
             finest_scale=28),
@@ -30,7 +29,6 @@ model = dict(
             num_classes=65,
             reg_class_agnostic=True),
         mask_roi_extractor=dict(
-            roi_layer=dict(sampling_ratio=1),
             out_channels=64,
             featmap_strides=[4, 8],
             finest_scale=28),
