@@ -1,4 +1,9 @@
 """Hooks, loops, launch, strict overrides."""
+# ruff: noqa: E402, I001  (first say what to install, if anything is missing)
+from ovd.host import check_host
+
+check_host()
+
 from .atomic_backend import AtomicLocalBackend
 from .extraction_loop import ExtractionLoop
 from .extraction_runner import ExtractionRunner

@@ -3,6 +3,6 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=200)
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True),
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=10))
 warmup = dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=30)

@@ -1,0 +1,135 @@
+"""Every command of the README is run: here, or by the demo."""
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import List
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / 'README.md').read_text()
+
+
+@pytest.fixture(autouse=True)
+def this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+
+
+def commands_in(text: str) -> List[str]:
+    """Return the commands of a text that call a tool."""
+    found = re.findall(r'(?:python|sh) tools/[^`\n]+', text)
+    return [re.sub(r'\s+#.*', '', command).strip() for command in found]
+
+
+def called(command: str) -> List[str]:
+    """Return the tools and configs that a command names."""
+    return re.findall(r'tools/\w+\.\w+|configs/[\w/.-]+\.py', command)
+
+
+def test_the_table_of_jobs_is_what_the_demo_does() -> None:
+    table = README[README.index('| job |'):README.index('On several GPUs')]
+    demo = (ROOT / 'tools/demo.sh').read_text()
+    demo = demo.replace('${here}', '').replace(
+        '$configs', 'configs/miniature').replace(
+            '$detector', 'configs/miniature/'
+            'vild-ensemble_mask-rcnn_r18_fpn_miniature.py')
+    # The demo trains on two processes, by the launcher of tools/train.py.
+    demo = demo.replace('dist_train.sh', 'train.py')
+    steps = [set(called(step)) for step in demo.split('\nstep ')[1:]]
+    jobs = [set(called(command)) for command in commands_in(table)]
+    assert len(jobs) == 10
+    assert [j for j in jobs if not any(j <= step for step in steps)] == []
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    named = set(called(README)) | set(re.findall(r'\]\((?!http)(.+?)\)', README))
+    assert len(named) > 12
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_python_example_runs(road: Path, monkeypatch, capsys) -> None:
+    code, = re.findall(r'```python\n(.+?)```', README, re.DOTALL)
+    if not (road / 'configs').exists():
+        (road / 'configs').symlink_to(ROOT / 'configs')
+    monkeypatch.chdir(road)
+    exec(compile(code, 'README.md', 'exec'), {})
+    assert 'tensor(' in capsys.readouterr().out
+
+
+def test_the_image_demo_with_the_words_of_the_readme(road: Path,
+                                                     tmp_path: Path) -> None:
+    command, = [c for c in commands_in(README) if 'image_demo' in c]
+    texts = re.search(r'--texts "(.+?)"', command)[1]
+    config = ROOT / 'configs/miniature' / \
+        'vild-ensemble_mask-rcnn_r18_fpn_miniature.py'
+    subprocess.run([
+        sys.executable,
+        str(ROOT / 'tools/image_demo.py'), 'data/miniature/val/000001.png',
+        str(config), 'work_dirs/miniature/vild-ensemble', '--texts', texts,
+        '--out-dir',
+        str(tmp_path)
+    ], cwd=road, check=True)
+    assert (tmp_path / '000001.png').is_file()
+
+
+@pytest.mark.parametrize(
+    'tool', ['train.py', 'test.py', 'build_miniature.py',
+             'build_zsl_dataset.py', 'class_embeddings.py', 'image_demo.py',
+             'compare_results.py', 'benchmarks/miniature.py'])
+def test_help_has_an_example(tool: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tools' / tool), '-h'],
+        capture_output=True, text=True)
+    assert done.returncode == 0 and 'example' in done.stdout
+
+
+def write_tiny(folder: Path, stem: str, categories: List[dict]) -> None:
+    """Write train and val annotations with one object per category."""
+    folder.mkdir(parents=True)
+    for subset in ('train', 'val'):
+        content = dict(
+            images=[dict(id=1, file_name='1.jpg', width=9, height=9)],
+            annotations=[
+                dict(id=i, image_id=1, category_id=c['id'], iscrowd=0,
+                     bbox=[1, 1, 5, 5], area=25)
+                for i, c in enumerate(categories, 1)
+            ],
+            categories=categories)
+        (folder / stem.format(subset)).write_text(json.dumps(content))
+
+
+def test_the_commands_for_real_data(tmp_path: Path, tiny_clip_path: str,
+                                    monkeypatch) -> None:
+    from mmdet.datasets import CocoDataset
+    write_tiny(
+        tmp_path / 'data/coco/annotations', 'instances_{}2017.json', [
+            dict(id=i, name=name)
+            for i, name in enumerate(CocoDataset.METAINFO['classes'], 1)
+        ])
+    write_tiny(
+        tmp_path / 'data/lvis_v1/annotations', 'lvis_v1_{}.json', [
+            dict(id=i, name=f'thing {i}', frequency='f' if i <= 866 else 'r')
+            for i in range(1, 1204)
+        ])
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    section = README[README.index('## Real data'):]
+    split_coco, split_lvis, embed = commands_in(section)
+    monkeypatch.chdir(tmp_path)
+    for command in (split_coco, split_lvis,
+                    f'{embed} --pretrained {tiny_clip_path} '
+                    '--out data/lvis_v1/prompt/vild.pth'):
+        tool, *rest = shlex.split(command)[1:]
+        subprocess.run([sys.executable, str(ROOT / tool), *rest], check=True)
+    made = {
+        str(path.relative_to(tmp_path / 'data'))
+        for path in (tmp_path / 'data').rglob('*') if path.is_file()
+    }
+    assert {
+        'coco/annotations/instances_train2017_48_17_1.json',
+        'coco/annotations/instances_val2017_48_17_1.json',
+        'lvis_v1/annotations/lvis_v1_train_866_337_1.json',
+        'lvis_v1/prompt/vild.pth'
+    } <= made
