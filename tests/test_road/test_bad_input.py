@@ -66,10 +66,10 @@ def test_proposals_of_other_images(tmp_path: Path) -> None:
     lost = next(iter(proposals))
     proposals['train/other.png'] = proposals.pop(lost)
     save_proposals(tmp_path / 'other.safetensors', proposals, {})
-    cfg_key = 'test_dataloader.dataset.proposal_file'
     with pytest.raises(ValueError, match=lost):
-        train(STORE, tmp_path, f'{cfg_key}={tmp_path / "other.safetensors"}',
-              f'test_cfg.store={tmp_path / "store"}')
+        train(STORE, tmp_path,
+              f'train_cfg.proposals={tmp_path / "other.safetensors"}',
+              f'train_cfg.store={tmp_path / "store"}')
     assert not list((tmp_path / 'store').glob('shard-*'))
 
 
@@ -87,8 +87,8 @@ def test_images_without_embeddings(tmp_path: Path) -> None:
     # The validation images are not in the store of the training images.
     with pytest.raises(ValueError, match='proposal_embeddings/miniature'):
         train(DETECTOR, tmp_path,
-              'train_dataloader.dataset.ann_file=annotations/instances_val.json'
-              )
+              'train_dataloader.dataset.ann_file='
+              'annotations/instances_val_48_17_1.json')
 
 
 def test_checkpoint_holds_no_clip_and_no_vocabulary() -> None:
