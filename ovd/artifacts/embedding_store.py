@@ -17,7 +17,7 @@ It exists when it is whole, so a run computes just the shards that are missing.
 import hashlib
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import numpy as np
 
@@ -215,20 +215,28 @@ class EmbeddingStore:
             for name in ('embeddings', 'bboxes', 'scores')
         }
 
-    def check_covers(self, image_ids: Iterable[int]) -> None:
+    def check_covers(self, images: Mapping[int, str]) -> None:
         """Raise unless the store has every one of these images.
 
+        Args:
+            images (Mapping[int, str]): Image id -> ``<dir>/<file>``.
+
         Raises:
-            ValueError: With the first ids that are missing.
+            ValueError: With the first images that are missing, or that are
+                other ones than the store has under their ids.
         """
-        missing = np.setdiff1d(
-            np.fromiter(image_ids, np.int64), self._image_ids)
-        if len(missing):
-            first = ', '.join(map(str, missing[:5].tolist()))
+        known = dict(zip(self.manifest.image_ids, self.manifest.image_keys))
+        missing = [
+            f'{key} (id {image_id})' for image_id, key in images.items()
+            if known.get(image_id) != key
+        ]
+        if missing:
+            first = ', '.join(missing[:3])
             raise ValueError(
-                f'{self.folder} lacks {len(missing)} of the images asked for '
-                f'(ids {first}{", ..." if len(missing) > 5 else ""}); it has '
-                f'those of {self.manifest.annotations.get("file")}')
+                f'{self.folder} lacks {len(missing)} of the {len(images)} '
+                f'images asked for: {first}'
+                f'{", ..." if len(missing) > 3 else ""}; it has those of '
+                f'{self.manifest.annotations.get("file")}')
 
     def _shard(self, k: int) -> TensorFile:
         """Return an open shard; the one unused for longest gives way."""

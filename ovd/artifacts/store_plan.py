@@ -22,6 +22,8 @@ class StorePlan:
             ``crop_scales``; anything that JSON can hold.
         images_per_shard (int): n.
         image_ids (list[int]): Ids of all images, in any order.
+        image_keys (list[str]): Their ``<dir>/<file>``, in the same order:
+            ids of two annotation files may be the same, and their images not.
         command (str): What computes the missing shards, for messages.
     """
     clip: Dict[str, str]
@@ -30,6 +32,7 @@ class StorePlan:
     settings: Dict[str, Any]
     images_per_shard: int
     image_ids: List[int]
+    image_keys: List[str]
     command: str = ''
     format: str = field(default=FORMAT)
 
@@ -41,7 +44,9 @@ class StorePlan:
         if len(set(ids)) != len(ids):
             raise ValueError(f'{self.annotations.get("file")} has an image '
                              'id twice')
-        self.image_ids = sorted(ids)
+        pairs = sorted(zip(ids, self.image_keys, strict=True))
+        self.image_ids = [image_id for image_id, _ in pairs]
+        self.image_keys = [key for _, key in pairs]
         # As JSON gives it back: tuples are lists there.
         self.settings = json.loads(json.dumps(self.settings))
 
@@ -57,7 +62,7 @@ class StorePlan:
 
     def identity(self) -> Dict[str, Any]:
         """Return what two runs must share: names and ids by digest only."""
-        ids = json.dumps(self.image_ids).encode()
+        ids = json.dumps([self.image_ids, self.image_keys]).encode()
         return {
             'format': self.format,
             'clip.sha256': self.clip.get('sha256'),

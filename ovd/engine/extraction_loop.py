@@ -88,6 +88,7 @@ class ExtractionLoop(BaseLoop):
                 min_size=float(min_size)),
             images_per_shard=images_per_shard,
             image_ids=list(self.images),
+            image_keys=[key for _, key in self.images.values()],
             command=_describe_command(runner))
 
     def run(self) -> None:

@@ -12,7 +12,11 @@ from ovd.artifacts.store_plan import StorePlan
 IDS = [9, 2, 5, 7, 1]
 
 
-def _plan(**kwargs):
+def _keys(image_ids):
+    return [f'train/{image_id}.jpg' for image_id in image_ids]
+
+
+def _plan(image_ids=IDS, **kwargs):
     return StorePlan(**{
         **dict(
             clip=dict(name='tiny.pt', sha256='c1'),
@@ -20,7 +24,8 @@ def _plan(**kwargs):
             annotations=dict(file='train.json', sha256='a1'),
             settings=dict(crop_scales=(1.0, 1.5), num_max_proposals=20),
             images_per_shard=2,
-            image_ids=IDS,
+            image_ids=image_ids,
+            image_keys=_keys(image_ids),
             command='python tools/train.py extractor.py'),
         **kwargs
     })
@@ -163,10 +168,15 @@ def test_unknown_images_are_named(tmp_path):
     for image_id in (0, 3, 10):
         with pytest.raises(KeyError, match=f'image {image_id} is not in'):
             store.get(image_id)
-    store.check_covers(iter(IDS))
-    store.check_covers([])
-    with pytest.raises(ValueError, match=r'lacks 2 .*\(ids 3, 10\).*of train'):
-        store.check_covers([1, 10, 3])
+    store.check_covers(dict(zip(IDS, _keys(IDS))))
+    store.check_covers({})
+    # One has another id, one the id of another image.
+    images = {1: 'train/1.jpg', 10: 'train/2.jpg', 5: 'val/5.jpg'}
+    with pytest.raises(
+            ValueError,
+            match=r'lacks 2 of the 3 images asked for: train/2.jpg \(id 10\), '
+            r'val/5.jpg \(id 5\); it has those of train.json'):
+        store.check_covers(images)
 
 
 def test_shards_that_are_damaged_or_of_another_store_are_named(tmp_path):

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from ovd.artifacts.proposals import image_key
 from ovd.artifacts.provenance import check_same_clip
 from ovd.datasets.transforms import LoadProposalEmbeddings
 
@@ -26,9 +27,10 @@ class OpenVocabularyHook(Hook):
         dataset = _unwrap(runner.train_dataloader.dataset)
         _set_vocabulary(runner.model, dataset)
         for store in _embedding_stores(dataset):
+            infos = map(dataset.get_data_info, range(len(dataset)))
             store.check_covers(
-                [dataset.get_data_info(i)['img_id']
-                 for i in range(len(dataset))])
+                {info['img_id']: image_key(info['img_path'])
+                 for info in infos})
             for module in _open_vocabulary_modules(runner.model):
                 check_same_clip(module.clip, store.clip,
                                 'the class embeddings',

@@ -21,7 +21,8 @@ def store(tmp_path):
         annotations=dict(file='train.json', sha256='a'),
         settings={},
         images_per_shard=10,
-        image_ids=[3, 7])
+        image_ids=[3, 7],
+        image_keys=['train/3.jpg', 'train/7.jpg'])
     items = [
         dict(embeddings=EMBEDDINGS[:n], bboxes=BBOXES[:n], scores=SCORES[:n])
         for n in (3, 0)
