@@ -45,7 +45,8 @@ def test_the_table_of_jobs_is_what_the_demo_does() -> None:
 
 
 def test_every_file_that_the_readme_names_exists() -> None:
-    named = set(called(README)) | set(re.findall(r'\]\((?!http)(.+?)\)', README))
+    links = re.findall(r'\]\((?!http)(.+?)\)', README)
+    named = {*called(README), *links}
     assert len(named) > 12
     assert [name for name in named if not (ROOT / name).exists()] == []
 
