@@ -17,7 +17,7 @@ model = dict(
                 temperature=0.05),
             image_branch=dict(num_shared_fcs=2, fc_out_channels=256),
             scoring='ensemble'),
-        loss_distill=dict(type='DistillationLoss', loss_weight=1.0)))
+        loss_distill=dict(type='DistillationLoss', loss_weight=0.5)))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -45,11 +45,11 @@ val_dataloader = None
 val_evaluator = None
 val_cfg = None
 
-train_cfg = dict(max_iters=800)
+train_cfg = dict(max_iters=900)
 param_scheduler = [
     _base_.warmup,
     dict(
-        type='CosineAnnealingLR', by_epoch=False, begin=30, end=800, T_max=770)
+        type='CosineAnnealingLR', by_epoch=False, begin=30, end=900, T_max=870)
 ]
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=100))

@@ -66,7 +66,7 @@ def test_vocabulary_has_48_base_and_17_novel_names():
     assert set(vocabulary.base) | set(vocabulary.novel) == set(
         vocabulary.names)
     assert {key: len(names) for key, names in groups.items()} == dict(
-        novel_attribute=10, novel_combination=7)
+        novel_attribute=12, novel_combination=5)
     assert not set(groups['novel_attribute']) & set(
         groups['novel_combination'])
 
