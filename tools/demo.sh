@@ -24,7 +24,10 @@ for argument; do
         --seed=*[!0-9]* | --seed=) echo "$usage" >&2 && exit 2 ;;
         --seed=*) seed="--seed ${argument#--seed=}" ;;
         -*) echo "$usage" >&2 && exit 2 ;;
-        *) folder=$argument ;;
+        *)
+            [ -z "$folder" ] || { echo "$usage" >&2 && exit 2; }
+            folder=$argument
+            ;;
     esac
 done
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -42,9 +45,16 @@ data=data/miniature
 work=work_dirs/miniature
 configs=${here}configs/miniature
 detector=$configs/vild-ensemble_mask-rcnn_r18_fpn_miniature.py
-# Two processes with half a batch each are faster than two threads.
-halves='--cfg-options train_dataloader.batch_size=4'
-clip_halves='--cfg-options train_dataloader.batch_size=64'
+# One process where there is one GPU. On a CPU two processes with half a batch
+# each are faster than two threads.
+processes=$("$PYTHON" -c '
+import torch
+print(min(torch.cuda.device_count() or 2, 2))')
+halves= clip_halves=
+if [ "$processes" = 2 ]; then
+    halves='--cfg-options train_dataloader.batch_size=4'
+    clip_halves='--cfg-options train_dataloader.batch_size=64'
+fi
 world= clip= rpn= vild=
 if [ -n "$short" ]; then
     world='--num-train 400 --num-val 80 --num-crops 5000'
@@ -60,7 +70,17 @@ fi
 # takes those after it off the count: what they made is out of date.
 mkdir -p "$work"
 count=$work/demo_steps_done
-done_before=$(cat "$count" 2>/dev/null || echo 0)
+options="$seed${short:+ --short}"
+if [ -e "$count" ]; then
+    read -r done_before options_before <"$count"
+    if [ "$options" != "$options_before" ]; then
+        echo "$folder holds a run with $options_before, this one is with" \
+            "$options: give another FOLDER, or remove from it what -h says" >&2
+        exit 1
+    fi
+else
+    done_before=0
+fi
 total=$(grep -c "^step ['\"]" "$script")
 number=0
 # Only the first step to run can have been cut off: the later ones start anew.
@@ -84,7 +104,7 @@ step() {
     fi
     done_before=0
     resume=
-    echo $((number - 1)) >"$count"
+    echo "$((number - 1)) $options" >"$count"
     echo "\$ $interpreter $tool $*"
     case $interpreter in
         python) "$PYTHON" "$tool" "$@" ;;
@@ -94,7 +114,7 @@ step() {
         echo "the step has not written $output" >&2
         exit 1
     fi
-    echo "$number" >"$count"
+    echo "$number $options" >"$count"
 }
 
 step 'Render the miniature world' $data/annotations/48_17.json \
@@ -105,13 +125,13 @@ step 'Hide the novel classes from training' \
     "${here}configs/_base_/datasets/miniature_instance.py" \
     --split $data/annotations/48_17.json --overwrite
 step 'Train a small CLIP on captioned crops' pretrained/clip/miniature.pt \
-    sh tools/dist_train.sh "$configs/clip_rn_miniature.py" 2 $clip_halves \
+    sh tools/dist_train.sh "$configs/clip_rn_miniature.py" "$processes" $clip_halves \
     $seed $resume $clip
 step 'Embed the class names' $data/prompt/vild.pth \
     python tools/class_embeddings.py vild --dataset miniature --overwrite
 step 'Train the region proposal network on base boxes' \
     $work/rpn/last_checkpoint \
-    sh tools/dist_train.sh "$configs/rpn_r18_fpn_miniature.py" 2 $halves \
+    sh tools/dist_train.sh "$configs/rpn_r18_fpn_miniature.py" "$processes" $halves \
     $seed $resume $rpn
 step 'Propose boxes in the training images' \
     $data/proposals/rpn_train_48_17.safetensors \
@@ -121,7 +141,7 @@ step 'Embed the proposals with CLIP' \
     $data/proposal_embeddings/miniature \
     python tools/train.py "$configs/proposal_feature_extractor.py"
 step 'Distil CLIP into the detector' $work/vild-ensemble/last_checkpoint \
-    sh tools/dist_train.sh "$detector" 2 $halves $seed $resume $vild
+    sh tools/dist_train.sh "$detector" "$processes" $halves $seed $resume $vild
 step 'Test ViLD-ensemble' $work/metrics/ViLD-ensemble.json \
     python tools/test.py "$detector" $work/vild-ensemble \
     --out $work/predictions.json --metrics $work/metrics/ViLD-ensemble.json

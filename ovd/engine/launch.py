@@ -73,8 +73,21 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         return
     if resume != 'auto':
         cfg.resume, cfg.load_from = True, resume
-    elif (Path(cfg.work_dir) / 'last_checkpoint').is_file():
-        cfg.resume, cfg.load_from = True, None
+        return
+    pointer = Path(cfg.work_dir) / 'last_checkpoint'
+    # The host writes the pointer in place: a kill may leave it empty.
+    if pointer.is_file() and pointer.read_text().strip():
+        cfg.resume, cfg.load_from = True, find_checkpoint(cfg.work_dir)
+
+
+def _check_gpus() -> None:
+    """Raise unless there is a GPU for this process."""
+    needed = int(os.environ.get('LOCAL_RANK', 0)) + 1
+    if needed > torch.cuda.device_count():
+        raise ValueError(
+            f'at least {needed} processes were started on a machine with '
+            f'{torch.cuda.device_count()} GPUs: start one per GPU, or set '
+            'CUDA_VISIBLE_DEVICES= for processes on the CPU')
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -86,7 +99,9 @@ def build_runner(cfg: Config) -> Runner:
     device id. Without a GPU the process group is therefore started here, with
     gloo, and DDP told to stay on the CPU.
     """
-    if cfg.launcher != 'none' and not torch.cuda.is_available():
+    if cfg.launcher != 'none' and torch.cuda.is_available():
+        _check_gpus()
+    elif cfg.launcher != 'none':
         if not dist.is_initialized():
             dist.init_process_group('gloo')
         cfg.setdefault(

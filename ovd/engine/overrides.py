@@ -16,8 +16,8 @@ def apply_overrides(cfg: Config, options: Sequence[str]) -> None:
     Args:
         cfg (Config): The config to change.
         options (Sequence[str]): Texts ``key=value`` or ``+key=value``. Values
-            are Python literals; what is none is a string, and commas outside
-            brackets make a list.
+            are Python literals; what is none is a string, or, if it has
+            commas and starts with no bracket, a list of values.
 
     Raises:
         ValueError: If a text has no ``=``, or a key does not exist; with the

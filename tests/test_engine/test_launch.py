@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from ovd.engine.checkpoints import find_checkpoint
-from ovd.engine.launch import load_config, set_resume
+from ovd.engine.launch import build_runner, load_config, set_resume
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,9 +39,15 @@ def test_resume_starts_where_there_is_no_checkpoint(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path), load_from='rpn.pth'))
     set_resume(cfg, 'auto')
     assert not cfg.get('resume') and cfg.load_from == 'rpn.pth'
-    (tmp_path / 'last_checkpoint').write_text('iter_1.pth')
+    pointer = tmp_path / 'last_checkpoint'
+    pointer.write_text('')  # cut off while it was written
     set_resume(cfg, 'auto')
-    assert cfg.resume and cfg.load_from is None
+    assert not cfg.get('resume') and cfg.load_from == 'rpn.pth'
+    # The folder was moved since.
+    pointer.write_text('/gone/iter_1.pth')
+    (tmp_path / 'iter_1.pth').touch()
+    set_resume(cfg, 'auto')
+    assert cfg.resume and cfg.load_from == str(tmp_path / 'iter_1.pth')
 
 
 def test_checkpoint_of_a_folder(tmp_path: Path) -> None:
@@ -53,3 +59,11 @@ def test_checkpoint_of_a_folder(tmp_path: Path) -> None:
     assert find_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_2.pth')
     with pytest.raises(FileNotFoundError, match='did you mean "iter_2.pth"'):
         find_checkpoint(str(tmp_path / 'iter_3.pth'))
+
+
+def test_a_gpu_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 1)
+    with pytest.raises(ValueError, match='2 processes .* with 1 GPUs'):
+        build_runner(Config(dict(launcher='pytorch')))

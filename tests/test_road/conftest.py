@@ -17,7 +17,7 @@ def run_demo() -> Callable[[Path], str]:
     def run(folder: Path) -> str:
         # With the interpreter of the tests, whichever that is.
         environment = dict(
-            os.environ, OVD_VENV=sys.prefix, OMP_NUM_THREADS='2')
+            os.environ, OVD_VENV=sys.prefix, CUDA_VISIBLE_DEVICES='')
         done = subprocess.run(
             ['sh', str(ROOT / 'tools/demo.sh'), '--short', str(folder)],
             env=environment,

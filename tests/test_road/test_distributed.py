@@ -16,6 +16,7 @@ def run(road: Path, *command: str) -> None:
     environment = dict(
         os.environ,
         PYTHON=sys.executable,
+        CUDA_VISIBLE_DEVICES='',
         PYTHONPATH=f'{ROOT}:{ROOT / "tests/data"}',
         OMP_NUM_THREADS='1')
     done = subprocess.run(

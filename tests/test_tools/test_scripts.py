@@ -330,6 +330,7 @@ def demo(clone):
         return done, [call[2:] for call in clone.calls('tools/')]
 
     run.root = clone.root
+    run.run = lambda *options: clone.run('demo.sh', *options)
     return run
 
 
@@ -384,3 +385,14 @@ def test_demo_calls_tools_and_configs_that_exist():
     called = re.findall(r'(?:tools|configs)/[\w./-]+\.py', steps)
     assert len(called) > 10
     assert [name for name in called if not (ROOT / name).is_file()] == []
+
+
+def test_demo_does_not_mix_runs(demo):
+    """Another seed or size in the same folder would reuse the old steps."""
+    demo()
+    run = demo.run('--seed=1')
+    assert run.returncode == 1
+    assert 'with --seed 0, this one is with --seed 1' in run.stderr
+    assert demo.run('--short').returncode == 1
+    assert demo.run('--seed=one').returncode == 2
+    assert demo.run('a', 'b').returncode == 2
