@@ -7,7 +7,7 @@
 #      if not it is left alone;
 #   3. .venv in the repository, created if absent.
 #
-# An environment is created with PYTHON, if that is set, or the first of
+# An environment is created with OVD_PYTHON, if that is set, or the first of
 # python3.12, 3.11, 3.10, 3.13 and python3 that can. It holds a note of what
 # it was installed from, so that the next run starts at once and an
 # install that was cut off is taken up again. pip's configuration, its index
@@ -46,7 +46,7 @@ except Exception as error:
 # a shim of pyenv may be there and not work.
 ovd_find_python() {
     ovd_bare=
-    for ovd_candidate in ${PYTHON:+"$PYTHON"} \
+    for ovd_candidate in ${OVD_PYTHON:+"$OVD_PYTHON"} \
         python3.12 python3.11 python3.10 python3.13 python3 python; do
         case $("$ovd_candidate" -c '
 import sys
@@ -69,7 +69,7 @@ if (3, 10) <= sys.version_info[:2] <= (3, 13):
             "Ubuntu: apt-get install python3-venv"
     else
         ovd_say "found no Python 3.10 to 3.13; on Debian or Ubuntu:" \
-            "apt-get install python3 python3-venv; or set PYTHON to one"
+            "apt-get install python3 python3-venv; or set OVD_PYTHON to one"
     fi
     return 1
 }

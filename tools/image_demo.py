@@ -1,6 +1,7 @@
 """Detect whatever words are given, and draw it."""
 import argparse
 
+from ovd.apis.class_names import split_class_names
 from ovd.apis.image_demo import detect_and_draw
 
 
@@ -34,8 +35,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     detect_and_draw(args.image, args.config, args.checkpoint,
-                    args.texts.split(',') if args.texts else None,
-                    args.score_thr, args.out_dir)
+                    None if args.texts is None else split_class_names(
+                        args.texts), args.score_thr, args.out_dir)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ interpreter() {
         && [ -x "$root/.venv/bin/python" ]; then
         printf '%s\n' "$root/.venv/bin/python"
     else
-        printf 'python\n'
+        command -v python || printf 'python3\n'
     fi
 }
 

@@ -35,26 +35,39 @@ def detect_and_draw(image: str, config: str, checkpoint: str,
 
     Raises:
         FileNotFoundError: If there is no image.
+        ValueError: If a picture would replace an image or another picture.
     """
     images = _list_images(image)
+    pictures = [Path(out_dir) / f'{path.stem}.png' for path in images]
+    _check_pictures(pictures, images)
     detector = OpenVocabularyDetector(config, find_checkpoint(checkpoint))
     if texts is not None:
         detector.set_classes(texts)
-    pictures = []
-    for path in tqdm(images, desc='detecting', unit='image'):
+    for path, picture in zip(
+            tqdm(images, desc='detecting', unit='image'), pictures):
         sample, = detector.predict(path, score_thr)
         sample.pred_instances = _one_per_object(sample.pred_instances)
-        picture = Path(out_dir) / f'{path.stem}.png'
         draw_detections(
             mmcv.imread(str(path), channel_order='rgb'), sample,
             detector.classes, detector.base_classes, picture)
         found = sample.pred_instances
         for label, score in zip(found.labels, found.scores):
             tqdm.write(f'{path.name}: {detector.classes[label]} {score:.2f}')
-        pictures.append(picture)
-    for picture in pictures:
-        print(picture)
+    print(*pictures, sep='\n')
     return pictures
+
+
+def _check_pictures(pictures: Sequence[Path],
+                    images: Sequence[Path]) -> None:
+    """Raise a ValueError if writing the pictures would lose something."""
+    for picture in pictures:
+        if picture.exists() and any(
+                image.samefile(picture) for image in images):
+            raise ValueError(f'{picture} is one of the images: give another '
+                             'folder for the pictures')
+    if len(set(pictures)) < len(pictures):
+        raise ValueError('several of the images have the same name, and their '
+                         'pictures would too: draw them one by one')
 
 
 def _one_per_object(found: InstanceData, iou_thr: float = 0.6) -> InstanceData:

@@ -49,5 +49,29 @@ def check_same_clip(a: Mapping[str, str], b: Mapping[str, str], what_a: str,
         f'with the CLIP of the other')
 
 
+def check_same_source(a: Mapping[str, str], b: Mapping[str, str], what_a: str,
+                      what_b: str) -> None:
+    """Raise if two artefacts are known to be of different images.
+
+    Args:
+        a (Mapping[str, str]): ``{'file', 'sha256', 'source_sha256'}`` of the
+            annotation file of the first artefact; the last is the digest of
+            the file that was split, so that two splits of one data set match.
+            An artefact of foreign make may lack it, and then passes.
+        b (Mapping[str, str]): The same of the second one.
+        what_a (str): The first one in words.
+        what_b (str): The second one in words.
+
+    Raises:
+        ValueError: If the digests differ.
+    """
+    digest_a, digest_b = a.get('source_sha256'), b.get('source_sha256')
+    if digest_a and digest_b and digest_a != digest_b:
+        raise ValueError(
+            f'{what_b} is for other images than {what_a}: one comes from '
+            f'{b.get("file")}, the other from {a.get("file")}, which are of '
+            'different sources; make it anew')
+
+
 def _describe(identity: Mapping[str, str]) -> str:
     return f'CLIP {identity["name"]} (sha256 {identity["sha256"][:12]})'

@@ -102,7 +102,10 @@ class StorePlan:
         if found != FORMAT:
             raise ValueError(f'{path} is of format {found!r}, expected '
                              f'{FORMAT!r}')
-        return cls(**content)
+        try:
+            return cls(**content)
+        except TypeError as error:
+            raise ValueError(f'{path} is no manifest: {error}') from error
 
 
 def shard_name(shard: int) -> str:

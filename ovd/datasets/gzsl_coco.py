@@ -1,11 +1,9 @@
 """COCO-format datasets whose classes are base and novel ones."""
-import logging
 from typing import Sequence
 
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
-from mmengine.logging import print_log
 
 from ovd.suggest import did_you_mean
 
@@ -30,7 +28,8 @@ class GZSLCocoDataset(CocoDataset):
 
     Raises:
         FileNotFoundError: If the annotation file does not exist.
-        ValueError: If it is not split, or ``metainfo`` disagrees with it.
+        ValueError: If it is not split, ``metainfo`` disagrees with it, or a
+            val file is opened for training.
     """
 
     METAINFO: dict = {}
@@ -45,11 +44,9 @@ class GZSLCocoDataset(CocoDataset):
         if 'classes' in self._metainfo:
             self._check_classes(self._metainfo['classes'], classes)
         if gzsl['subset'] == 'val' and not self.test_mode:
-            print_log(
-                f'{self.ann_file} has boxes of novel classes: do not train '
-                'on it (test_mode=True is for evaluation)',
-                logger='current',
-                level=logging.WARNING)
+            raise ValueError(
+                f'{self.ann_file} has boxes of novel classes, which training '
+                'must not see; for evaluation set test_mode=True')
         self._metainfo.update(
             classes=classes,
             base_classes=tuple(gzsl['base']),

@@ -17,7 +17,12 @@ from typing import IO, Optional, Sequence, Union
 
 import msgspec
 
-from ovd.artifacts.files import PathLike, atomic_write, require_file
+from ovd.artifacts.files import (
+    PathLike,
+    atomic_write,
+    require_file,
+    sha256_file,
+)
 from ovd.datasets.gzsl_splits import Category, Split, load_split
 
 CHUNK = 4096  # objects that are joined before they are written
@@ -97,6 +102,20 @@ def read_gzsl(ann_file: PathLike) -> dict:
         ValueError: If the file is not json or was never split.
     """
     return read_header(ann_file)[0]
+
+
+def describe_annotations(ann_file: PathLike) -> dict[str, str]:
+    """Return what an artefact notes of the annotation file it is made from.
+
+    Returns:
+        dict: ``file``, ``sha256`` and ``source_sha256``, the digest of the
+        file that it was split from, or its own where it was not split.
+    """
+    gzsl, digest = _read_header(ann_file).gzsl, sha256_file(ann_file)
+    return dict(
+        file=str(ann_file),
+        sha256=digest,
+        source_sha256=gzsl['source']['sha256'] if gzsl else digest)
 
 
 def read_header(ann_file: PathLike) -> tuple[dict, list[Category]]:

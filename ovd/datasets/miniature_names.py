@@ -82,8 +82,8 @@ def build_vocabulary() -> Vocabulary:
 
     Each of the 35 (base shape, colour) has one pattern and 18 of them a
     second one: 53 names, 5 of which are the novel combinations. Each novel
-    shape comes once in every colour, and twice in one. The order is shuffled, so that nothing
-    can tell base from novel by position.
+    shape comes once in every colour, and twice in one. The order is shuffled,
+    so that nothing can tell base from novel by position.
     """
     looks = []
     for s, shape in enumerate(BASE_SHAPES):

@@ -4,7 +4,7 @@ from ovd.host import check_host
 
 check_host()
 
-from .atomic_backend import AtomicLocalBackend
+from .atomic_local_backend import AtomicLocalBackend
 from .extraction_loop import ExtractionLoop
 from .extraction_runner import ExtractionRunner
 from .hooks import OpenVocabularyHook, PlainCheckpointHook

@@ -20,8 +20,10 @@ from ovd.artifacts.proposals import (
     load_proposals,
     select_proposals,
 )
+from ovd.artifacts.provenance import check_same_source
 from ovd.artifacts.store_plan import StorePlan
 from ovd.artifacts.tensor_file import TensorFile
+from ovd.datasets.gzsl_split import describe_annotations
 
 # Rounding may put a box this many pixels over the edge of its image.
 TOLERANCE = 1.0
@@ -76,12 +78,16 @@ class ExtractionLoop(BaseLoop):
             for index, info in enumerate(infos)
         }
         ann_file = self.dataset.ann_file
+        annotations = describe_annotations(ann_file)
+        check_same_source(annotations,
+                          self.proposals.provenance.get('annotations', {}),
+                          'the dataset', f'the proposals file {proposals}')
         self.proposals.check_covers(
             (key for _, key in self.images.values()), ann_file)
         self.plan = StorePlan(
-            clip=runner.model.clip.identity,
+            clip=runner.model.teacher.identity,
             proposals=dict(file=proposals, sha256=sha256_file(proposals)),
-            annotations=dict(file=ann_file, sha256=sha256_file(ann_file)),
+            annotations=annotations,
             settings=dict(
                 crop_scales=runner.model.crop_scales,
                 num_max_proposals=num_max_proposals,

@@ -91,7 +91,7 @@ def draw_bars(results: Results,
     figure, axes = plt.subplots(figsize=(1.2 + 1.4 * len(results), 3))
     width = 0.8 / len(groups)
     for i, (group, colour) in enumerate(zip(groups, ('#0072B2', '#E69F00'))):
-        values = [by_type['bbox'][f'AP50_{group}']
+        values = [by_type['bbox'].get(f'AP50_{group}') or 0.0
                   for by_type in results.values()]
         places = [x + (i - (len(groups) - 1) / 2) * width
                   for x in range(len(values))]

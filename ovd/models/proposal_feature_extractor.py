@@ -1,16 +1,16 @@
 """A frozen CLIP that embeds the proposals of images."""
-from typing import Callable, Iterable, List, Sequence
+from typing import Iterable, List, Sequence
 
 import numpy as np
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ovd.clip.image_encoder import embed_boxes_of_images
-from ovd.clip.loading import load_clip
+from ovd.models.frozen_teacher import FrozenTeacher
 
 
 @MODELS.register_module()
-class ProposalFeatureExtractor(nn.Module):
+class ProposalFeatureExtractor(FrozenTeacher):
     """Embed boxes of images with CLIP, as ViLD distils them.
 
     It has no weights of its own: CLIP follows it from device to device, but
@@ -28,15 +28,9 @@ class ProposalFeatureExtractor(nn.Module):
                  crop_scales: Sequence[float] = (1.0, 1.5),
                  batch_size: int = 256) -> None:
         super().__init__()
-        # Not a module itself, hence not registered.
-        self.clip = load_clip(clip)
+        self.load_teacher(clip)
         self.crop_scales = tuple(crop_scales)
         self.batch_size = batch_size
-
-    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
-        """Let ``to`` and ``cuda`` reach CLIP too."""
-        self.clip.model._apply(fn)
-        return super()._apply(fn, recurse)
 
     def forward(self, images: Iterable[np.ndarray],
                 bboxes_list: Sequence[np.ndarray]) -> List[Tensor]:
@@ -51,5 +45,5 @@ class ProposalFeatureExtractor(nn.Module):
         Returns:
             list[Tensor]: N times (P, D) float32 of unit norm, on the CPU.
         """
-        return embed_boxes_of_images(self.clip, images, bboxes_list,
+        return embed_boxes_of_images(self.teacher, images, bboxes_list,
                                      self.crop_scales, self.batch_size)

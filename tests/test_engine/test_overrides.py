@@ -9,17 +9,19 @@ def make_config() -> Config:
     return Config(
         dict(
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-            pipeline=[dict(type='Resize', scale=(10, 10)),
-                      dict(type='Flip')]))
+            train_dataloader=[dict(type='Resize', scale=(10, 10)),
+                              dict(type='Flip')],
+            train_pipeline=[dict(type='Flip')]))
 
 
 def test_existing_keys_are_set() -> None:
     cfg = make_config()
     apply_overrides(
-        cfg, ['optim_wrapper.optimizer.lr=1e-3', 'pipeline.0.scale=(20,30)'])
+        cfg, ['optim_wrapper.optimizer.lr=1e-3',
+              'train_dataloader.0.scale=(20,30)'])
     assert cfg.optim_wrapper.optimizer.lr == 1e-3
-    assert cfg.pipeline[0].scale == (20, 30)
-    assert cfg.pipeline[1].type == 'Flip'
+    assert cfg.train_dataloader[0].scale == (20, 30)
+    assert cfg.train_dataloader[1].type == 'Flip'
 
 
 def test_plus_adds_a_key() -> None:
@@ -33,9 +35,11 @@ def test_plus_adds_a_key() -> None:
     ('optim_wraper.optimizer.lr=1',
      'no key "optim_wraper.optimizer.lr".*mean "optim_wrapper.optimizer.lr"'),
     ('optim_wrapper.optimizer.rl=1', 'stopped at "rl"'),
-    ('pipeline.2.type=X', 'stopped at "2"'),
+    ('train_dataloader.2.type=X', 'stopped at "2"'),
     ('optim_wrapper.optimizer.lr.x=1', 'stopped at "x"'),
     ('optim_wrapper', 'key=value'),
+    # its value was already put into the data loader
+    ('train_pipeline.0.type=X', '"train_pipeline" is a variable'),
 ])
 def test_wrong_options(option: str, message: str) -> None:
     cfg = make_config()

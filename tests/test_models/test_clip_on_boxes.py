@@ -29,7 +29,7 @@ def test_scores_are_objectness_times_probability(tmp_path: Path,
         bboxes=boxes, scores=objectness, masks=masks,
         labels=torch.zeros(2, dtype=torch.long))
     model = SimpleNamespace(
-        _teacher=(clip, ), class_embeddings=class_embeddings,
+        teacher=clip, class_embeddings=class_embeddings,
         temperature=0.05, max_per_img=7)
 
     named = CLIPOnBoxes._name(model, sample)
@@ -54,6 +54,6 @@ def test_an_image_without_boxes(tmp_path: Path, tiny_clip_path: str) -> None:
         bboxes=torch.zeros(0, 4), scores=torch.zeros(0),
         labels=torch.zeros(0, dtype=torch.long))
     model = SimpleNamespace(
-        _teacher=(load_clip(tiny_clip_path), ),
+        teacher=load_clip(tiny_clip_path),
         class_embeddings=torch.eye(5, 64), temperature=0.05, max_per_img=7)
     assert len(CLIPOnBoxes._name(model, sample)) == 0

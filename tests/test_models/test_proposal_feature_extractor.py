@@ -15,12 +15,12 @@ def _build(path, **kwargs):
 def test_no_weights_of_its_own(tiny_clip_path):
     model = _build(tiny_clip_path)
     assert not model.state_dict() and not list(model.parameters())
-    assert model.clip.identity['sha256'] == sha256_file(tiny_clip_path)
+    assert model.teacher.identity['sha256'] == sha256_file(tiny_clip_path)
 
 
 def test_clip_follows_the_device(tiny_clip_path):
     model = _build(tiny_clip_path).to('meta')
-    assert model.clip.device == torch.device('meta')
+    assert model.teacher.device == torch.device('meta')
 
 
 def test_same_as_image_by_image(tiny_clip_path):
@@ -36,4 +36,4 @@ def test_same_as_image_by_image(tiny_clip_path):
     assert [item.shape for item in found] == [(2, 64), (0, 64), (1, 64)]
     for image, bboxes, item in zip(images, bboxes_list, found):
         torch.testing.assert_close(
-            item, embed_boxes(model.clip, image, bboxes), atol=1e-5, rtol=0)
+            item, embed_boxes(model.teacher, image, bboxes), atol=1e-5, rtol=0)

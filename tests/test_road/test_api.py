@@ -93,6 +93,9 @@ def test_pictures_of_a_pattern(tmp_path: Path, capsys) -> None:
         assert drawn.shape == (480, 480, 3)
         plain = cv2.resize(plain, (480, 480), interpolation=cv2.INTER_CUBIC)
         assert (drawn != plain).any()
+    with pytest.raises(ValueError, match='is one of the images'):
+        detect_and_draw(IMAGE, str(CONFIG), WORK_DIR, None, 0.0,
+                        'data/miniature/val')
     with pytest.raises(FileNotFoundError, match='no pattern that fits'):
         detect_and_draw('nothing*.png', str(CONFIG), WORK_DIR, None, 0.0,
                         str(tmp_path))

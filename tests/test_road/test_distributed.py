@@ -6,8 +6,6 @@ from pathlib import Path
 
 import torch
 
-from ovd.engine.checkpoints import find_checkpoint
-
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / 'tests/data/configs/vild_equal_gradients.py')
 
@@ -29,9 +27,9 @@ def run(road: Path, *command: str) -> None:
     assert done.returncode == 0, done.stdout[-5000:]
 
 
-def weights(work_dir: Path) -> dict:
+def weights(work_dir: Path, iteration: int) -> dict:
     return torch.load(
-        work_dir / 'iter_3.pth', weights_only=True)['state_dict']
+        work_dir / f'iter_{iteration}.pth', weights_only=True)['state_dict']
 
 
 def test_two_processes_sum_the_gradients_of_the_doubled_batch(
@@ -43,14 +41,32 @@ def test_two_processes_sum_the_gradients_of_the_doubled_batch(
     run(road, 'sh', str(ROOT / 'tools/dist_train.sh'), CONFIG, '2',
         '--work-dir', str(two), '--cfg-options',
         'train_dataloader.batch_size=4')
-    start = torch.load(
-        find_checkpoint(str(road / 'work_dirs/miniature/rpn')),
-        weights_only=True)['state_dict']
-    moved = 0
-    for name, weight in weights(one).items():
+    start, end = weights(one, 1), weights(one, 3)
+    moved = set()
+    for name, weight in end.items():
         # Plain SGD: how far a weight went is the sum of its gradients.
         torch.testing.assert_close(
-            weights(two)[name], weight, rtol=1e-4, atol=1e-5, msg=name)
-        if name in start:
-            moved += int((weight - start[name]).abs().max() > 1e-3)
-    assert moved > 20
+            weights(two, 3)[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+        if (weight - start[name]).abs().max() > 1e-5:
+            moved.add(name)
+    assert {
+        'backbone.conv1.weight', 'rpn_head.rpn_cls.weight',
+        'roi_head.bbox_head.shared_fcs.0.weight',
+        'roi_head.bbox_head.classifier.bg_embedding',
+        'roi_head.bbox_head.fc_reg.weight',
+        'roi_head.bbox_head.image_branch.shared_fcs.0.weight',
+        'roi_head.bbox_head.image_branch.fc_cls.weight'
+    } <= moved
+
+
+def test_the_same_seed_gives_the_same_weights(road: Path,
+                                              tmp_path: Path) -> None:
+    config = str(ROOT / 'configs/miniature/'
+                 'vild-ensemble_mask-rcnn_r18_fpn_miniature.py')
+    for name in ('one', 'two'):
+        run(road, 'sh', str(ROOT / 'tools/dist_train.sh'), config, '2',
+            '--work-dir', str(tmp_path / name), '--seed', '3',
+            '--cfg-options', 'train_cfg.max_iters=3',
+            'train_dataloader.batch_size=2')
+    one, two = (weights(tmp_path / name, 3) for name in ('one', 'two'))
+    assert all(torch.equal(one[key], two[key]) for key in one)

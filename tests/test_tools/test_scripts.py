@@ -53,8 +53,10 @@ class Clone:
         shutil.copy(ROOT / 'setup.py', self.root)
         self.python = self.add_python(folder / 'interpreters' / 'python3.11')
         self.variables = dict(
-            PATH=os.environ['PATH'], LOG=str(self.log), PYTHON=str(
-                self.python))
+            PATH=os.environ['PATH'],
+            LOG=str(self.log),
+            PYTHON=str(self.python),
+            OVD_PYTHON=str(self.python))
 
     @staticmethod
     def add_python(path: Path) -> Path:
@@ -218,7 +220,7 @@ def test_shim_that_does_not_run_is_passed_over(clone, tmp_path):
     shim = clone.add_python(tmp_path / 'shims' / 'python3.12')
     shim.write_text('#!/bin/sh\necho "command not found" >&2\nexit 127\n')
     path = f'{shim.parent}:{clone.python.parent}:{os.environ["PATH"]}'
-    run = clone.run('run_tests.sh', PYTHON='', PATH=path)
+    run = clone.run('run_tests.sh', OVD_PYTHON='', PATH=path)
     assert run.returncode == 0, run.stderr
     assert clone.calls()[0][0] == 'python3.11'
 
@@ -238,7 +240,7 @@ def test_no_interpreter_will_do(clone, tmp_path, probe, words):
     clone.python.write_text(
         FAKE_PYTHON.replace('${PROBE:-usable}', probe))
     run = clone.run(
-        'run_tests.sh', PYTHON='', PATH=f'{tools}:{clone.python.parent}')
+        'run_tests.sh', OVD_PYTHON='', PATH=f'{tools}:{clone.python.parent}')
     assert run.returncode != 0
     assert re.search(words, run.stderr)
     assert 'apt-get install' in run.stderr

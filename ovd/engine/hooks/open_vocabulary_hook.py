@@ -1,5 +1,5 @@
 """Hand the dataset's class names to the model; refuse what doesn't match."""
-from typing import Iterator
+from typing import Iterator, List
 
 from mmdet.registry import HOOKS
 from mmengine.dataset import BaseDataset
@@ -8,7 +8,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ovd.artifacts.proposals import image_key
-from ovd.artifacts.provenance import check_same_clip
+from ovd.artifacts.provenance import check_same_clip, check_same_source
+from ovd.datasets.gzsl_split import describe_annotations
 from ovd.datasets.transforms import LoadProposalEmbeddings
 
 
@@ -23,46 +24,68 @@ class OpenVocabularyHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Set the vocabulary, then check the distilled embeddings."""
-        dataset = _unwrap(runner.train_dataloader.dataset)
-        _set_vocabulary(runner.model, dataset)
-        for store in _embedding_stores(dataset):
-            infos = map(dataset.get_data_info, range(len(dataset)))
-            store.check_covers(
-                {info['img_id']: image_key(info['img_path'])
-                 for info in infos})
-            for module in _open_vocabulary_modules(runner.model):
-                check_same_clip(module.clip, store.clip,
-                                'the class embeddings',
-                                f'the embedding store {store.folder}')
+        """Set the vocabulary, then check the distilled embeddings.
+
+        Raises:
+            ValueError: If the dataset does not say which classes are novel,
+                or the embeddings are of other images or another CLIP.
+        """
+        datasets = _leaves(runner.train_dataloader.dataset)
+        modules = _open_vocabulary_modules(runner.model)
+        for dataset in datasets if modules else ():
+            if 'novel_classes' not in dataset.metainfo:
+                raise ValueError(
+                    f'{type(dataset).__name__} does not say which classes '
+                    'are novel, and they would be learned as background: '
+                    'train on a split file with GZSLCocoDataset')
+        self._set_vocabulary(runner, datasets[0])
+        for dataset in datasets:
+            for store in _embedding_stores(dataset):
+                _check_store(store, dataset)
+                for module in modules:
+                    check_same_clip(module.clip, store.clip,
+                                    'the class embeddings',
+                                    f'the embedding store {store.folder}')
 
     def before_val(self, runner: Runner) -> None:
         """Set the vocabulary of the validation set."""
-        _set_vocabulary(runner.model,
-                        _unwrap(runner.val_dataloader.dataset))
+        self._set_vocabulary(runner, _leaves(runner.val_dataloader.dataset)[0])
+
+    def after_val(self, runner: Runner) -> None:
+        """Go back to that of the training set, if this is a training run."""
+        if runner.train_loop is not None:
+            self._set_vocabulary(
+                runner, _leaves(runner.train_dataloader.dataset)[0])
 
     def before_test(self, runner: Runner) -> None:
         """Set the vocabulary of the test set."""
-        _set_vocabulary(runner.model,
-                        _unwrap(runner.test_dataloader.dataset))
+        self._set_vocabulary(runner,
+                             _leaves(runner.test_dataloader.dataset)[0])
+
+    @staticmethod
+    def _set_vocabulary(runner: Runner, dataset: BaseDataset) -> None:
+        modules = _open_vocabulary_modules(runner.model)
+        if modules and 'novel_classes' not in dataset.metainfo:
+            runner.logger.warning(
+                f'{type(dataset).__name__} does not say which classes are '
+                'novel: all are scored as base classes')
+        for module in modules:
+            module.set_vocabulary(dataset.metainfo['classes'],
+                                  dataset.metainfo.get('novel_classes', ()))
 
 
-def _unwrap(dataset: BaseDataset) -> BaseDataset:
-    """Return the dataset inside wrappers such as ``ClassBalancedDataset``."""
-    while hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
-    return dataset
+def _leaves(dataset: BaseDataset) -> List[BaseDataset]:
+    """Return the datasets inside wrappers, such as ``ConcatDataset``."""
+    inner = getattr(dataset, 'datasets', None) or \
+        [item for item in (getattr(dataset, 'dataset', None), ) if item]
+    if not inner:
+        return [dataset]
+    return [leaf for item in inner for leaf in _leaves(item)]
 
 
-def _open_vocabulary_modules(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield the parts of a model that have a vocabulary."""
-    return (m for m in model.modules() if hasattr(m, 'set_vocabulary'))
-
-
-def _set_vocabulary(model: nn.Module, dataset: BaseDataset) -> None:
-    for module in _open_vocabulary_modules(model):
-        module.set_vocabulary(dataset.metainfo['classes'],
-                              dataset.metainfo.get('novel_classes', ()))
+def _open_vocabulary_modules(model: nn.Module) -> List[nn.Module]:
+    """Return the parts of a model that have a vocabulary."""
+    return [m for m in model.modules() if hasattr(m, 'set_vocabulary')]
 
 
 def _embedding_stores(dataset: BaseDataset) -> Iterator:
@@ -71,3 +94,13 @@ def _embedding_stores(dataset: BaseDataset) -> Iterator:
     for transform in getattr(pipeline, 'transforms', ()):
         if isinstance(transform, LoadProposalEmbeddings):
             yield transform.store
+
+
+def _check_store(store, dataset: BaseDataset) -> None:
+    """Raise unless a store holds the images of a dataset."""
+    check_same_source(
+        describe_annotations(dataset.ann_file), store.manifest.annotations,
+        'the training set', f'the embedding store {store.folder}')
+    infos = map(dataset.get_data_info, range(len(dataset)))
+    store.check_covers(
+        {info['img_id']: image_key(info['img_path']) for info in infos})

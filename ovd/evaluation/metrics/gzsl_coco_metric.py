@@ -62,6 +62,9 @@ class GZSLCocoMetric(BaseMetric):
         self.iou_types = [metric] if isinstance(metric, str) else list(metric)
         for iou_type in self.iou_types:
             check_choice(iou_type, IOU_TYPES, 'metric')
+        if out_file is not None and not out_file.endswith('.json'):
+            raise ValueError(
+                f'predictions are kept as COCO json, got out_file={out_file}')
         if max_dets < 1:
             raise ValueError(f'max_dets must be positive, got {max_dets}')
         self.ann_file = ann_file

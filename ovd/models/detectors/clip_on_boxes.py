@@ -11,11 +11,11 @@ from torch import Tensor
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.provenance import check_same_clip
 from ovd.clip.image_encoder import embed_boxes
-from ovd.clip.loading import load_clip
+from ovd.models.frozen_teacher import FrozenTeacher
 
 
 @MODELS.register_module()
-class CLIPOnBoxes(MaskRCNN):
+class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
     """Crop the boxes of a class-agnostic detector and classify by CLIP.
 
     "CLIP on cropped regions" (ViLD, section 3.2): the score of a box and a
@@ -43,35 +43,46 @@ class CLIPOnBoxes(MaskRCNN):
                  max_per_img: int = 100,
                  **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.load_teacher(teacher)
         self.source = ClassEmbeddings.load(class_embeddings)
-        # In a tuple, so that CLIP is no part of this module's weights.
-        self._teacher = (load_clip(teacher), )
-        check_same_clip(self._teacher[0].identity, self.source.clip,
-                        f'the teacher {teacher}',
+        check_same_clip(self.clip, self.source.clip, f'the teacher {teacher}',
                         f'the class embeddings {class_embeddings}')
-        self.class_embeddings = self.source.embeddings
+        self.register_buffer(
+            'class_embeddings', self.source.embeddings, persistent=False)
         self.temperature = temperature
         self.max_per_img = max_per_img
 
     @property
     def clip(self) -> Dict[str, str]:
         """The CLIP that names the boxes: name and sha256."""
-        return self.source.clip
+        return self.teacher.identity
 
     def set_vocabulary(
             self,
             names: Sequence[str],
             novel_classes: Sequence[str] = (),
             class_embeddings: Optional[ClassEmbeddings] = None) -> None:
-        """Name boxes by these classes; CLIP makes no difference of novel."""
-        self.class_embeddings = \
-            (class_embeddings or self.source).select(names)
+        """Name boxes by these classes; CLIP makes no difference of novel.
+
+        Raises:
+            ValueError: If a name has no embedding, or another CLIP made them.
+        """
+        source = class_embeddings or self.source
+        check_same_clip(self.clip, source.clip, 'the teacher',
+                        'the class embeddings')
+        self.class_embeddings = source.select(names).to(self.class_embeddings)
+        self.source = source
 
     def predict(self,
                 batch_inputs: Tensor,
                 batch_data_samples: SampleList,
                 rescale: bool = True) -> SampleList:
-        """Detect, then name; boxes are in pixels of the original image."""
+        """Detect, then name; boxes are in pixels of the original image.
+
+        Raises:
+            ValueError: If boxes are not wanted in that frame, or an image was
+                given as an array: its crops are read from its file.
+        """
         if not rescale:
             raise ValueError('CLIPOnBoxes crops the original image: '
                              'it needs rescale=True')
@@ -83,8 +94,11 @@ class CLIPOnBoxes(MaskRCNN):
     def _name(self, sample: DetDataSample) -> InstanceData:
         """Give the best (box, class) pairs of one image."""
         boxes = sample.pred_instances
+        if sample.img_path is None:
+            raise ValueError('CLIPOnBoxes crops the original image: it needs '
+                             'image files, not arrays')
         image = mmcv.imread(sample.img_path, channel_order='rgb')
-        embeddings = embed_boxes(self._teacher[0], image,
+        embeddings = embed_boxes(self.teacher, image,
                                  boxes.bboxes.cpu().numpy())
         cosines = embeddings.to(self.class_embeddings) \
             @ self.class_embeddings.T

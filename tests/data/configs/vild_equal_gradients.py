@@ -20,3 +20,4 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='SGD', lr=0.01), clip_grad=None)
 param_scheduler = []
 train_cfg = dict(max_iters=3)
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3))

@@ -60,7 +60,7 @@ def test_padding_of_the_last_batch_is_dropped(tmp_path):
 
 def test_what_made_them_is_noted(tmp_path):
     ann_file = tmp_path / 'train.json'
-    ann_file.write_text(json.dumps({}))
+    ann_file.write_text(json.dumps(dict(categories=[])))
     out = tmp_path / 'p.safetensors'
     _evaluate([],
               out_file=str(out),
@@ -69,7 +69,10 @@ def test_what_made_them_is_noted(tmp_path):
     assert load_proposals(out).provenance == dict(
         checkpoint='rpn.pth',
         num_max_proposals=None,
-        annotations=dict(file=str(ann_file), sha256=sha256_file(ann_file)))
+        annotations=dict(
+            file=str(ann_file),
+            sha256=sha256_file(ann_file),
+            source_sha256=sha256_file(ann_file)))
 
 
 def test_without_a_file_the_first_batch_fails():

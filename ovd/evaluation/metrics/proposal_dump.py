@@ -6,8 +6,8 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ovd.artifacts.files import sha256_file
 from ovd.artifacts.proposals import image_key, save_proposals, select_proposals
+from ovd.datasets.gzsl_split import describe_annotations
 
 
 @METRICS.register_module()
@@ -71,6 +71,11 @@ class ProposalDump(BaseMetric):
         """Write the file; called on one process, with all results."""
         out_file = self._require_out_file()
         proposals = dict(results)
+        if len(proposals) < len(results):
+            raise ValueError(
+                f'{len(results) - len(proposals)} images share their folder '
+                'and file name with others, by which proposals are found: '
+                'put them into folders of different names')
         save_proposals(out_file, proposals, self._describe())
         MMLogger.get_current_instance().info(
             f'proposals of {len(proposals)} images are in {out_file}')
@@ -91,6 +96,5 @@ class ProposalDump(BaseMetric):
         described = dict(
             self.provenance, num_max_proposals=self.num_max_proposals)
         if self.ann_file is not None:
-            described['annotations'] = dict(
-                file=self.ann_file, sha256=sha256_file(self.ann_file))
+            described['annotations'] = describe_annotations(self.ann_file)
         return described
