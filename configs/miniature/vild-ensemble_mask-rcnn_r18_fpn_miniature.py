@@ -14,6 +14,8 @@ model = dict(
             classifier=dict(
                 type='ClassEmbeddingClassifier',
                 class_embeddings=data_root + 'prompt/vild.pth',
+                # About what the miniature CLIP itself learns; the published
+                # ones learn 0.01.
                 temperature=0.05),
             image_branch=dict(num_shared_fcs=2, fc_out_channels=256),
             scoring='ensemble'),

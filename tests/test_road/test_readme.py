@@ -1,4 +1,4 @@
-"""Every command of the README is run: here, or by the demo."""
+"""The README: its files exist, its jobs are the demo's, its code runs."""
 import json
 import re
 import shlex
