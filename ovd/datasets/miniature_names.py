@@ -82,8 +82,10 @@ def build_vocabulary() -> Vocabulary:
 
     Each of the 35 (base shape, colour) has one pattern and 18 of them a
     second one: 53 names, 5 of which are the novel combinations. Each novel
-    shape comes once in every colour, and twice in one. The order is shuffled,
-    so that nothing can tell base from novel by position.
+    shape comes once in every colour and twice in one, both in the same
+    patterns: to tell a striped red star from a striped red heart by what they
+    are not is impossible. The order is shuffled, so that nothing can tell
+    base from novel by position.
     """
     looks = []
     for s, shape in enumerate(BASE_SHAPES):
@@ -91,11 +93,11 @@ def build_vocabulary() -> Vocabulary:
             looks.append(Look(PATTERNS[(s + c + 2) % 3], colour, shape))
             if (s + c) % 2 == 0:
                 looks.append(Look(PATTERNS[(s + c) % 3], colour, shape))
-    for s, shape in enumerate(NOVEL_SHAPES):
+    for shape in NOVEL_SHAPES:
         looks.extend(
-            Look(PATTERNS[(s + c + 1) % 3], colour, shape)
+            Look(PATTERNS[(c + 1) % 3], colour, shape)
             for c, colour in enumerate(COLOURS))
-        looks.append(Look(PATTERNS[s], COLOURS[s], shape))
+        looks.append(Look(PATTERNS[0], COLOURS[0], shape))
 
     order = np.random.default_rng(4817).permutation(len(looks))
     looks = tuple(looks[i] for i in order)
