@@ -1,4 +1,5 @@
 """What a user can get wrong has a clear error and leaves no half file."""
+import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ovd.engine.launch import build_runner, load_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/miniature'
 DETECTOR = 'vild-ensemble_mask-rcnn_r18_fpn_miniature.py'
+SPLIT = Path('data/miniature/annotations/instances_train_48_17_1.json')
 EMBEDDINGS = Path('data/miniature/prompt/vild.pth')
 STORE = 'proposal_feature_extractor.py'
 
@@ -83,9 +85,31 @@ def test_config_that_does_not_exist(tmp_path: Path) -> None:
         train('vild.py', tmp_path)
 
 
+def train_on(annotations: dict, tmp_path: Path) -> None:
+    """Train the detector on changed annotations."""
+    file = tmp_path / 'changed.json'
+    file.write_text(json.dumps(annotations))
+    train(DETECTOR, tmp_path, f'train_dataloader.dataset.ann_file={file}')
+
+
 def test_images_without_embeddings(tmp_path: Path) -> None:
-    # The validation images are not in the store of the training images.
-    with pytest.raises(ValueError, match='proposal_embeddings/miniature'):
+    annotations = json.loads(SPLIT.read_text())
+    annotations['images'][5]['file_name'] = 'other.png'
+    with pytest.raises(
+            ValueError, match=r'lacks 1 of the \d+ images .*train/other.png'):
+        train_on(annotations, tmp_path)
+
+
+def test_embeddings_of_another_world(tmp_path: Path) -> None:
+    # Every id and file name is the same, only the pictures are others.
+    annotations = json.loads(SPLIT.read_text())
+    annotations['gzsl']['source']['sha256'] = '1' * 64
+    with pytest.raises(ValueError, match='for other images than the training'):
+        train_on(annotations, tmp_path)
+
+
+def test_training_on_novel_boxes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='which training must not see'):
         train(DETECTOR, tmp_path,
               'train_dataloader.dataset.ann_file='
               'annotations/instances_val_48_17_1.json')
