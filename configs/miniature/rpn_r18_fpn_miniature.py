@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/mask-rcnn_r18_fpn_miniature.py',
     '../_base_/datasets/miniature_instance.py',
-    '../_base_/schedules/miniature.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/miniature.py'
 ]
 
 # The detector's own backbone, neck and RPN, trained on base boxes alone.
@@ -27,7 +27,4 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR', by_epoch=False, begin=30, end=200, T_max=170)
 ]
-default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=100))
-log_processor = dict(by_epoch=False)
 work_dir = 'work_dirs/miniature/rpn'

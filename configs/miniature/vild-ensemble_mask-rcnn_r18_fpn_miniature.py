@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/mask-rcnn_r18_fpn_miniature.py',
     '../_base_/datasets/miniature_instance.py',
-    '../_base_/schedules/miniature.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/miniature.py'
 ]
 data_root = 'data/miniature/'
 
@@ -53,8 +53,5 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR', by_epoch=False, begin=30, end=900, T_max=870)
 ]
-default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=100))
-log_processor = dict(by_epoch=False)
 load_from = 'work_dirs/miniature/rpn'  # its last checkpoint
 work_dir = 'work_dirs/miniature/vild-ensemble'
