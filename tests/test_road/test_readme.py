@@ -134,3 +134,12 @@ def test_the_commands_for_real_data(tmp_path: Path, tiny_clip_path: str,
         'lvis_v1/annotations/lvis_v1_train_866_337_1.json',
         'lvis_v1/prompt/vild.pth'
     } <= made
+
+
+def test_the_results_are_there() -> None:
+    section = README[README.index('## The miniature world'):]
+    rows = re.findall(r'^\| \**([\w-]+)\** \|(.+)\|$', section, re.MULTILINE)
+    values = {name: re.findall(r'\d+\.\d', row) for name, row in rows}
+    assert {'ViLD-text', 'ViLD-image', 'ViLD-ensemble', 'CLIP-on-boxes',
+            'chance'} <= set(values)
+    assert float(values['ViLD-ensemble'][0]) > 60
