@@ -1,9 +1,11 @@
 """Two processes on the CPU learn what one does from the doubled batch."""
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
@@ -70,3 +72,16 @@ def test_the_same_seed_gives_the_same_weights(road: Path,
             'train_dataloader.batch_size=2')
     one, two = (weights(tmp_path / name, 3) for name in ('one', 'two'))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_two_processes_measure_the_same_ap(road: Path, tmp_path: Path) -> None:
+    config = str(ROOT / 'configs/miniature/'
+                 'vild-ensemble_mask-rcnn_r18_fpn_miniature.py')
+    metrics = tmp_path / 'metrics.json'
+    run(road, 'sh', str(ROOT / 'tools/dist_test.sh'), config,
+        'work_dirs/miniature/vild-ensemble', '2', '--work-dir',
+        str(tmp_path), '--metrics', str(metrics))
+    found = json.loads(metrics.read_text())
+    expected = json.loads(
+        (road / 'work_dirs/miniature/metrics/ViLD-ensemble.json').read_text())
+    assert found == pytest.approx(expected, abs=0.05)
