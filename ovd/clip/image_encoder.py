@@ -29,7 +29,7 @@ def embed_boxes(clip: LoadedCLIP,
     """Return the image embeddings (P, D) of boxes of one image.
 
     The features of a box's crops at all scales are added as CLIP gives them
-    and their sum is normalised once (ViLD, section 3.3, as DetPro codes it).
+    and their sum is normalised once (ViLD, as DetPro codes it).
 
     Args:
         clip (LoadedCLIP): The CLIP to use.

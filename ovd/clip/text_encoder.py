@@ -49,8 +49,8 @@ def embed_class_names(clip: LoadedCLIP,
                       batch_size: int = 256) -> Tensor:
     """Return the class embeddings (C, D) of class names.
 
-    Each template's embedding is normalised, then their mean is (ViLD,
-    section 3.2, and the notebook that the authors published). Shows a
+    Each template's embedding is normalised, then their mean is (ViLD, by the
+    notebook that the authors published). Shows a
     progress bar where there is more than one batch.
 
     Args:

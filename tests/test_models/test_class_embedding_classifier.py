@@ -1,4 +1,4 @@
-"""Cosine classifier: equation 1 of ViLD, hidden novel columns, vocabulary."""
+"""Cosine classifier: logits, hidden novel columns, vocabulary."""
 from pathlib import Path
 
 import pytest

@@ -18,7 +18,7 @@ from ovd.models.frozen_teacher import FrozenTeacher
 class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
     """Crop the boxes of a class-agnostic detector and classify by CLIP.
 
-    "CLIP on cropped regions" (ViLD, section 3.2): the score of a box and a
+    "CLIP on cropped regions" (Gu et al., ICLR 2022): the score of a box and a
     class is the detector's objectness times CLIP's probability. The detector
     must detect one class, such as :class:`ViLDEnsembleBBoxHead` with
     ``scoring='objectness'``.

@@ -19,7 +19,7 @@ class ClassEmbeddingClassifier(BaseModule):
     """Score region embeddings by cosine similarity to class embeddings.
 
     Logits are ``cos(region, class) / temperature``, over the classes and,
-    last, a learned background vector (ViLD, section 3.2, equation 1). In
+    last, a learned background vector (ViLD-text of Gu et al., ICLR 2022). In
     training, novel classes are hidden: their logits are -inf.
 
     Args:

@@ -8,8 +8,8 @@ from torch import Tensor
 class DistillationLoss(BaseModule):
     """L1 distance, summed over the embedding, averaged over the regions.
 
-    ViLD, section 3.3, equation 3. With the published ``loss_weight`` of 0.5
-    it equals the ``D / 2 * mean`` of other implementations (256 for the
+    ViLD-image of Gu et al., ICLR 2022. With the published ``loss_weight`` of
+    0.5 it equals the ``D / 2 * mean`` of other implementations (256 for the
     512 numbers of ViT-B/32).
 
     Args:

@@ -22,9 +22,9 @@ SCORINGS = ('text', 'image', 'ensemble', 'objectness')
 class ViLDEnsembleBBoxHead(ViLDBBoxHead):
     """Two branches with weights of their own; boxes come from the text one.
 
-    ViLD, section 3.4. The score of a base class is
+    ViLD-ensemble of Gu et al., ICLR 2022. The score of a base class is
     ``p_text^(2/3) * p_image^(1/3)``, that of a novel one
-    ``p_text^(1/3) * p_image^(2/3)`` (equation 5).
+    ``p_text^(1/3) * p_image^(2/3)``.
 
     Args:
         image_branch (ConfigType): What differs from the text branch in the
