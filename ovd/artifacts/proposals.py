@@ -15,7 +15,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -205,6 +205,19 @@ def load_proposals(path: PathLike,
     return read(path)
 
 
+def count_proposals(path: PathLike) -> Tuple[int, int]:
+    """Return the number of images and of boxes of a proposals file.
+
+    Of a ``.safetensors`` only the header is read. The errors are those of
+    :func:`load_proposals`.
+    """
+    if _check_suffix(path) != '.safetensors':
+        found = load_proposals(path)
+        return len(found), len(found._scores)
+    file = _open_tensors(require_file(path, 'proposals file'))
+    return file.shape('offsets')[0] - 1, file.shape('scores')[0]
+
+
 def _check_suffix(path: PathLike) -> str:
     suffix = Path(path).suffix
     if suffix not in ('.safetensors', '.pkl'):
@@ -213,12 +226,17 @@ def _check_suffix(path: PathLike) -> str:
     return suffix
 
 
-def _read_tensors(path: Path) -> Proposals:
+def _open_tensors(path: Path) -> TensorFile:
     file = TensorFile(path)
     if file.info.get('format') != FORMAT:
         raise ValueError(
             f'{path} is no proposals file: its format is '
             f'{file.info.get("format")!r}, expected {FORMAT!r}')
+    return file
+
+
+def _read_tensors(path: Path) -> Proposals:
+    file = _open_tensors(path)
     text = file.read('keys').tobytes().decode('utf-8')
     return Proposals(
         text.split('\n') if text else [], file.read('bboxes'),
