@@ -4,6 +4,7 @@ import warnings
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Optional
 
 import packaging.version
@@ -83,6 +84,7 @@ def repair_host() -> None:
     """Meet the known breakages of the pinned host packages in one place."""
     from .mmcv_ops import install
     repair_pkg_resources()
+    repair_lvis()
     install()
 
 
@@ -101,3 +103,18 @@ def repair_pkg_resources() -> None:
     import pkg_resources
     if not hasattr(pkg_resources, 'packaging'):
         pkg_resources.packaging = packaging
+
+
+def repair_lvis() -> None:
+    """Give lvis 0.5.3 the ``np.float`` that it evaluates with.
+
+    NumPy 1.24 removed it. It is put back for the one module that asks for
+    it, not into NumPy.
+    """
+    import lvis.eval
+    import numpy
+    if hasattr(numpy, 'float'):
+        return
+    repaired = ModuleType('numpy')
+    vars(repaired).update(vars(numpy), float=float)
+    lvis.eval.np = repaired

@@ -3,7 +3,11 @@ import argparse
 
 from ovd.engine.checkpoints import find_checkpoint
 from ovd.engine.launch import add_common_arguments, build_runner, load_config
-from ovd.engine.testing import set_out_file, write_metrics
+from ovd.engine.testing import (
+    set_out_file,
+    set_report_dir,
+    write_metrics,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +34,7 @@ def main() -> None:
     cfg = load_config(args)
     cfg.load_from = find_checkpoint(args.checkpoint)
     set_out_file(cfg, args.out)
+    set_report_dir(cfg)
     metrics = build_runner(cfg).test()
     if args.metrics:
         write_metrics(metrics, args.metrics)

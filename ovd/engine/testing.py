@@ -2,10 +2,11 @@
 import inspect
 import json
 import math
-from typing import Dict, Optional
+from pathlib import Path
+from typing import Collection, Dict, List, Optional
 
 from mmdet.registry import METRICS
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 
 from ovd.artifacts.files import atomic_write, sha256_file
@@ -25,19 +26,38 @@ def set_out_file(cfg: Config, out: Optional[str]) -> None:
     """
     if out is None:
         return
-    name = cfg.test_evaluator.get('type') \
-        if isinstance(cfg.test_evaluator, dict) else None
-    metric = METRICS.get(name) if name else None
-    accepted = inspect.signature(metric).parameters if metric else ()
-    if 'out_file' not in accepted:
+    evaluators = _evaluators(cfg)
+    takers = [e for e in evaluators if 'out_file' in _arguments(e)]
+    if not takers:
         raise ValueError(
-            f'--out needs a test_evaluator that takes out_file, such as '
-            f'ProposalDump or GZSLCocoMetric; this config has {name}')
-    cfg.test_evaluator.out_file = out
-    if 'provenance' in accepted:
-        cfg.test_evaluator.provenance = dict(
+            '--out needs a test_evaluator that takes out_file, such as '
+            'ProposalDump or GZSLCocoMetric; this config has '
+            f'{", ".join(str(e.get("type")) for e in evaluators) or None}')
+    takers[0].out_file = out
+    if 'provenance' in _arguments(takers[0]):
+        takers[0].provenance = dict(
             checkpoint=dict(
                 file=cfg.load_from, sha256=sha256_file(cfg.load_from)))
+
+
+def set_report_dir(cfg: Config) -> None:
+    """Have the test evaluators report every class, in the work folder."""
+    for evaluator in _evaluators(cfg):
+        if 'report_dir' in _arguments(evaluator):
+            evaluator.setdefault('report_dir',
+                                 str(Path(cfg.work_dir) / 'report'))
+
+
+def _evaluators(cfg: Config) -> List[ConfigDict]:
+    """Return the test evaluators, of which a config may have several."""
+    found = cfg.get('test_evaluator') or []
+    return [found] if isinstance(found, dict) else list(found)
+
+
+def _arguments(evaluator: ConfigDict) -> Collection[str]:
+    """Return the names of the arguments of an evaluator's class."""
+    metric = METRICS.get(evaluator.get('type') or '')
+    return inspect.signature(metric).parameters if metric else ()
 
 
 def write_metrics(metrics: Dict[str, float], path: str) -> None:

@@ -1,38 +1,22 @@
 """What a detector would score that finds objects but cannot name them."""
-from pathlib import Path
+from dataclasses import replace
 from typing import Sequence, Union
 
-import msgspec
 import numpy as np
 
-from ovd.artifacts.files import PathLike, require_file
-from ovd.evaluation.gzsl_coco_ap import (
-    evaluate_predictions,
-    load_ground_truth,
-    summarise,
-)
+from ovd.artifacts.files import PathLike
 
-
-def load_predictions(path: PathLike) -> list[dict]:
-    """Read a COCO results file.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not a json list of predictions.
-    """
-    path = require_file(path, 'predictions file')
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[dict])
-    except msgspec.DecodeError as error:
-        raise ValueError(
-            f'{path} is not a list of COCO predictions: {error}') from error
+from .engines import Protocol, evaluate
+from .ground_truth import load_ground_truth
+from .predictions import Predictions, load_predictions
+from .summary import class_table, summarise
 
 
 def chance_level(ann_file: PathLike,
-                 predictions: Union[PathLike, Sequence[dict]],
+                 predictions: Union[PathLike, Predictions],
                  seed: int = 0,
                  iou_types: Sequence[str] = ('bbox', ),
-                 max_dets: int = 300) -> dict[str, float]:
+                 max_dets: int = 100) -> dict[str, float]:
     """Return the metrics of predictions whose labels are drawn by lot.
 
     Every prediction keeps its image, box, mask and score; its category is
@@ -43,23 +27,23 @@ def chance_level(ann_file: PathLike,
 
     Args:
         ann_file (PathLike): Split val file.
-        predictions (PathLike | Sequence[dict]): COCO results, or their file.
+        predictions (PathLike | Predictions): COCO results, or their file.
         seed (int): Of the draw. Defaults to 0.
         iou_types (Sequence[str]): Of ``'bbox'`` and ``'segm'``.
-        max_dets (int): As for the metric. Defaults to 300.
+        max_dets (int): As for the metric. Defaults to 100.
 
     Returns:
         dict: The keys of :class:`ovd.evaluation.metrics.GZSLCocoMetric`.
     """
-    if isinstance(predictions, (str, Path)):
+    if not isinstance(predictions, Predictions):
         predictions = load_predictions(predictions)
     truth = load_ground_truth(ann_file)
     drawn = np.random.default_rng(seed).choice(
-        list(truth.cat_ids.values()), size=len(predictions)).tolist()
-    relabelled = [{**prediction, 'category_id': cat_id}
-                  for prediction, cat_id in zip(predictions, drawn)]
+        list(truth.cat_ids.values()), size=len(predictions))
+    relabelled = replace(predictions, cat_ids=drawn)
     result = {}
     for iou_type in iou_types:
-        class_ap = evaluate_predictions(truth, relabelled, iou_type, max_dets)
-        result.update(summarise(truth, class_ap, iou_type))
+        curves = evaluate(truth, relabelled.in_blocks(),
+                          Protocol(iou_type, max_dets=(max_dets, )))
+        result.update(summarise(truth, class_table(curves), iou_type))
     return result

@@ -6,6 +6,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 from terminaltables import AsciiTable
 
 from ovd.artifacts.files import PathLike, atomic_write, require_file
+from ovd.colours import BASE_COLOUR, NOVEL_COLOUR
 
 # method -> 'bbox' or 'segm' -> e.g. 'AP50_novel' -> percent
 Results = Dict[str, Dict[str, Dict[str, float]]]
@@ -90,7 +91,7 @@ def draw_bars(results: Results,
 
     figure, axes = plt.subplots(figsize=(1.2 + 1.4 * len(results), 3))
     width = 0.8 / len(groups)
-    for i, (group, colour) in enumerate(zip(groups, ('#0072B2', '#E69F00'))):
+    for i, (group, colour) in enumerate(zip(groups, (BASE_COLOUR, NOVEL_COLOUR))):
         values = [by_type['bbox'].get(f'AP50_{group}') or 0.0
                   for by_type in results.values()]
         places = [x + (i - (len(groups) - 1) / 2) * width

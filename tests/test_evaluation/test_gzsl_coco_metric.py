@@ -15,13 +15,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ovd.datasets.gzsl_split import split_file
-from ovd.evaluation.chance import chance_level, load_predictions
-from ovd.evaluation.gzsl_coco_ap import (
-    evaluate_predictions,
-    load_ground_truth,
-    summarise,
-)
+from ovd.evaluation.chance import chance_level
+from ovd.evaluation.engines import Protocol
+from ovd.evaluation.engines import evaluate as evaluate_blocks
+from ovd.evaluation.ground_truth import GroundTruth, load_ground_truth
 from ovd.evaluation.metrics import GZSLCocoMetric
+from ovd.evaluation.predictions import Predictions, load_predictions
+from ovd.evaluation.summary import class_table, summarise
 
 COCO_TINY = Path(__file__).parents[3] / 'shared' / 'data' / 'coco_tiny'
 CLASSES = ('dog', 'boat', 'cat', 'tree')
@@ -115,13 +115,25 @@ def evaluate(metric: GZSLCocoMetric, batch: list,
     return metric.evaluate(len(batch))
 
 
+def measure(truth: GroundTruth,
+            predictions: Predictions,
+            iou_type: str = 'bbox',
+            **kwargs) -> dict:
+    curves = evaluate_blocks(truth, predictions.in_blocks(1),
+                             Protocol(iou_type, **kwargs))
+    return summarise(truth, class_table(curves), iou_type)
+
+
 def test_by_hand(ann_file):
     """A case small enough to work out, in percent and unrounded."""
     metric = METRICS.build(dict(type='GZSLCocoMetric', ann_file=ann_file))
     found = evaluate(metric, samples(DETECTIONS))
     for name, value in EXPECTED.items():
         assert found[f'bbox_{name}'] == pytest.approx(value, abs=1e-9), name
-    assert len(found) == 15 and all(k.startswith('bbox_') for k in found)
+    assert len(found) == 30 and all(k.startswith('bbox_') for k in found)
+    # All objects have less than 32^2 pixels.
+    assert found['bbox_APs_base'] == found['bbox_AP_base']
+    assert math.isnan(found['bbox_APl_base'])
 
 
 def test_masks_by_hand(ann_file):
@@ -140,7 +152,7 @@ def test_nothing_detected(ann_file, masks):
     """No detection at all is an AP of 0, not an error."""
     metric = GZSLCocoMetric(ann_file, ['bbox', 'segm'] if masks else 'bbox')
     found = evaluate(metric, samples({1: [], 2: []}, masks))
-    assert set(found.values()) == {0.}
+    assert {v for k, v in found.items() if k[7:8] not in 'ml'} == {0.}
 
 
 def test_group_without_objects_is_nan(tmp_path, ann_file):
@@ -174,14 +186,13 @@ def test_out_file(ann_file, tmp_path):
     found = evaluate(metric, samples(DETECTIONS, masks=True))
     predictions = load_predictions(metric.out_file)
     assert len(predictions) == 5
-    assert {p['category_id'] for p in predictions} == {2, 7, 9, 5}
-    assert predictions[0]['bbox'] == [0, 0, 10, 10]
+    assert set(predictions.cat_ids) == {2, 7, 9, 5}
+    assert predictions.bboxes[0].tolist() == [0, 0, 10, 10]
     truth = load_ground_truth(ann_file)
     for iou_type in ('bbox', 'segm'):
-        again = summarise(
-            truth, evaluate_predictions(truth, predictions, iou_type),
-            iou_type)
-        assert again == {k: found[k] for k in again}
+        again = measure(truth, predictions, iou_type)
+        assert again == pytest.approx({k: found[k] for k in again},
+                                      nan_ok=True, abs=0)
     with contextlib.redirect_stdout(io.StringIO()):
         assert len(COCO(ann_file).loadRes(metric.out_file).anns) == 5
 
@@ -193,12 +204,12 @@ def test_table_is_logged(ann_file, monkeypatch):
     class Logger:
         info = warning = lines.append
 
-    monkeypatch.setattr(
-        'ovd.evaluation.metrics.gzsl_coco_metric.MMLogger.'
-        'get_current_instance', lambda: Logger)
+    monkeypatch.setattr('mmengine.logging.MMLogger.get_current_instance',
+                        lambda: Logger)
     evaluate(GZSLCocoMetric(ann_file), samples(DETECTIONS)[:1])
     assert 'no prediction came for 1 of 2 images' in lines[0]
-    assert 'split my, 2 images' in lines[1]
+    assert 'split my, ' in lines[1]
+    assert '2 images: all of the file; at most 100' in lines[1]
     assert '| percent   | all  | base  | novel | boats | harmonic |' in \
         lines[1]
     assert '| bbox AP50 | 83.5 | 100.0 | 50.5' in lines[1]
@@ -220,22 +231,25 @@ def test_file_without_block_takes_the_classes_of_the_dataset(ann_file):
 @pytest.mark.parametrize('change, message', [
     (dict(image_id=8), 'prediction for image 8, which'),
     (dict(category_id=3), 'category 3, neither base nor novel'),
+    (dict(score=float('nan')), 'image 1 has the score nan'),
+    (dict(bbox=None), 'needs the `bbox` of every prediction'),
+    (dict(bbox=[0, 0, 1]), 'not a COCO prediction'),
 ])
 def test_foreign_predictions(ann_file, change, message):
     """Predictions of another dataset are refused."""
     prediction = dict(image_id=1, category_id=2, bbox=[0, 0, 1, 1], score=1.)
     truth = load_ground_truth(ann_file)
     with pytest.raises(ValueError, match=message):
-        evaluate_predictions(truth, [{**prediction, **change}])
+        measure(truth, Predictions.from_coco([{**prediction, **change}]))
     with pytest.raises(ValueError, match='needs the `segmentation`'):
-        evaluate_predictions(truth, [prediction], 'segm')
+        measure(truth, Predictions.from_coco([prediction]), 'segm')
 
 
 def test_errors(ann_file, tmp_path):
     """Arguments, files and models that don't fit."""
     with pytest.raises(ValueError, match='did you mean "bbox"'):
         GZSLCocoMetric(ann_file, 'box')
-    with pytest.raises(ValueError, match='positive, got 0'):
+    with pytest.raises(ValueError, match='positive and ascending, got'):
         GZSLCocoMetric(ann_file, max_dets=0)
     with pytest.raises(ValueError, match='model predicts none'):
         evaluate(GZSLCocoMetric(ann_file, 'segm'), samples(DETECTIONS))
@@ -255,9 +269,8 @@ def test_errors(ann_file, tmp_path):
 def test_chance(ann_file):
     """Labels drawn by lot, with the boxes and scores as they are."""
     truth = load_ground_truth(ann_file)
-    predictions = [
-        dict(image_id=1, category_id=2, bbox=[0, 0, 10, 10], score=.9)
-    ]
+    predictions = Predictions.from_coco(
+        [dict(image_id=1, category_id=2, bbox=[0, 0, 10, 10], score=.9)])
     drawn = [
         chance_level(ann_file, predictions, seed)['bbox_AP50_all']
         for seed in range(200)
@@ -265,10 +278,10 @@ def test_chance(ann_file):
     # One in four draws says "cat" of the cat: AP 100 for one of 3 classes
     assert set(np.round(drawn, 6)) == {0., round(100 / 3, 6)}
     assert np.mean(np.array(drawn) > 0) == pytest.approx(1 / 4, abs=.1)
-    assert chance_level(ann_file, predictions, 3) == chance_level(
-        ann_file, predictions, 3)
-    perfect = summarise(truth, evaluate_predictions(truth, predictions), '')
-    assert perfect['_AP50_all'] == pytest.approx(100 / 3)
+    assert chance_level(ann_file, predictions, 3) == pytest.approx(
+        chance_level(ann_file, predictions, 3), abs=0, nan_ok=True)
+    perfect = measure(truth, predictions)
+    assert perfect['bbox_AP50_all'] == pytest.approx(100 / 3)
 
 
 def perturb(content: dict, rng: np.random.Generator) -> list:
@@ -300,7 +313,7 @@ def perturb(content: dict, rng: np.random.Generator) -> list:
 
 def reference(ann_file: Path, predictions: list, names: Sequence[str],
               iou_type: str, folder: Path) -> list:
-    """AP, AP50 and AP75 of pycocotools for files of these classes alone."""
+    """AP, AP50, AP75, s, m and l of pycocotools for files of these classes alone."""
     content = json.loads(ann_file.read_text())
     cat_ids = {c['id'] for c in content['categories'] if c['name'] in names}
     content['categories'] = [
@@ -320,7 +333,7 @@ def reference(ann_file: Path, predictions: list, names: Sequence[str],
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
-    return [100 * value for value in evaluator.stats[:3]]
+    return [100 * value for value in evaluator.stats[:6]]
 
 
 @pytest.mark.skipif(
@@ -339,13 +352,15 @@ def test_equals_pycocotools_on_groups(tmp_path, split, iou_type):
     content = json.loads(ann_file.read_text())
     predictions = perturb(content, np.random.default_rng(0))
     truth = load_ground_truth(ann_file)
-    class_ap = evaluate_predictions(truth, predictions, iou_type, 100)
-    found = summarise(truth, class_ap, iou_type)
+    found = measure(truth, Predictions.from_coco(predictions), iou_type)
     for group, names in truth.groups.items():
         expected = reference(ann_file, predictions, names, iou_type,
                              tmp_path)
         assert 10 < expected[1] < 90  # neither trivial
         assert [
             found[f'{iou_type}_{stat}_{group}']
-            for stat in ('AP', 'AP50', 'AP75')
-        ] == pytest.approx(expected, abs=1e-9)
+            for stat in ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl')
+        ] == pytest.approx(
+            [np.nan if value < 0 else value for value in expected],
+            abs=1e-9,
+            nan_ok=True)

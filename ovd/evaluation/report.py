@@ -1,0 +1,114 @@
+"""What a table of groups hides: the AP of every class, as CSV and pictures."""
+import csv
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ovd.artifacts.files import PathLike, atomic_write
+from ovd.colours import BASE_COLOUR, NOVEL_COLOUR
+
+from .ground_truth import GroundTruth
+from .summary import STATS, ClassTable
+
+COLOURS = dict(base=BASE_COLOUR, novel=NOVEL_COLOUR)
+MOST_NAMES = 120  # that can be read below the bars of one picture
+RECALLS = np.linspace(0, 1, 101)
+
+
+def write_report(truth: GroundTruth, table: ClassTable, iou_type: str,
+                 folder: PathLike) -> None:
+    """Write ``{iou_type}_classes.csv``, ``..._classes.png``, ``..._pr.png``.
+
+    Args:
+        truth (GroundTruth): Has the names and which of them are novel.
+        table (ClassTable): AP of the classes.
+        iou_type (str): Goes before the names of the files.
+        folder (PathLike): Made if it is missing; files are replaced.
+    """
+    stem = Path(folder) / iou_type
+    with atomic_write(f'{stem}_classes.csv', 'w') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(
+            ['class', 'part', 'frequency', 'objects', *STATS, 'AR'])
+        writer.writerows(_rows(truth, table))
+    for name, figure in (('classes', _draw_classes(truth, table, iou_type)),
+                         ('pr', _draw_curves(truth, table, iou_type))):
+        with atomic_write(f'{stem}_{name}.png') as file:
+            figure.savefig(file, format='png', dpi=120)
+
+
+def _rows(truth: GroundTruth, table: ClassTable) -> Iterator[list]:
+    """Yield a row per class; what was not measured is left empty."""
+    counts, novel = truth.count(), set(truth.groups['novel'])
+    for i, name in enumerate(truth.cat_ids):
+        values = [*(column[i] for column in table.ap.values()),
+                  table.recall[i]]
+        yield [
+            name, 'novel' if name in novel else 'base',
+            truth.frequencies.get(name, ''), counts[name],
+            *('' if np.isnan(v) else f'{v:.4f}' for v in values)
+        ]
+
+
+def _draw_classes(truth: GroundTruth, table: ClassTable,
+                  iou_type: str) -> Figure:
+    """Draw the AP50 of all classes that have objects, the best first."""
+    values, novel = table.ap['AP50'], set(truth.groups['novel'])
+    names = np.array(list(truth.cat_ids))
+    order = np.argsort(-values, kind='stable')
+    order = order[:np.count_nonzero(~np.isnan(values))]
+    colours = [
+        COLOURS['novel' if name in novel else 'base'] for name in names[order]
+    ]
+    few = len(order) <= MOST_NAMES
+    figure = Figure(
+        figsize=(max(5, min(0.17 * len(order) + 1.5, 24)), 4.2),
+        layout='constrained')
+    axes = figure.subplots()
+    axes.bar(
+        range(len(order)), values[order], 0.8 if few else 1, color=colours)
+    axes.set_xticks(
+        range(len(order)) if few else [],
+        names[order] if few else [],
+        rotation=90,
+        fontsize=7)
+    axes.set_xlabel('' if few else f'{len(order)} classes')
+    axes.set_ylabel(f'{iou_type} AP50 (%)')
+    axes.set_ylim(0, 100)
+    axes.margins(x=0.01)
+    axes.legend(
+        [Line2D([], [], color=c, linewidth=5) for c in COLOURS.values()],
+        list(COLOURS),
+        frameon=False)
+    axes.spines[['top', 'right']].set_visible(False)
+    return figure
+
+
+def _draw_curves(truth: GroundTruth, table: ClassTable,
+                 iou_type: str) -> Figure:
+    """Draw precision by recall at IoU 0.5, the mean over each group."""
+    row = {name: i for i, name in enumerate(truth.cat_ids)}
+    figure = Figure(figsize=(5, 4.2), layout='constrained')
+    axes = figure.subplots()
+    for group, names in truth.groups.items():
+        curves = table.precision[[row[name] for name in names]]
+        curves = curves[~np.isnan(curves).any(axis=1)]
+        if not len(curves):
+            continue
+        mean = curves.mean(axis=0)
+        axes.plot(
+            RECALLS,
+            mean,
+            color=COLOURS.get(group, 'black' if group == 'all' else None),
+            linewidth=2 if group in COLOURS else 1,
+            label=f'{group} ({len(curves)} classes): {mean.mean():.1f}')
+    axes.set_xlabel('recall')
+    axes.set_ylabel(f'{iou_type} precision at IoU 0.5 (%)')
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 102)
+    axes.legend(frameon=False, fontsize=8, title='mean over classes: AP50')
+    axes.spines[['top', 'right']].set_visible(False)
+    return figure
