@@ -1,15 +1,18 @@
-"""Pictures of detections: named boxes and masks."""
-from typing import Collection, Sequence, Tuple
+"""Pictures of detections and annotations: named boxes and masks."""
+from collections import Counter
+from typing import Collection, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 import torch
-from matplotlib.font_manager import findfont
 from mmdet.structures import DetDataSample
-from PIL import Image, ImageDraw, ImageFont
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torchvision.utils import draw_segmentation_masks
 
 from ovd.artifacts.files import PathLike, atomic_write
+
+from .labels import draw_box, draw_labels, draw_legend
 
 # Told apart by colour-blind people too (Okabe and Ito).
 BASE_COLOUR = (0, 114, 178)
@@ -22,7 +25,7 @@ def draw_detections(image: np.ndarray,
                     base_classes: Collection[str],
                     out_file: PathLike,
                     min_side: int = 480) -> None:
-    """Write a PNG with labelled boxes and masks, base blue, novel orange.
+    """Write a PNG of detections with their scores; see `draw_instances`.
 
     Args:
         image (np.ndarray): RGB uint8 (H, W, 3).
@@ -30,53 +33,90 @@ def draw_detections(image: np.ndarray,
         classes (Sequence[str]): Names that the labels index.
         base_classes (Collection[str]): Those that had boxes in training.
         out_file (PathLike): Picture to write.
+        min_side (int): Least shorter side of the picture. Defaults to 480.
+    """
+    found = sample.pred_instances.cpu()
+    draw_instances(
+        image,
+        found.bboxes, [classes[label] for label in found.labels],
+        base_classes,
+        out_file,
+        masks=found.get('masks'),
+        scores=found.scores,
+        min_side=min_side)
+
+
+def draw_instances(image: np.ndarray,
+                   bboxes: Tensor,
+                   names: Sequence[str],
+                   base_classes: Collection[str],
+                   out_file: PathLike,
+                   masks: Optional[Tensor] = None,
+                   scores: Optional[Tensor] = None,
+                   is_crowd: Optional[Sequence[bool]] = None,
+                   legend: bool = False,
+                   min_side: int = 480) -> None:
+    """Write a PNG with labelled boxes and masks, base blue, novel orange.
+
+    Args:
+        image (np.ndarray): RGB uint8 (H, W, 3).
+        bboxes (Tensor): (M, 4) xyxy in pixels of the image.
+        names (Sequence[str]): M class names.
+        base_classes (Collection[str]): Those that have boxes in training.
+        out_file (PathLike): Picture to write.
+        masks (Tensor, optional): bool (M, H, W).
+        scores (Tensor, optional): (M,), written behind the names.
+        is_crowd (Sequence[bool], optional): M; crowds get dashed boxes.
+        legend (bool): Add a strip that says what the colours mean, and how
+            many boxes there are. Defaults to False.
         min_side (int): A smaller image is enlarged to at least this shorter
             side, so that the labels can be read. Defaults to 480.
     """
-    picture, boxes, masks = _enlarge(image, sample, min_side)
-    found = sample.pred_instances
-    names = [classes[label] for label in found.labels]
-    colours = [
-        BASE_COLOUR if name in base_classes else NOVEL_COLOUR for name in names
+    crowd = list(is_crowd) if is_crowd is not None else [False] * len(names)
+    texts = list(names) if scores is None else [
+        f'{name} {score:.2f}' for name, score in zip(names, scores.tolist())
     ]
+    is_base = [name in base_classes for name in names]
+    colours = [BASE_COLOUR if base else NOVEL_COLOUR for base in is_base]
+    picture, bboxes, masks = _enlarge(image, bboxes, masks, min_side)
+    # Small boxes come last, on top of those that they lie in.
+    order = torch.argsort((bboxes[:, 2:] - bboxes[:, :2]).prod(1),
+                          descending=True).tolist()
     if names and masks is not None:
         picture = draw_segmentation_masks(
-            picture, masks, alpha=0.35, colors=colours)
-    size = max(13, min(picture.shape[1:]) // 30)
-    if names:
-        picture = draw_bounding_boxes(
-            picture, boxes, colors=colours, width=max(2, size // 6))
+            picture, masks[order], alpha=0.3,
+            colors=[colours[i] for i in order])
     canvas = Image.fromarray(picture.permute(1, 2, 0).numpy())
-    for box, name, score, colour in zip(boxes.tolist(), names,
-                                        found.scores.tolist(), colours):
-        _write_label(canvas, box, f'{name} {score:.2f}', colour, size)
+    # where there are many, smaller labels hide less
+    size = max(13, min(canvas.size) // (32 if len(names) <= 10 else 42))
+    pen = ImageDraw.Draw(canvas)
+    for i in order:
+        draw_box(pen, bboxes[i].tolist(), colours[i], max(2, size // 6),
+                 crowd[i])
+    draw_labels(canvas, [bboxes[i].tolist() for i in order],
+                [texts[i] for i in order], [colours[i] for i in order], size)
+    if legend:
+        number = Counter(zip(is_base, crowd))
+        canvas = draw_legend(canvas, {
+            f'{what}{" crowds" * dashed}: {number[base, dashed]}':
+            (colour, dashed)
+            for dashed in sorted({False, *crowd})
+            for what, base, colour in (('base', True, BASE_COLOUR),
+                                       ('novel', False, NOVEL_COLOUR))
+        }, size)
     with atomic_write(out_file) as file:
         canvas.save(file, 'PNG')
 
 
-def _write_label(canvas: Image.Image, box: Sequence[float], text: str,
-                 colour: Tuple[int, int, int], size: int) -> None:
-    """Write a label above its box (xyxy), or wherever it still fits."""
-    pen = ImageDraw.Draw(canvas)
-    font = ImageFont.truetype(findfont('DejaVu Sans'), size)
-    width = pen.textlength(text, font=font)
-    left = max(0, min(box[0], canvas.width - width - size / 2))
-    top = max(0, box[1] - 1.3 * size)
-    pen.rectangle((left, top, left + width + size / 2, top + 1.3 * size),
-                  fill=colour)
-    pen.text((left + size / 4, top), text, fill='white', font=font)
-
-
-def _enlarge(image: np.ndarray, sample: DetDataSample, min_side: int
-             ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _enlarge(
+    image: np.ndarray, bboxes: Tensor, masks: Optional[Tensor], min_side: int
+) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
     """Scale a small image, its boxes and its masks up by a whole factor.
 
     Returns:
         tuple: uint8 (3, H, W), boxes (M, 4), masks (M, H, W) or None.
     """
     factor = max(1, -(-min_side // min(image.shape[:2])))
-    found = sample.pred_instances.cpu()
-    masks = found.get('masks')
     if factor > 1:
         image = cv2.resize(
             image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
@@ -84,4 +124,4 @@ def _enlarge(image: np.ndarray, sample: DetDataSample, min_side: int
             masks = masks.repeat_interleave(factor, dim=1)
             masks = masks.repeat_interleave(factor, dim=2)
     picture = torch.from_numpy(image).permute(2, 0, 1)
-    return picture, found.bboxes * factor, masks
+    return picture, bboxes * factor, masks
