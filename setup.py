@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent
 # over a compiled mmcv (two distributions of the same package `mmcv`).
 # `import ovd` checks all three and says what to install.
 REQUIRES = [
+    'hotcoco>=1.3,<2',
     'lvis>=0.5.3',
     'matplotlib>=3.6',
     'mmdet>=3.2,<3.4',

@@ -91,7 +91,8 @@ def draw_bars(results: Results,
 
     figure, axes = plt.subplots(figsize=(1.2 + 1.4 * len(results), 3))
     width = 0.8 / len(groups)
-    for i, (group, colour) in enumerate(zip(groups, (BASE_COLOUR, NOVEL_COLOUR))):
+    colours = (BASE_COLOUR, NOVEL_COLOUR)
+    for i, (group, colour) in enumerate(zip(groups, colours)):
         values = [by_type['bbox'].get(f'AP50_{group}') or 0.0
                   for by_type in results.values()]
         places = [x + (i - (len(groups) - 1) / 2) * width

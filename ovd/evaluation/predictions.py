@@ -3,6 +3,7 @@
 Shapes: N predictions.
 """
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Iterable, Iterator, Optional, Sequence, Union
 
 import msgspec
@@ -86,13 +87,13 @@ class Predictions:
         except msgspec.ValidationError as error:
             raise ValueError(f'not a COCO prediction: {error}') from error
         nothing = (float('nan'), ) * 4
+        bboxes = chain.from_iterable(row.bbox or nothing for row in rows)
         masks = [row.segmentation for row in rows]
         return cls(
             np.array([row.image_id for row in rows]),
-            np.array([row.category_id for row in rows], np.int64),
-            np.array([row.score for row in rows], np.float64),
-            np.array([row.bbox or nothing for row in rows],
-                     np.float64).reshape(-1, 4),
+            np.fromiter((row.category_id for row in rows), np.int64),
+            np.fromiter((row.score for row in rows), np.float64),
+            np.fromiter(bboxes, np.float64).reshape(-1, 4),
             masks if any(mask is not None for mask in masks) else None)
 
     @classmethod

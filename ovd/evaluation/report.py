@@ -1,5 +1,6 @@
 """What a table of groups hides: the AP of every class, as CSV and pictures."""
 import csv
+from itertools import cycle
 from pathlib import Path
 from typing import Iterator
 
@@ -14,6 +15,8 @@ from .ground_truth import GroundTruth
 from .summary import STATS, ClassTable
 
 COLOURS = dict(base=BASE_COLOUR, novel=NOVEL_COLOUR)
+# Of the other groups; from the same palette as those of base and novel.
+OTHER_COLOURS = ('#009E73', '#CC79A7', '#56B4E9', '#D55E00')
 MOST_NAMES = 120  # that can be read below the bars of one picture
 RECALLS = np.linspace(0, 1, 101)
 
@@ -65,7 +68,7 @@ def _draw_classes(truth: GroundTruth, table: ClassTable,
     ]
     few = len(order) <= MOST_NAMES
     figure = Figure(
-        figsize=(max(5, min(0.17 * len(order) + 1.5, 24)), 4.2),
+        figsize=(max(5, 0.17 * len(order) + 1.5) if few else 14, 4.2),
         layout='constrained')
     axes = figure.subplots()
     axes.bar(
@@ -93,6 +96,7 @@ def _draw_curves(truth: GroundTruth, table: ClassTable,
     row = {name: i for i, name in enumerate(truth.cat_ids)}
     figure = Figure(figsize=(5, 4.2), layout='constrained')
     axes = figure.subplots()
+    others = cycle(OTHER_COLOURS)
     for group, names in truth.groups.items():
         curves = table.precision[[row[name] for name in names]]
         curves = curves[~np.isnan(curves).any(axis=1)]
@@ -102,8 +106,11 @@ def _draw_curves(truth: GroundTruth, table: ClassTable,
         axes.plot(
             RECALLS,
             mean,
-            color=COLOURS.get(group, 'black' if group == 'all' else None),
+            color=COLOURS.get(group) or
+            ('black' if group == 'all' else next(others)),
             linewidth=2 if group in COLOURS else 1,
+            linestyle='-' if group in (*COLOURS, 'all') else '--',
+            zorder=2 if group in COLOURS else 3,
             label=f'{group} ({len(curves)} classes): {mean.mean():.1f}')
     axes.set_xlabel('recall')
     axes.set_ylabel(f'{iou_type} precision at IoU 0.5 (%)')

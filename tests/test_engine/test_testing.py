@@ -6,7 +6,11 @@ import pytest
 from mmengine.config import Config
 
 from ovd.artifacts.files import sha256_file
-from ovd.engine.testing import set_out_file, write_metrics
+from ovd.engine.testing import (
+    set_out_file,
+    set_report_dir,
+    write_metrics,
+)
 
 
 def test_out_needs_a_metric_that_can_write() -> None:
@@ -33,3 +37,30 @@ def test_out_notes_the_checkpoint(tmp_path: Path) -> None:
 def test_metrics_without_a_value_are_null(tmp_path: Path) -> None:
     write_metrics(dict(a=1.5, b=float('nan')), str(tmp_path / 'm.json'))
     assert json.loads((tmp_path / 'm.json').read_text()) == dict(a=1.5, b=None)
+
+
+def test_one_of_several_evaluators_keeps_the_predictions() -> None:
+    cfg = Config(
+        dict(
+            work_dir='work_dirs/x',
+            test_evaluator=[
+                dict(type='ProposalRecall'),
+                dict(type='GZSLLVISMetric', report_dir='mine'),
+                dict(type='GZSLCocoMetric')
+            ]))
+    set_out_file(cfg, 'x.json')
+    set_report_dir(cfg)
+    recall, lvis, coco = cfg.test_evaluator
+    assert recall == dict(type='ProposalRecall')
+    assert (lvis.out_file, lvis.report_dir) == ('x.json', 'mine')
+    assert coco == dict(
+        type='GZSLCocoMetric', report_dir='work_dirs/x/report')
+    cfg.test_evaluator = [dict(type='ProposalRecall')]
+    with pytest.raises(ValueError, match='this config has ProposalRecall'):
+        set_out_file(cfg, 'x.json')
+
+
+def test_a_config_without_evaluator_reports_nothing() -> None:
+    cfg = Config(dict(work_dir='x', test_evaluator=None))
+    set_report_dir(cfg)
+    assert cfg.test_evaluator is None

@@ -313,7 +313,7 @@ def perturb(content: dict, rng: np.random.Generator) -> list:
 
 def reference(ann_file: Path, predictions: list, names: Sequence[str],
               iou_type: str, folder: Path) -> list:
-    """AP, AP50, AP75, s, m and l of pycocotools for files of these classes alone."""
+    """What pycocotools says of files that have these classes alone."""
     content = json.loads(ann_file.read_text())
     cat_ids = {c['id'] for c in content['categories'] if c['name'] in names}
     content['categories'] = [

@@ -89,7 +89,9 @@ def _one_class(truth: GroundTruth, names: Sequence[str]) -> GroundTruth:
         truth,
         annotations={
             image_id: [
-                msgspec.structs.replace(a, category_id=ANY) for a in annotations if a.category_id in chosen
+                msgspec.structs.replace(annotation, category_id=ANY)
+                for annotation in annotations
+                if annotation.category_id in chosen
             ]
             for image_id, annotations in truth.annotations.items()
         },
