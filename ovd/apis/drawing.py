@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 from torchvision.utils import draw_segmentation_masks
 
+from ovd import colours
 from ovd.artifacts.files import PathLike, atomic_write
 
 from .labels import draw_box, draw_labels, draw_legend
 
-# Told apart by colour-blind people too (Okabe and Ito).
-BASE_COLOUR = (0, 114, 178)
-NOVEL_COLOUR = (230, 159, 0)
+BASE_COLOUR = ImageColor.getrgb(colours.BASE_COLOUR)
+NOVEL_COLOUR = ImageColor.getrgb(colours.NOVEL_COLOUR)
 
 
 def draw_detections(image: np.ndarray,
@@ -77,7 +77,7 @@ def draw_instances(image: np.ndarray,
         f'{name} {score:.2f}' for name, score in zip(names, scores.tolist())
     ]
     is_base = [name in base_classes for name in names]
-    colours = [BASE_COLOUR if base else NOVEL_COLOUR for base in is_base]
+    box_colours = [BASE_COLOUR if base else NOVEL_COLOUR for base in is_base]
     picture, bboxes, masks = _enlarge(image, bboxes, masks, min_side)
     # Small boxes come last, on top of those that they lie in.
     order = torch.argsort((bboxes[:, 2:] - bboxes[:, :2]).prod(1),
@@ -85,16 +85,17 @@ def draw_instances(image: np.ndarray,
     if names and masks is not None:
         picture = draw_segmentation_masks(
             picture, masks[order], alpha=0.3,
-            colors=[colours[i] for i in order])
+            colors=[box_colours[i] for i in order])
     canvas = Image.fromarray(picture.permute(1, 2, 0).numpy())
     # where there are many, smaller labels hide less
     size = max(13, min(canvas.size) // (32 if len(names) <= 10 else 42))
     pen = ImageDraw.Draw(canvas)
     for i in order:
-        draw_box(pen, bboxes[i].tolist(), colours[i], max(2, size // 6),
+        draw_box(pen, bboxes[i].tolist(), box_colours[i], max(2, size // 6),
                  crowd[i])
     draw_labels(canvas, [bboxes[i].tolist() for i in order],
-                [texts[i] for i in order], [colours[i] for i in order], size)
+                [texts[i] for i in order], [box_colours[i] for i in order],
+                size)
     if legend:
         number = Counter(zip(is_base, crowd))
         canvas = draw_legend(canvas, {

@@ -187,6 +187,17 @@ def test_host_dataset_without_base_classes(folder, browse):
     assert is_colour(picture(folder, '1.png')[500, 540], BASE_COLOUR)
 
 
+def test_dataset_without_boxes(folder, browse):
+    """The captioned crops of CLIP's training can't be drawn."""
+    np.save(folder / 'crops.npy', np.zeros((1, 8, 8, 3), np.uint8))
+    np.save(folder / 'crops_labels.npy', np.zeros(1, np.int64))
+    (folder / 'names.json').write_text('["a cat"]')
+    error = browse(train="dict(type='CaptionedCrops', "
+                   f"data_root={str(folder)!r}, ann_file='names.json', "
+                   "crops_file='crops.npy')")
+    assert 'is a CaptionedCrops, which has no boxes' in error
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['--subset', 'vall'], 'did you mean "val"'),
     (['--subset', 'test'], 'has no test_dataloader, only those of train, val'),
