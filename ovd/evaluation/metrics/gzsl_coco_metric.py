@@ -30,8 +30,8 @@ class GZSLCocoMetric(DetectionMetric):
         ann_file (str): Split val file. A file without ``gzsl`` block takes
             the base and novel classes of the dataset.
         metric (str | Sequence[str]): ``'bbox'``, ``'segm'`` or both.
-        max_dets (int): The best of one class in one image that count.
-            Defaults to 100, as COCO has it.
+        max_dets (int, optional): The best of one class in one image that
+            count. Defaults to 100, as COCO has it.
         engine (str): ``'hotcoco'`` or, slower, the reference
             ``'pycocotools'``; both give the same numbers.
         report_dir (str, optional): Folder for a CSV of all classes, a chart
@@ -50,11 +50,12 @@ class GZSLCocoMetric(DetectionMetric):
 
     style = 'coco'
     limit = 'per class and image'
+    default_max_dets = 100
 
     def __init__(self,
                  ann_file: PathLike,
                  metric: Union[str, Sequence[str]] = 'bbox',
-                 max_dets: int = 100,
+                 max_dets: Optional[int] = None,
                  engine: str = 'hotcoco',
                  report_dir: Optional[str] = None,
                  out_file: Optional[str] = None,
@@ -64,6 +65,7 @@ class GZSLCocoMetric(DetectionMetric):
             raise ValueError(
                 f'predictions are kept as COCO json, got out_file={out_file}')
         self.out_file = out_file
+        max_dets = self.default_max_dets if max_dets is None else max_dets
         self.protocols = {
             iou_type: Protocol(iou_type, self.style, (max_dets, ), engine)
             for iou_type in ([metric] if isinstance(metric, str) else metric)

@@ -13,22 +13,15 @@ class GZSLLVISMetric(GZSLCocoMetric):
     """AP by the federated rules of LVIS, in percent.
 
     A detection is judged only where the image was searched for its class,
-    and 300 detections of an image count (Gupta et al., LVIS, CVPR 2019).
-    Adds the benchmark's ``bbox_APr``, ``bbox_APc`` and ``bbox_APf`` to what
-    :class:`GZSLCocoMetric` reports.
-
-    Args:
-        *args: As for :class:`GZSLCocoMetric`; the reference ``engine`` is
-            ``'lvis'``.
-        max_dets (int): The best of one image that count. Defaults to 300.
-        **kwargs: As for :class:`GZSLCocoMetric`.
+    and the best 300 of an image count, whatever their classes (Gupta et al.,
+    LVIS, CVPR 2019). Adds the benchmark's ``bbox_APr``, ``bbox_APc`` and
+    ``bbox_APf`` to what :class:`GZSLCocoMetric` reports, whose arguments it
+    takes; the reference ``engine`` is ``'lvis'``.
     """
 
     style = 'lvis'
     limit = 'per image, federated'
-
-    def __init__(self, *args, max_dets: int = 300, **kwargs) -> None:
-        super().__init__(*args, max_dets=max_dets, **kwargs)
+    default_max_dets = 300
 
     def measure(self, truth: GroundTruth,
                 read: Callable[[], Iterable[Predictions]]
