@@ -11,7 +11,7 @@ import sys
 EXAMPLES = """examples:
   python tools/browse_dataset.py \\
       configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py \\
-      --subset val
+      --subset test
   python tools/browse_dataset.py \\
       configs/_base_/datasets/coco_detection.py --number 50 --cfg-options \\
       train_dataloader.dataset.ann_file=\\

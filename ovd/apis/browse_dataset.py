@@ -49,7 +49,7 @@ def browse_dataset(config: PathLike,
     """
     if number < 0:
         raise ValueError(f'the number must not be negative, got {number}')
-    dataset = _build_dataset(config, subset, cfg_options)
+    dataset = _build_dataset(config, subset, augmented, cfg_options)
     set_random_seed(seed)
     images = augmented_images if augmented else plain_images
     pictures: List[Path] = []
@@ -77,9 +77,9 @@ def browse_dataset(config: PathLike,
     return pictures
 
 
-def _build_dataset(config: PathLike, subset: str,
+def _build_dataset(config: PathLike, subset: str, augmented: bool,
                    cfg_options: Sequence[str]) -> Any:
-    """Build the dataset of a dataloader."""
+    """Build the dataset of a dataloader, its pipeline if it is needed."""
     check_choice(subset, SUBSETS, 'the subset')
     cfg = Config.fromfile(require_file(config, 'config'))
     apply_overrides(cfg, cfg_options)
@@ -89,6 +89,8 @@ def _build_dataset(config: PathLike, subset: str,
         raise ValueError(f'{config} has no {subset}_dataloader, only those '
                          f'of {", ".join(others) or "no subset"}')
     init_default_scope(cfg.get('default_scope', 'mmdet'))
+    if not augmented:
+        _remove_pipelines(loader.dataset)
     dataset = DATASETS.build(loader.dataset)
     for part in unwrap(dataset):
         if not isinstance(part, BaseDetDataset):
@@ -98,6 +100,15 @@ def _build_dataset(config: PathLike, subset: str,
     if not len(dataset):
         raise ValueError(f'the {subset} dataset of {config} has no images')
     return dataset
+
+
+def _remove_pipelines(dataset: dict) -> None:
+    """Empty all pipelines: they are not run, and may not even build."""
+    if 'pipeline' in dataset:
+        dataset['pipeline'] = []
+    for part in (*dataset.get('datasets', ()), dataset.get('dataset')):
+        if part:
+            _remove_pipelines(part)
 
 
 def _name_picture(out_dir: Path, image: str, taken: Sequence[Path]) -> Path:

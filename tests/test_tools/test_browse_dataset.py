@@ -231,6 +231,16 @@ def test_pipelines_that_show_nothing(browse):
         pipeline="[dict(type='LoadImageFromFile')]")
 
 
+def test_pipeline_that_does_not_build(browse):
+    """It is built only where it is run, inside of wrappers too."""
+    pipeline = f"{PIPELINE[:-1]}, dict(type='LoadProposalEmbeddings', " \
+        "store='store', num_max=0)]"
+    wrapped = "dict(type='RepeatDataset', times=2, dataset=train)"
+    assert '4 pictures' in browse(pipeline=pipeline, train=wrapped)
+    assert 'num_max must be positive' in browse(
+        '--augmented', pipeline=pipeline, train=wrapped)
+
+
 def test_damaged_image(folder, browse):
     (folder / 'images/1.png').write_bytes(b'no image')
     assert '1.png is damaged or no image' in browse()
