@@ -1,4 +1,5 @@
 """Whole files or none: atomic writing, digests, and files that must exist."""
+import errno
 import hashlib
 import os
 import tempfile
@@ -9,6 +10,11 @@ from typing import IO, Iterator, Optional, Union
 from ovd.suggest import did_you_mean
 
 PathLike = Union[str, os.PathLike]
+# The disk is full, the quota is used up, the file is larger than allowed
+NO_ROOM = {
+    getattr(errno, name)
+    for name in ('ENOSPC', 'EDQUOT', 'EFBIG') if hasattr(errno, name)
+}
 
 
 @contextmanager
@@ -17,7 +23,9 @@ def atomic_write(path: PathLike, mode: str = 'wb') -> Iterator[IO]:
 
     The data goes to a temporary name in the same folder, is fsynced and then
     renamed. After an exception the temporary file is removed and an older
-    file of that name is left as it was.
+    file of that name is left as it was; a full disk is an error that names
+    the file. A killed process leaves a hidden ``.NAME.*.tmp``, which no later
+    run reads.
 
     Args:
         path (PathLike): Final name; missing parent folders are made.
@@ -37,8 +45,10 @@ def atomic_write(path: PathLike, mode: str = 'wb') -> Iterator[IO]:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            error.filename = str(path)  # write and fsync don't know it
         raise
     _fsync_folder(path.parent)
 
