@@ -11,6 +11,7 @@ from typing import Optional, Sequence
 
 import msgspec
 
+from ovd.artifacts.files import require_file
 from ovd.suggest import check_choice, did_you_mean
 
 NAMED_SPLITS = {
@@ -40,8 +41,19 @@ NAMED_SPLITS = {
         'hair drier'.split(', ')),
 }
 
-# Base is `frequency` c or f, novel is r: name -> (base, novel) counts.
-FREQUENCY_SPLITS = {'866_337': (866, 337)}
+# Base is `frequency` c or f, novel is r: name -> (base, novel) counts. The
+# first is of LVIS v1, the second of LVIS v0.5.
+FREQUENCY_SPLITS = {'866_337': (866, 337), '776_454': (776, 454)}
+
+# Images of the full COCO 2017 files, and what the published files have:
+# (split, subset) -> (images, annotations), with at least one annotation left.
+COCO_2017_IMAGES = dict(train=118_287, val=5_000)
+PUBLISHED_COUNTS = {
+    ('48_17', 'train'): (107_761, 665_387),
+    ('48_17', 'val'): (4_836, 33_152),
+    ('65_15', 'train'): (111_338, 811_777),
+    ('65_15', 'val'): (4_952, 36_781),
+}
 
 # The metrics report these beside the groups of a split file.
 RESERVED_GROUPS = ('all', 'base', 'novel', 'harmonic')
@@ -95,13 +107,12 @@ def load_split(split: str, categories: Sequence[Category],
             categories lack.
         FileNotFoundError: If the split file does not exist.
     """
+    check_split(split)
     if split.endswith('.json'):
         found = _read_split_file(Path(split))
     elif split in FREQUENCY_SPLITS:
         found = _split_by_frequency(split, categories, where)
     else:
-        check_choice(split, [*NAMED_SPLITS, *FREQUENCY_SPLITS, 'FILE.json'],
-                     'the split')
         found = Split(split, **NAMED_SPLITS[split])
     _check_names(found, [category.name for category in categories], where)
     order = {category.name: i for i, category in enumerate(categories)}
@@ -115,10 +126,55 @@ def load_split(split: str, categories: Sequence[Category],
         found.whole_val)
 
 
+def check_split(split: str) -> None:
+    """Raise unless a split is published or a sound file.
+
+    It needs no annotations, so that nobody waits for those to be read.
+    """
+    if split.endswith('.json'):
+        _read_split_file(Path(split))
+    else:
+        check_choice(split, [*NAMED_SPLITS, *FREQUENCY_SPLITS, 'FILE.json'],
+                     'the split')
+
+
+def check_published(split: str, subset: str, categories: Sequence[Category],
+                    where: str, images: tuple[int, int],
+                    annotations: tuple[int, int]) -> None:
+    """Raise if COCO 2017 is split, but not into what was published.
+
+    Args:
+        split (str): As for :func:`load_split`.
+        subset (str): ``'train'`` or ``'val'``.
+        categories (Sequence[Category]): Those of the source.
+        where (str): The source, for messages.
+        images (tuple[int, int]): How many are kept and removed.
+        annotations (tuple[int, int]): How many are kept and removed.
+
+    Raises:
+        ValueError: If the counts differ.
+    """
+    expected = PUBLISHED_COUNTS.get((split, subset))
+    # The source is taken for COCO 2017 by its number of images and its 80
+    # names. The name of a file is the user's, `info` often gets lost, and
+    # the number of annotations is what a damaged file has wrong.
+    coco = {name for names in NAMED_SPLITS['65_15'].values() for name in names}
+    if (expected is None or sum(images) != COCO_2017_IMAGES[subset]
+            or {category.name for category in categories} != coco):
+        return
+    if (images[0], annotations[0]) != expected:
+        raise ValueError(
+            f'{where} is COCO 2017 {subset} by its images and categories, '
+            f'and split {split} leaves {images[0]:,} images with '
+            f'{annotations[0]:,} annotations; published are {expected[0]:,} '
+            f'with {expected[1]:,}: the file is damaged or edited, get the '
+            'original\nother annotations of the same images are split with '
+            '--split FILE.json, which compares nothing')
+
+
 def _read_split_file(path: Path) -> Split:
     """Read a user's own split; it is called by the stem of its file."""
-    if not path.is_file():
-        raise FileNotFoundError(f'split file {path} does not exist')
+    require_file(path, 'split file')
     try:
         content = msgspec.json.decode(path.read_bytes(), type=_SplitFile)
     except msgspec.DecodeError as error:
@@ -140,9 +196,12 @@ def _split_by_frequency(split: str, categories: Sequence[Category],
     base = [c.name for c in categories if c.frequency != 'r']
     novel = [c.name for c in categories if c.frequency == 'r']
     if (len(base), len(novel)) != FREQUENCY_SPLITS[split]:
+        fitting = [name for name, sizes in FREQUENCY_SPLITS.items()
+                   if sizes == (len(base), len(novel))]
         raise ValueError(
             f'split {split} is of another dataset: {where} has {len(base)} '
-            f'common or frequent and {len(novel)} rare categories')
+            f'common or frequent and {len(novel)} rare categories' +
+            (f', its split is {fitting[0]}' if fitting else ''))
     return Split(split, base, novel, whole_val=True)
 
 

@@ -1,20 +1,26 @@
 """Prove that split annotation files do not leak and are what they say."""
 from collections import Counter
-from typing import Literal
+from itertools import compress
+from typing import Iterator, Literal, Optional, Sequence
 
 import msgspec
+import numpy as np
 
-from ovd.artifacts.files import PathLike
-from ovd.datasets.gzsl_split import (
-    SPLITTER,
-    AnnotationFile,
-    load_annotation_file,
-)
+from ovd.artifacts.files import PathLike, sha256_file
+from ovd.datasets.annotation_file import AnnotationFile, load_annotation_file
+from ovd.datasets.gzsl_header import SPLITTER
+from ovd.datasets.gzsl_split import choose
+from ovd.datasets.gzsl_splits import Split
 
 
 class _Counts(msgspec.Struct):
     images: int
     annotations: int
+
+
+class _Source(msgspec.Struct):
+    file: str
+    sha256: str
 
 
 class _Block(msgspec.Struct):
@@ -25,6 +31,8 @@ class _Block(msgspec.Struct):
     subset: Literal['train', 'val']
     min_annotations: int
     kept: _Counts
+    removed: _Counts
+    source: _Source
 
 
 def verify_split(ann_file: PathLike) -> str:
@@ -33,7 +41,9 @@ def verify_split(ann_file: PathLike) -> str:
     Ids are unique, every annotation's image and category exist, the names
     of the `gzsl` block are categories, none of them base and novel, counts
     are as declared, and no annotation is of a class that the subset hides:
-    in a training file every annotation is of a base class.
+    in a training file every annotation is of a base class. Where the source
+    lies beside the file, what was removed is checked too: the file has just
+    the images and annotations that the rule leaves of its source.
 
     Raises:
         ValueError: With the first offending id.
@@ -51,9 +61,15 @@ def verify_split(ann_file: PathLike) -> str:
     _verify_names(data, block)
     _verify_annotations(data, block)
     _verify_counts(data, block)
+    source = _find_source(data, block)
+    if source is not None:
+        _verify_removed(data, block, source)
     return (f'{ann_file}: {block.subset} of {block.split}, '
             f'{block.kept.images:,} images, {block.kept.annotations:,} '
-            'annotations, no leak')
+            'annotations, no leak; ' +
+            (f'agrees with {block.source.file}' if source else
+             'what was removed is not checked: the '
+             f'{block.source.file} it is made from is not beside it'))
 
 
 def _verify_names(data: AnnotationFile, block: _Block) -> None:
@@ -79,15 +95,15 @@ def _verify_annotations(data: AnnotationFile, block: _Block) -> None:
     allowed = set(block.base)
     if block.subset == 'val':
         allowed.update(block.novel)
-    names = {category.id: category.name for category in data.categories}
-    for annotation in data.annotations:
-        name = names[annotation.category_id]
-        if name not in allowed:
-            kind = 'novel' if name in block.novel else 'neither base nor novel'
-            raise ValueError(
-                f'annotation {annotation.id} of {data.path} (image '
-                f'{annotation.image_id}) is of "{name}", which is {kind}: '
-                f'it must not be in a {block.subset} file')
+    names = [category.name for category in data.categories]
+    hidden = np.array([name not in allowed for name in names], bool)
+    for i in np.flatnonzero(hidden[data.category_index])[:1]:
+        name = names[data.category_index[i]]
+        kind = 'novel' if name in block.novel else 'neither base nor novel'
+        raise ValueError(
+            f'annotation {data.annotation_ids[i]} of {data.path} (image '
+            f'{data.image_ids[data.image_index[i]]}) is of "{name}", which '
+            f'is {kind}: it must not be in a {block.subset} file')
 
 
 def _verify_counts(data: AnnotationFile, block: _Block) -> None:
@@ -97,10 +113,55 @@ def _verify_counts(data: AnnotationFile, block: _Block) -> None:
         if found != declared:
             raise ValueError(f'{data.path} has {found} {what}, its `gzsl` '
                              f'block says {declared}')
-    left = Counter(annotation.image_id for annotation in data.annotations)
-    for image in data.images:
-        if left[image.id] < block.min_annotations:
-            raise ValueError(
-                f'image {image.id} of {data.path} has {left[image.id]} '
-                f'annotations, the file keeps images with at least '
-                f'{block.min_annotations}')
+    left = np.bincount(data.image_index, minlength=len(data.images))
+    for i in np.flatnonzero(left < block.min_annotations)[:1]:
+        raise ValueError(
+            f'image {data.image_ids[i]} of {data.path} has {left[i]} '
+            f'annotations, the file keeps images with at least '
+            f'{block.min_annotations}')
+
+
+def _find_source(data: AnnotationFile,
+                 block: _Block) -> Optional[AnnotationFile]:
+    """Return the file that this one is made from, if it is beside it."""
+    path = data.path.with_name(block.source.file)
+    if not path.is_file() or sha256_file(path) != block.source.sha256:
+        return None
+    return load_annotation_file(path)
+
+
+def _verify_removed(data: AnnotationFile, block: _Block,
+                    source: AnnotationFile) -> None:
+    """Raise unless the rule leaves of the source what is in the file."""
+    for what in ('images', 'annotations'):
+        found = len(getattr(source, what)) - len(getattr(data, what))
+        declared = getattr(block.removed, what)
+        if found != declared:
+            raise ValueError(f'{data.path} lacks {found} {what} of its '
+                             f'source, its `gzsl` block says {declared}')
+    if data.categories != source.categories:
+        raise ValueError(f'the categories of {data.path} are not those of '
+                         f'its source {source.path.name}')
+    names = Split(block.split, block.base, block.novel)
+    images, annotations = choose(source, names, block.subset,
+                                 block.min_annotations)
+    _verify_ids('image', data.image_ids, compress(source.image_ids, images),
+                data)
+    _verify_ids('annotation', data.annotation_ids,
+                compress(source.annotation_ids, annotations), data)
+    place = np.cumsum(images) - 1  # of the source's images in the file
+    changed = (data.category_index != source.category_index[annotations]) | (
+        data.image_index != place[source.image_index[annotations]])
+    for i in np.flatnonzero(changed)[:1]:
+        raise ValueError(
+            f'annotation {data.annotation_ids[i]} of {data.path} has another '
+            f'image or category in its source {source.path.name}')
+
+
+def _verify_ids(what: str, found: Sequence, expected: Iterator,
+                data: AnnotationFile) -> None:
+    """Raise at the first id that is not the one that the rule keeps."""
+    for ours, theirs in zip(found, expected):
+        if ours != theirs:
+            raise ValueError(f'{what} {ours} of {data.path} stands where the '
+                             f'rule leaves {what} {theirs} of its source')

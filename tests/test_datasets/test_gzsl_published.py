@@ -1,0 +1,105 @@
+"""COCO 2017 must come out as published; other data is let alone."""
+import json
+from pathlib import Path
+
+import pytest
+
+from ovd.datasets import gzsl_splits
+from ovd.datasets.gzsl_split import split_file
+from ovd.datasets.gzsl_splits import NAMED_SPLITS
+
+BASE_48, NOVEL_17 = NAMED_SPLITS['48_17'].values()
+BASE_65, NOVEL_15 = NAMED_SPLITS['65_15'].values()
+NAMES = [*BASE_65, *NOVEL_15]
+OUTSIDE_48_17 = [n for n in NAMES if n not in [*BASE_48, *NOVEL_17]]
+
+
+def spread(number: int, images: range) -> list:
+    """Return `number` image ids, each of `images` at least once."""
+    return [images[i % len(images)] for i in range(number)]
+
+
+def write(path: Path, num_images: int, parts: list) -> Path:
+    """Write COCO names and boxes of (image ids, category name)."""
+    cat_ids = {name: i for i, name in enumerate(NAMES, 1)}
+    boxes = [(image_id, cat_ids[name]) for ids, name in parts
+             for image_id in ids]
+    path.write_text(json.dumps(dict(
+        images=[dict(id=i) for i in range(num_images)],
+        annotations=[dict(id=i, image_id=image_id, category_id=cat_id)
+                     for i, (image_id, cat_id) in enumerate(boxes)],
+        categories=[dict(id=i, name=n) for n, i in cat_ids.items()])))
+    return path
+
+
+def make_val(path: Path, missing: int = 0) -> Path:
+    """A file of val's size with just the numbers that are published.
+
+    4,836 images have 33,152 boxes of the 48 and 17 classes, 116 more have
+    the other 3,629 boxes, 48 have none.
+    """
+    return write(path, 5000, [
+        (spread(33_152 - missing, range(4836)), BASE_48[0]),
+        (spread(36_781 - 33_152, range(4836, 4952)), OUTSIDE_48_17[0])
+    ])
+
+
+@pytest.mark.parametrize('split, images, annotations', [
+    ('48_17', 4836, 33_152), ('65_15', 4952, 36_781)])
+def test_full_size(tmp_path, split, images, annotations):
+    """The check passes, and fails where one box is missing."""
+    report = split_file(make_val(tmp_path / 'val.json'), split, 'val')
+    assert (report.images[0], report.annotations[0]) == (images, annotations)
+    report.output.unlink()
+    source = make_val(tmp_path / 'val.json', missing=1)
+    with pytest.raises(ValueError) as error:
+        split_file(source, split, 'val')
+    assert f'{annotations - 1:,} annotations; published are {images:,} ' \
+        f'with {annotations:,}' in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ['val.json']
+
+
+def test_only_what_was_published_is_compared(tmp_path):
+    """Other rules, own splits and other data have other counts."""
+    source = make_val(tmp_path / 'val.json', missing=1)
+    split_file(source, '48_17', 'val', min_annotations=0)
+    own = tmp_path / '48_17.json'  # called like the published one
+    own.write_text(json.dumps(dict(base=BASE_48, novel=NOVEL_17)))
+    split_file(source, str(own), 'val')
+    split_file(source, '65_15', 'train').output.unlink()  # of the val file
+    content = json.loads(source.read_text())
+    content['images'].append(dict(id=5000))
+    source.write_text(json.dumps(content))
+    split_file(source, '65_15', 'val')
+    del content['images'][-1]
+    content['categories'].append(dict(id=81, name='unicorn'))
+    source.write_text(json.dumps(content))
+    split_file(source, '48_17', 'val', overwrite=True)
+
+
+@pytest.mark.parametrize('split', ['48_17', '65_15'])
+@pytest.mark.parametrize('images, annotations', [(2, 3), (3, 3), (2, 4)])
+def test_train(tmp_path, monkeypatch, split, images, annotations):
+    """Train goes by its own row of the table (here of three images)."""
+    monkeypatch.setitem(gzsl_splits.COCO_2017_IMAGES, 'train', 3)
+    monkeypatch.setitem(gzsl_splits.PUBLISHED_COUNTS, (split, 'train'),
+                        (images, annotations))
+    source = write(tmp_path / 'train.json', 3, [
+        ([0, 0, 1], 'person'), ([1, 2], 'airplane')])
+    if (images, annotations) == (2, 3):
+        assert split_file(source, split, 'train').annotations == (3, 2)
+        return
+    with pytest.raises(ValueError, match='is COCO 2017 train by its images'):
+        split_file(source, split, 'train')
+
+
+def test_table():
+    """The published numbers, and images of the original files."""
+    assert gzsl_splits.PUBLISHED_COUNTS == {
+        ('48_17', 'train'): (107_761, 665_387),
+        ('48_17', 'val'): (4_836, 33_152),
+        ('65_15', 'train'): (111_338, 811_777),
+        ('65_15', 'val'): (4_952, 36_781)
+    }
+    assert gzsl_splits.COCO_2017_IMAGES == dict(train=118_287, val=5_000)
+    assert len(set(NAMES)) == 80
