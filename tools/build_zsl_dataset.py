@@ -27,7 +27,8 @@ def parse_args() -> argparse.Namespace:
         help='dataset config that names the files to split')
     parser.add_argument(
         '--split',
-        help='48_17 or 65_15 (COCO), 866_337 (LVIS v1), or FILE.json with '
+        help='48_17 or 65_15 (COCO), 866_337 (LVIS v1), 776_454 (LVIS v0.5; '
+        'LVIS val files need no split), or FILE.json with '
         '{"base": [names], "novel": [names], "groups": {name: [names]}}')
     parser.add_argument(
         '--min-annotations',
@@ -44,7 +45,8 @@ def parse_args() -> argparse.Namespace:
         '--verify',
         nargs='+',
         metavar='FILE',
-        help='check that split files do not leak, and write nothing')
+        help='check that split files do not leak, and write nothing; ends '
+        'with code 1 if one of them is not sound')
     args = parser.parse_args()
     if args.verify and args.config:
         parser.error('--verify takes split files and no config')
@@ -64,6 +66,10 @@ def main() -> None:
                       args.overwrite)
     except (ValueError, OSError) as error:
         sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        print('interrupted: the file being written is removed, those '
+              'written before are whole', file=sys.stderr)
+        sys.exit(130)  # 128 + SIGINT, as shells have it
 
 
 if __name__ == '__main__':

@@ -37,6 +37,16 @@ def _describe(report: SplitReport) -> str:
 
 
 def run_verify(ann_files: Sequence[PathLike]) -> None:
-    """Verify split files; the first one that fails raises."""
+    """Verify split files, all of them, then raise if any is not sound.
+
+    Raises:
+        ValueError: With what is wrong in each file that is not sound.
+    """
+    problems = []
     for ann_file in ann_files:
-        print(verify_split(ann_file), flush=True)
+        try:
+            print(verify_split(ann_file), flush=True)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError('\nerror: '.join(problems))

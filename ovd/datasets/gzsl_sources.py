@@ -5,7 +5,9 @@ from typing import Iterator
 from mmengine.config import Config, ConfigDict
 
 from ovd.artifacts.files import PathLike, require_file
+from ovd.datasets.annotation_file import how_to_make
 from ovd.datasets.gzsl_split import SplitReport, split_file
+from ovd.datasets.gzsl_splits import check_split
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader'}
 
@@ -60,5 +62,9 @@ def split_sources(config: PathLike,
         SplitReport: One per file, once it is done; see
         :func:`ovd.datasets.gzsl_split.split_file` for what it raises.
     """
-    for subset, path in annotation_files(config):
+    check_split(split)
+    found = annotation_files(config)
+    for _, path in found:  # of all, before one is split
+        require_file(path, 'annotation file', how_to_make(path))
+    for subset, path in found:
         yield split_file(path, split, subset, min_annotations, overwrite)

@@ -80,10 +80,53 @@ def test_leak_ends_with_code_1(tmp_path, config, monkeypatch):
     assert 'error: annotation 9' in error.value.code
 
 
+def test_every_file_is_verified(tmp_path, config, monkeypatch, capsys):
+    """One bad file does not hide the others; the code is 1 all the same."""
+    run(monkeypatch, config, '--split', tmp_path / 'my.json')
+    train, val = (tmp_path / f'{n}_my_1.json' for n in ('train', 'val'))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, '--verify', tmp_path / 'train.json', train,
+            tmp_path / 'no.json', val)
+    assert capsys.readouterr().out.count('no leak') == 2
+    assert re.search('error: .*train.json has no `gzsl` block.*'
+                     'error: annotation file .*no.json does not exist',
+                     error.value.code, re.DOTALL)
+
+
+def test_all_sources_must_be_there(tmp_path, config, monkeypatch):
+    """Train is not split in vain where val is missing."""
+    (tmp_path / 'val.json').unlink()
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, config, '--split', tmp_path / 'my.json')
+    assert f'annotation file {tmp_path / "val.json"} does not exist' in \
+        error.value.code
+    assert not (tmp_path / 'train_my_1.json').exists()
+
+
+def test_interrupted(tmp_path, config, monkeypatch, capsys):
+    """Ctrl-C ends with a line and the code of shells."""
+    from ovd.datasets import gzsl_split
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gzsl_split, '_write_objects', interrupt)
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, config, '--split', tmp_path / 'my.json')
+    assert error.value.code == 130
+    assert 'interrupted' in capsys.readouterr().err
+    assert not list(tmp_path.glob('*_my_1*')) and \
+        not list(tmp_path.glob('.*'))
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['no.py', '--split', '48_17'], 'config no.py does not exist'),
     (['CONFIG', '--split', '48_71'], 'did you mean "48_17"'),
     (['CONFIG', '--split', '48_17'], 'categories of .* lack'),
+    (['CONFIG', '--split', 'no.json'], 'split file no.json does not exist'),
+    (['CONFIG', '--split', '776_454', '--min-annotations', '-2'],
+     'must not be negative, got -2'),
     (['--verify', 'no.json'], 'annotation file no.json does not exist'),
 ])
 def test_errors(config, monkeypatch, arguments, message):
