@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Sequence
 import torch
 from torch import Tensor
 
+from ovd.spelling import annotation_spelling
 from ovd.suggest import did_you_mean
 
 from .files import PathLike, atomic_write, require_file
@@ -101,13 +102,21 @@ class ClassEmbeddings:
     def select(self, names: Sequence[str]) -> Tensor:
         """Return the embeddings (len(names), D) of these classes.
 
+        A name that is not there counts as there in its other spelling, if
+        :mod:`ovd.spelling` knows one.
+
         Raises:
             ValueError: If a name is not there, with the names and near ones.
         """
         if isinstance(names, str):
             raise ValueError(f'names must be a list, got the string {names!r}')
         rows = {name: row for row, name in enumerate(self.names)}
-        unknown = [name for name in names if name not in rows]
+        other = {annotation_spelling(name): row for name, row in rows.items()}
+        found = [
+            rows.get(name, other.get(annotation_spelling(name)))
+            for name in names
+        ]
+        unknown = [name for name, row in zip(names, found) if row is None]
         if unknown:
             listed = ''.join(f'\n  "{name}"{did_you_mean(name, rows)}'
                              for name in unknown[:10])
@@ -115,7 +124,7 @@ class ClassEmbeddings:
                 f'{len(unknown)} of {len(names)} classes have no embedding '
                 f'among the {len(rows)} there are:{listed}'
                 + ('\n  ...' if len(unknown) > 10 else ''))
-        return self.embeddings[[rows[name] for name in names]]
+        return self.embeddings[found]
 
 
 def _read_dict(path: PathLike) -> Dict[Any, Any]:

@@ -49,6 +49,22 @@ def test_select():
         embeddings.select('cat')
 
 
+@pytest.mark.parametrize('there', ['stero', 'stereo'])
+@pytest.mark.parametrize('asked', ['stero', 'stereo'])
+def test_select_bridges_the_two_spellings_of_lvis(there, asked):
+    names = ['cat', f'speaker_({there}_equipment)', 'red fox']
+    embeddings = ClassEmbeddings(**{**GOOD, 'names': names})
+    assert torch.equal(
+        embeddings.select([f'speaker_({asked}_equipment)']),
+        GOOD['embeddings'][1:2])
+
+
+def test_select_takes_the_exact_spelling_first():
+    names = ['speaker_(stereo_equipment)', 'speaker_(stero_equipment)', 'cat']
+    embeddings = ClassEmbeddings(**{**GOOD, 'names': names})
+    assert torch.equal(embeddings.select(names), GOOD['embeddings'])
+
+
 def test_no_classes_at_all(tmp_path):
     empty = {**GOOD, 'names': [], 'embeddings': torch.zeros(0, 4)}
     ClassEmbeddings(**empty).save(tmp_path / 'a.pth')
