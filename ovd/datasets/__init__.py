@@ -3,5 +3,10 @@ from importlib.util import find_spec
 
 if find_spec('mmdet') is not None:
     from .captioned_crops import CaptionedCrops  # noqa: F401
-    from .gzsl_coco import GZSLCocoDataset  # noqa: F401
+    from .gzsl_coco import (  # noqa: F401
+        GZSLCocoDataset,
+        GZSLObjects365V1Dataset,
+        GZSLObjects365V2Dataset,
+    )
+    from .gzsl_lvis import GZSLLVISV05Dataset, GZSLLVISV1Dataset  # noqa: F401
     from .transforms import LoadProposalEmbeddings, PackDistillInputs  # noqa: F401

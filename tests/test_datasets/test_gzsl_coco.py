@@ -69,6 +69,7 @@ def test_metainfo_and_labels(folder):
         classes=CLASSES,
         base_classes=('dog', 'cat'),
         novel_classes=('boat', ),
+        novel_mask=(False, True, False),
         class_groups=dict(boats=('boat', )))
     assert dataset.cat_ids == [7, 9, 2]
     assert labels(dataset) == {1: [0, 1], 2: [1, 2], 4: [2]}
@@ -120,3 +121,46 @@ def test_training_on_val_is_refused(folder):
     build(folder, 'x_my_0.json')
     with pytest.raises(ValueError, match='training must not see'):
         build(folder, 'x_my_1.json')
+
+
+def test_whole_files_are_for_testing_detectors_trained_elsewhere(folder):
+    """Then the config says which names are base, and the rest is novel."""
+    whole = dict(ann_file='x.json', test_mode=True)
+    with pytest.raises(ValueError, match=r'set metainfo=dict\(base_classes='):
+        build(folder, **whole)
+    meta = build(folder, metainfo=dict(base_classes=()), **whole).metainfo
+    assert meta['classes'] == ('dog', 'kite', 'boat', 'cat')
+    assert meta['novel_classes'] == meta['classes']
+    meta = build(folder, metainfo=dict(base_classes=('cat', )),
+                 **whole).metainfo
+    assert meta['novel_classes'] == ('dog', 'kite', 'boat')
+    with pytest.raises(ValueError, match='lacks: "dag"; did you mean "dog"'):
+        build(folder, metainfo=dict(base_classes=('dag', )), **whole)
+    with pytest.raises(ValueError, match='--split'):
+        build(folder, 'x.json', metainfo=dict(base_classes=()))
+
+
+@pytest.mark.parametrize('metainfo, message', [
+    (dict(base_classes=('cat', )), 'metainfo lacks: "dog"'),
+    (dict(novel_classes=('boats', )), 'lacks: "boats"; did you mean "boat"'),
+])
+def test_given_base_and_novel_must_agree(folder, metainfo, message):
+    """A split file says it; the config may say the same, in any order."""
+    build(folder, 'x_my_0.json', metainfo=dict(base_classes=('cat', 'dog')))
+    with pytest.raises(ValueError, match=message):
+        build(folder, 'x_my_0.json', metainfo=metainfo)
+
+
+@pytest.mark.parametrize('old, new, message', [
+    ('"name":"kite"', '"name":"cat"', 'several categories called "cat"'),
+    ('"name":"boat"', '"name":"boats"', '"boat"; did you mean "boats"'),
+])
+def test_categories_changed_after_the_split(folder, old, new, message):
+    """The names of the block must be those of the categories."""
+    path = folder / 'x_my_0.json'
+    content = json.loads(path.read_text())
+    text = json.dumps(content, separators=(',', ':'))
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        build(folder, 'x_my_0.json')
