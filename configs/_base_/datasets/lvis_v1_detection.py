@@ -1,6 +1,5 @@
-# LVIS v1, boxes alone. The training file named by the host's config is the
-# one that tools/build_zsl_dataset.py splits; detectors override ann_file.
-_base_ = 'mmdet::_base_/datasets/lvis_v1_instance.py'
+# LVIS v1, boxes alone; rare classes are novel.
+_base_ = 'lvis_v1_instance.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
