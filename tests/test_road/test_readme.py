@@ -30,7 +30,7 @@ def called(command: str) -> List[str]:
 
 
 def test_the_table_of_jobs_is_what_the_demo_does() -> None:
-    table = README[README.index('| job |'):README.index('On several GPUs')]
+    table = README[README.index('| job |'):README.index('| question |')]
     demo = (ROOT / 'tools/demo.sh').read_text()
     demo = demo.replace('${here}', '').replace(
         '$configs', 'configs/miniature').replace(
@@ -42,6 +42,23 @@ def test_the_table_of_jobs_is_what_the_demo_does() -> None:
     jobs = [set(called(command)) for command in commands_in(table)]
     assert len(jobs) == 10
     assert [j for j in jobs if not any(j <= step for step in steps)] == []
+
+
+def test_the_table_of_questions_is_answered(road: Path) -> None:
+    start = README.index('| question |')
+    table = README[start:README.index('On several GPUs')]
+    commands = commands_in(table)
+    assert len(commands) == 5
+    (road / 'tools').unlink(missing_ok=True)
+    (road / 'tools').symlink_to(ROOT / 'tools')
+    if not (road / 'configs').exists():
+        (road / 'configs').symlink_to(ROOT / 'configs')
+    for command in commands:
+        tool, *rest = shlex.split(command)[1:]
+        done = subprocess.run([sys.executable, tool, *rest], cwd=road,
+                              capture_output=True, text=True)
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+    assert list((road / 'work_dirs/browse_dataset').rglob('*.png'))
 
 
 def test_every_file_that_the_readme_names_exists() -> None:
@@ -79,7 +96,9 @@ def test_the_image_demo_with_the_words_of_the_readme(road: Path,
 @pytest.mark.parametrize(
     'tool', ['train.py', 'test.py', 'build_miniature.py',
              'build_zsl_dataset.py', 'class_embeddings.py', 'image_demo.py',
-             'compare_results.py', 'benchmarks/miniature.py'])
+             'compare_results.py', 'eval.py', 'check_data.py',
+             'browse_dataset.py', 'benchmarks/miniature.py',
+             'benchmarks/build_zsl_dataset.py', 'benchmarks/evaluation.py'])
 def test_help_has_an_example(tool: str) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / 'tools' / tool), '-h'],
@@ -117,13 +136,19 @@ def test_the_commands_for_real_data(tmp_path: Path, tiny_clip_path: str,
         ])
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     section = README[README.index('## Real data'):]
-    split_coco, split_lvis, embed = commands_in(section)
+    split_coco, split_lvis, embed, check = commands_in(section)
     monkeypatch.chdir(tmp_path)
     for command in (split_coco, split_lvis,
                     f'{embed} --pretrained {tiny_clip_path} '
                     '--out data/lvis_v1/prompt/vild.pth'):
         tool, *rest = shlex.split(command)[1:]
         subprocess.run([sys.executable, str(ROOT / tool), *rest], check=True)
+    tool, *rest = shlex.split(check)[1:]
+    checked = subprocess.run([sys.executable, str(ROOT / tool), *rest],
+                             capture_output=True, text=True)
+    # One image of each file is no COCO, and no image is there.
+    assert checked.returncode == 1
+    assert 'lvis_v1_train_866_337_1.json' in checked.stdout
     made = {
         str(path.relative_to(tmp_path / 'data'))
         for path in (tmp_path / 'data').rglob('*') if path.is_file()

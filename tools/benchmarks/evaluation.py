@@ -25,6 +25,7 @@ LVIS_VAL = dict(num_images=19809, objects=12.4)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
+        epilog='example: python tools/benchmarks/evaluation.py --metric segm',
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, default=1000)
     parser.add_argument(
