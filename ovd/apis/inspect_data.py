@@ -118,7 +118,12 @@ def _inspect_file(path: Path, entry: Entry, _: Path) -> str:
 
 
 def _inspect_array(path: Path, entry: Entry, _: Path) -> str:
-    return f'{len(np.load(path, mmap_mode="r", allow_pickle=False)):,} rows'
+    try:
+        rows = len(np.load(path, mmap_mode='r', allow_pickle=False))
+    except (EOFError, TypeError, ValueError) as error:
+        raise ValueError(f'{path} is damaged or no array with rows: {error}'
+                         ) from error
+    return f'{rows:,} rows'
 
 
 def _inspect_class_embeddings(path: Path, entry: Entry, _: Path) -> str:

@@ -168,6 +168,26 @@ def test_damaged(check, coco, name, content, reason):
     assert row(out, 'instances_train2017.json').startswith('3 images')
 
 
+@pytest.mark.parametrize('array, length', [
+    (np.zeros(()), None),  # no rows
+    (np.zeros(4), 0), (np.zeros(4), 5), (np.zeros(4), -1),  # cut off
+])
+def test_damaged_array(check, tmp_path, array, length):
+    """One that can't be loaded is shown, and so is one that can."""
+    folder = tmp_path / 'data/miniature/clip_crops'
+    folder.mkdir(parents=True)
+    for name in ('crops.npy', 'heldout_crops.npy'):
+        np.save(folder / name, np.zeros((7, 2)))
+    np.save(folder / 'crops.npy', array)
+    content = (folder / 'crops.npy').read_bytes()
+    (folder / 'crops.npy').write_bytes(content[:length])
+    code, out = check('miniature')
+    assert code == 1
+    assert row(out, 'crops.npy') == 'DAMAGED, see below'
+    assert re.search('^damaged: .*/crops.npy is damaged or no ', out, re.M)
+    assert row(out, 'heldout_crops.npy').startswith('7 rows, ')
+
+
 def test_incomplete(check, coco):
     """Images that annotations name, and shards, are looked for."""
     (coco / 'train2017' / 'b.jpg').unlink()
