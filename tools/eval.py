@@ -12,7 +12,7 @@ def parse_args() -> argparse.Namespace:
         epilog='example: python tools/eval.py '
         'configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py '
         'work_dirs/miniature/predictions.json '
-        '--cfg-options test_evaluator.max_dets=300')
+        '--cfg-options +test_evaluator.engine=pycocotools')
     parser.add_argument('config', help='config file')
     parser.add_argument('predictions', help='COCO json of predictions')
     parser.add_argument(

@@ -22,6 +22,7 @@ from .ground_truth import GroundTruth
 from .predictions import BLOCK, Predictions, check_predictions
 
 IOU_TYPES = ('bbox', 'segm')
+NO_MASK = (b'', b'null', b'[]', b'{}')  # as files spell it
 AREAS = ('all', 'small', 'medium', 'large')
 
 
@@ -109,7 +110,7 @@ def _check_truth(truth: GroundTruth, protocol: Protocol) -> None:
                 '`not_exhaustive_category_ids`')
     if protocol.iou_type == 'segm':
         for annotations in truth.annotations.values():
-            if not all(len(a.segmentation) for a in annotations):
+            if any(bytes(a.segmentation) in NO_MASK for a in annotations):
                 raise ValueError(
                     f'{truth.ann_file} has objects without a `segmentation`: '
                     'masks cannot be evaluated on it')
@@ -170,7 +171,7 @@ def _objects(truth: GroundTruth, numbers: Iterable[int], ids: Iterator[int],
                 bbox=list(annotation.bbox),
                 area=width * height
                 if annotation.area is None else annotation.area,
-                iscrowd=annotation.iscrowd)
+                iscrowd=int(annotation.iscrowd))
             if annotation.ignore:
                 item['ignore'] = 1
             if iou_type == 'segm':

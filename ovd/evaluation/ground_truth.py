@@ -3,15 +3,16 @@
 Masks stay raw json until an engine asks for them, so that a file of LVIS's
 size takes a fraction of the memory of its objects.
 """
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import Any, Optional, Union
+from typing import Any, Iterable, Optional, Union
 
 import msgspec
 import numpy as np
 
 from ovd.artifacts.files import PathLike, require_file
 from ovd.datasets.gzsl_split import SPLITTER, how_to_make
+from ovd.spelling import annotation_spelling
 
 Id = Union[int, str]
 # What LVIS calls its categories by the number of their training images.
@@ -35,8 +36,8 @@ class Annotation(msgspec.Struct, gc=False):
     category_id: int
     bbox: tuple[float, float, float, float]
     area: Optional[float] = None
-    iscrowd: int = 0
-    ignore: int = 0
+    iscrowd: Union[int, bool] = 0
+    ignore: Union[int, bool] = 0
     segmentation: msgspec.Raw = msgspec.Raw()
 
 
@@ -118,7 +119,7 @@ def load_ground_truth(ann_file: PathLike,
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If it is not json, or nothing says what is novel in it.
+        ValueError: If it is malformed, or nothing says what is novel in it.
     """
     path = require_file(ann_file, 'annotation file', how_to_make(ann_file))
     try:
@@ -130,6 +131,11 @@ def load_ground_truth(ann_file: PathLike,
     if gzsl is None:
         raise ValueError(f'{path} has no `gzsl` block that says which classes '
                          f'are novel\nmake one with: {SPLITTER}')
+    _check_content(content, path)
+    gzsl = {
+        key: _spelled(value) if key in ('base', 'novel') else value
+        for key, value in gzsl.items()
+    }
     named = {*gzsl['base'], *gzsl['novel']}
     categories = [c for c in content.categories if c.name in named]
     if missing := sorted(named - {c.name for c in categories}):
@@ -140,28 +146,59 @@ def load_ground_truth(ann_file: PathLike,
         all=list(cat_ids),
         base=list(gzsl['base']),
         novel=list(gzsl['novel']),
-        **{name: list(names) for name, names in gzsl.get('groups',
-                                                         {}).items()})
+        **{
+            name: _spelled(names)
+            for name, names in gzsl.get('groups', {}).items()
+        })
     frequencies = {
         c.name: c.frequency for c in categories if c.frequency in FREQUENCIES
     }
     for letter, group in FREQUENCIES.items() if frequencies else ():
         groups[group] = [n for n, f in frequencies.items() if f == letter]
     return GroundTruth(
-        str(path), images, _by_image(content, set(cat_ids.values()), path),
+        str(path), images, _by_image(content, set(cat_ids.values())),
         cat_ids, groups, frequencies, gzsl.get('split', 'of the dataset'),
         len(images) + gzsl.get('removed', {}).get('images', 0))
 
 
-def _by_image(content: _File, cat_ids: set[int],
-              path: PathLike) -> dict[Id, list[Annotation]]:
-    """Group the annotations of these categories, in the order of the file."""
-    known = {image.id for image in content.images}
-    grouped = defaultdict(list)
+def _spelled(names: Iterable[str]) -> list[str]:
+    return [annotation_spelling(name) for name in names]
+
+
+def _check_content(content: _File, path: PathLike) -> None:
+    """Raise unless ids and names are unique and refer to what is there.
+
+    Names of categories become those that classes are compared by.
+    """
+    for category in content.categories:
+        category.name = annotation_spelling(category.name)
+    for what, values in (('image id', [i.id for i in content.images]),
+                         ('category id', [c.id for c in content.categories]),
+                         ('category name',
+                          [c.name for c in content.categories])):
+        if len(set(values)) != len(values):
+            doubled = Counter(values).most_common(1)[0][0]
+            raise ValueError(f'{path} has the {what} {doubled} twice')
+    if len({type(image.id) for image in content.images}) > 1:
+        raise ValueError(f'{path} has image ids that are numbers and image '
+                         'ids that are texts: give all of one kind')
+    images = {image.id for image in content.images}
+    categories = {category.id for category in content.categories}
     for annotation in content.annotations:
-        if annotation.image_id not in known:
+        if annotation.image_id not in images:
             raise ValueError(f'{path} has an annotation of image '
                              f'{annotation.image_id}, which the file lacks')
+        if annotation.category_id not in categories:
+            raise ValueError(
+                f'{path} has an annotation of category '
+                f'{annotation.category_id}, which the file lacks')
+
+
+def _by_image(content: _File,
+              cat_ids: set[int]) -> dict[Id, list[Annotation]]:
+    """Group the annotations of these categories, in the order of the file."""
+    grouped = defaultdict(list)
+    for annotation in content.annotations:
         if annotation.category_id in cat_ids:
             grouped[annotation.image_id].append(annotation)
     return dict(grouped)

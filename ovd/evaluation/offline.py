@@ -22,6 +22,10 @@ def evaluate_file(cfg: Config, predictions: PathLike) -> dict[str, float]:
         ValueError: If the evaluator is none that compares predictions with
             annotations, or predictions and annotations don't fit.
     """
+    for key in ('test_evaluator', 'test_dataloader'):
+        if not cfg.get(key):
+            raise ValueError(f'{cfg.filename} has no {key}: give the config '
+                             'that the predictions were made with')
     init_default_scope('mmdet')
     found = load_predictions(predictions)
     metrics = {}

@@ -156,7 +156,8 @@ def check_predictions(predictions: Predictions, truth: GroundTruth,
 
     Raises:
         ValueError: If one is of an unknown image or class, its score is no
-            number, or it lacks the box or mask that is to be evaluated.
+            number, or the box or mask that is to be evaluated is missing or
+            malformed.
     """
     unknown = np.setdiff1d(predictions.image_ids, truth.image_ids)
     if len(unknown):
@@ -174,13 +175,29 @@ def check_predictions(predictions: Predictions, truth: GroundTruth,
             f'score {predictions.scores[row]}')
     if iou_type == 'bbox':
         lacking = np.isnan(predictions.bboxes).any(axis=1)
+        if lacking.any():
+            raise ValueError(
+                '"bbox" needs the `bbox` of every prediction, one for image '
+                f'{predictions.image_ids[np.argmax(lacking)]} has none')
     else:
-        lacking = np.array([
-            mask is None for mask in predictions.masks
-            or [None] * len(predictions)
-        ], bool)
-    if lacking.any():
-        field = 'bbox' if iou_type == 'bbox' else 'segmentation'
-        raise ValueError(
-            f'"{iou_type}" needs the `{field}` of every prediction, one for '
-            f'image {predictions.image_ids[np.argmax(lacking)]} has none')
+        _check_masks(predictions, truth)
+
+
+def _check_masks(predictions: Predictions, truth: GroundTruth) -> None:
+    """Raise unless every prediction has a compressed RLE of its image."""
+    sizes = {image.id: [image.height, image.width] for image in truth.images}
+    masks = predictions.masks or [None] * len(predictions)
+    for image_id, mask in zip(predictions.image_ids.tolist(), masks):
+        if mask is None:
+            raise ValueError(
+                '"segm" needs the `segmentation` of every prediction, one for '
+                f'image {image_id} has none')
+        if not isinstance(mask, dict) or not isinstance(
+                mask.get('counts'), str):
+            raise ValueError(
+                f'a mask of image {image_id} is no compressed RLE with '
+                '`size` and `counts` as text; pycocotools.mask makes one')
+        if list(mask.get('size', ())) != sizes[image_id]:
+            raise ValueError(
+                f'a mask of image {image_id} has the size {mask.get("size")}, '
+                f'the image {sizes[image_id]} (height, width)')

@@ -238,3 +238,23 @@ def test_evaluating_changes_nothing(lvis_truth):
     for engine in ('hotcoco', 'pycocotools'):
         evaluate(truth, [predictions], Protocol('segm', engine=engine))
     assert (truth, predictions.to_coco()) == before
+
+
+@pytest.mark.parametrize('mask', [None, [], {}])
+def test_objects_without_a_mask(tmp_path, mask):
+    path = tmp_path / 'x.json'
+    path.write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=1, width=9, height=9)],
+                annotations=[
+                    dict(
+                        image_id=1,
+                        category_id=1,
+                        bbox=[0, 0, 5, 5],
+                        segmentation=mask)
+                ],
+                categories=[dict(id=1, name='cat')])))
+    truth = load_ground_truth(path, dict(base=['cat'], novel=[]))
+    with pytest.raises(ValueError, match='objects without a `segmentation`'):
+        evaluate(truth, [], Protocol('segm'))

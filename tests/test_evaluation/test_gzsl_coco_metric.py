@@ -245,6 +245,29 @@ def test_foreign_predictions(ann_file, change, message):
         measure(truth, Predictions.from_coco([prediction]), 'segm')
 
 
+@pytest.mark.parametrize('mask, message', [
+    ([[0, 0, 9, 0, 9, 9]], 'no compressed RLE'),
+    (dict(size=[SIZE, SIZE], counts=[0, 9]), 'no compressed RLE'),
+    (dict(size=[9, 9], counts='04'), r'has the size \[9, 9\], the image'),
+])
+def test_malformed_masks(ann_file, mask, message):
+    prediction = dict(image_id=1, category_id=2, score=1., segmentation=mask)
+    with pytest.raises(ValueError, match=message):
+        measure(load_ground_truth(ann_file),
+                Predictions.from_coco([prediction]), 'segm')
+
+
+def test_predictions_of_other_images_are_refused_in_any_case(ann_file):
+    """Also where images without objects are left out."""
+    metric = GZSLCocoMetric(ann_file, only_annotated=True)
+    metric.dataset_meta = META
+    predictions = Predictions.from_coco(
+        [dict(image_id=8, category_id=2, bbox=[0, 0, 1, 1], score=1.)])
+    with pytest.raises(ValueError, match='prediction for image 8'):
+        metric.evaluate_predictions(metric.load_truth(),
+                                    predictions.in_blocks)
+
+
 def test_errors(ann_file, tmp_path):
     """Arguments, files and models that don't fit."""
     with pytest.raises(ValueError, match='did you mean "bbox"'):

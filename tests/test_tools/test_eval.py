@@ -62,6 +62,8 @@ def test_eval(folder):
 
 @pytest.mark.parametrize('options, message', [
     (['lost.json'], 'predictions file lost.json does not exist'),
+    (['found.json', '--cfg-options', 'test_evaluator=None'],
+     'config.py has no test_evaluator'),
     (['val.json'], 'is not a list of COCO predictions'),
     (['found.json', '--cfg-options', 'test_evaluator.metrc=segm'],
      'did you mean "test_evaluator'),

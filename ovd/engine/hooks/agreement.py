@@ -8,6 +8,7 @@ from torch import nn
 
 from ovd.datasets.gzsl_classes import listed
 from ovd.datasets.gzsl_header import load_header
+from ovd.spelling import annotation_spelling
 
 
 def dataset_name(dataset: BaseDataset) -> str:
@@ -79,13 +80,15 @@ def check_evaluator(evaluator: Evaluator, dataset: BaseDataset) -> None:
         if not isinstance(ann_file, str) or '://' in ann_file:
             continue
         header = load_header(ann_file)
-        names = {category.name for category in header.categories}
+        names = {
+            annotation_spelling(category.name)
+            for category in header.categories
+        }
         for group in ('base', 'novel'):
-            own = meta[f'{group}_classes']
+            own = [*map(annotation_spelling, meta[f'{group}_classes'])]
             # A file that is not split may have further categories.
-            other = header.gzsl[group] if header.gzsl else [
-                name for name in own if name in names
-            ]
+            other = [*map(annotation_spelling, header.gzsl[group])
+                     ] if header.gzsl else [n for n in own if n in names]
             if set(own) != set(other):
                 raise ValueError(
                     f'{type(metric).__name__} reads {ann_file}, but the '

@@ -121,8 +121,8 @@ class DetectionMetric(BaseMetric):
         """
         truth = self.load_truth()
         read = partial(read_spools, results, [
-            truth.cat_ids[name]
-            for name in _spelled(self.dataset_meta['classes'])
+            truth.cat_ids[annotation_spelling(name)]
+            for name in self.dataset_meta['classes']
         ])
         if self.out_file:
             save_predictions(self.out_file, read())
@@ -145,8 +145,10 @@ class DetectionMetric(BaseMetric):
                 blocks of whole images.
         """
         if self.only_annotated:
-            truth = truth.only_annotated()
-            read = partial(_only, read, truth.image_ids)
+            whole, truth = truth, truth.only_annotated()
+            read = partial(
+                _without, read,
+                np.setdiff1d(whole.image_ids, truth.image_ids))
         metrics = self.measure(truth, read)
         return {
             f'{self.prefix}/{name}' if self.prefix else name: value
@@ -170,17 +172,15 @@ class DetectionMetric(BaseMetric):
         gzsl = None
         if 'novel_classes' in meta:
             gzsl = dict(
-                base=_spelled(meta['base_classes']),
-                novel=_spelled(meta['novel_classes']),
-                groups={
-                    name: _spelled(group)
-                    for name, group in meta.get('class_groups', {}).items()
-                })
+                base=meta['base_classes'],
+                novel=meta['novel_classes'],
+                groups=meta.get('class_groups', {}))
         truth = load_ground_truth(self.ann_file, gzsl)
         if 'classes' not in meta:
             raise ValueError('the metric needs dataset_meta["classes"]: the '
                              'names that the labels of predictions stand for')
-        differing = set(_spelled(meta['classes'])) ^ set(truth.cat_ids)
+        differing = set(map(annotation_spelling, meta['classes'])) \
+            ^ set(truth.cat_ids)
         if differing:
             raise ValueError(
                 f'the dataset and {self.ann_file} disagree about the classes '
@@ -188,16 +188,12 @@ class DetectionMetric(BaseMetric):
         return truth
 
 
-def _spelled(names: Iterable[str]) -> list[str]:
-    return [annotation_spelling(name) for name in names]
-
-
-def _only(read: Callable[[], Iterable[Predictions]],
-          image_ids: np.ndarray) -> Iterable[Predictions]:
-    """Yield the predictions of these images alone."""
+def _without(read: Callable[[], Iterable[Predictions]],
+             image_ids: np.ndarray) -> Iterable[Predictions]:
+    """Yield the predictions but for those of these images."""
     for block in read():
         yield block.take(
-            np.flatnonzero(np.isin(block.image_ids, image_ids)))
+            np.flatnonzero(~np.isin(block.image_ids, image_ids)))
 
 
 def _encode_masks(found: dict) -> list[dict]:
