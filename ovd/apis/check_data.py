@@ -80,10 +80,17 @@ def inspect_tree(tree: Tree, root: Path) -> list[Finding]:
 
 def _fill_placeholder(entry: Entry, root: Path) -> Iterator[Entry]:
     """Yield what is there in place of `<clip>`, or the entry as it is."""
-    found = sorted(root.glob(re.sub('<.+?>', '*', entry.path)))
-    if '<' not in entry.path or not found:
+    if '<' not in entry.path:
         yield entry
         return
+    # `*` of pathlib fits .gitkeep and .DS_Store, too; what does not exist is
+    # a link to nowhere, which is to be shown
+    pattern = re.sub('<.+?>', '*', entry.path)
+    found = [path for path in sorted(root.glob(pattern))
+             if not path.name.startswith('.') and (
+                 path.is_dir() == entry.is_folder or not path.exists())]
+    if not found:
+        yield entry
     for path in found:
         yield replace(entry, path=path.relative_to(root).as_posix())
 

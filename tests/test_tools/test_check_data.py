@@ -188,6 +188,24 @@ def test_damaged_array(check, tmp_path, array, length):
     assert row(out, 'heldout_crops.npy').startswith('7 rows, ')
 
 
+def test_what_is_no_store_is_no_damage(check, coco):
+    """Hidden files and folders, and files beside stores; a link may be."""
+    folder = coco / 'proposal_embeddings'
+    (folder / '.ipynb_checkpoints').mkdir(parents=True)
+    for name in ('.DS_Store', '.gitkeep', 'notes.txt'):
+        (folder / name).touch()
+    code, out = check('coco')
+    assert code == 0 and 'damaged' not in out
+    assert row(out, '<clip>') == 'not there: such as ViT-B-32'
+    make_store(folder / 'RN50', 1, 1)
+    code, out = check('coco')
+    assert code == 0 and '<clip>' not in out and 'notes.txt' not in out
+    assert row(out, 'RN50').startswith('1 images in 1 shards, ')
+    (folder / 'ViT-B-32').symlink_to('gone')
+    code, out = check('coco')
+    assert code == 1 and 'ViT-B-32 is a link to gone, which does not' in out
+
+
 def test_incomplete(check, coco):
     """Images that annotations name, and shards, are looked for."""
     (coco / 'train2017' / 'b.jpg').unlink()
