@@ -1,7 +1,7 @@
 """Pictures of a dataset's annotations: the work of tools/browse_dataset.py."""
 from collections import Counter
 from pathlib import Path
-from typing import Any, List, Sequence
+from typing import Any, Container, Dict, List, Sequence
 
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
@@ -52,15 +52,16 @@ def browse_dataset(config: PathLike,
     dataset = _build_dataset(config, subset, augmented, cfg_options)
     set_random_seed(seed)
     images = augmented_images if augmented else plain_images
-    pictures: List[Path] = []
+    pictures: Dict[Path, None] = {}  # in order, and quick to search
     count: Counter = Counter()
     for meta, item in images(dataset, number):
-        pictures.append(_name_picture(Path(out_dir), item.path, pictures))
+        picture = _name_picture(Path(out_dir), item.path, pictures)
+        pictures[picture] = None
         classes = meta['classes']
         base = set(meta.get('base_classes', classes))
         names = [classes[label] for label in item.labels]
         draw_instances(
-            item.image, item.bboxes, names, base, pictures[-1],
+            item.image, item.bboxes, names, base, picture,
             masks=item.masks, is_crowd=item.is_crowd, legend=True,
             min_side=MIN_SIDE)
         count.update('base' if name in base else 'novel' for name in names)
@@ -74,7 +75,7 @@ def browse_dataset(config: PathLike,
             f'{count["novel"]} annotations of novel classes are in the '
             'training data, where none may be; check its file with: python '
             'tools/build_zsl_dataset.py --verify FILE')
-    return pictures
+    return list(pictures)
 
 
 def _build_dataset(config: PathLike, subset: str, augmented: bool,
@@ -111,7 +112,7 @@ def _remove_pipelines(dataset: dict) -> None:
             _remove_pipelines(part)
 
 
-def _name_picture(out_dir: Path, image: str, taken: Sequence[Path]) -> Path:
+def _name_picture(out_dir: Path, image: str, taken: Container[Path]) -> Path:
     """Return `<image>.png`, numbered if another picture is called so."""
     stem = Path(image).stem
     picture, number = out_dir / f'{stem}.png', 1

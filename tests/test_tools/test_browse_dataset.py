@@ -2,13 +2,15 @@
 import json
 import runpy
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from ovd.apis.browse_dataset import browse_dataset
 from ovd.apis.drawing import BASE_COLOUR, NOVEL_COLOUR
 from ovd.datasets.gzsl_split import split_file
 
@@ -166,6 +168,28 @@ def test_wrappers(folder, browse, train, plain, augmented):
         '--number', '0', '--augmented', train=train)
     assert '1.png' in names(folder)
     assert ('1_2.png' in names(folder)) == (max(plain, augmented) > 4)
+
+
+def test_names_are_found_in_time(tmp_path, monkeypatch):
+    """A picture's name is not compared with those of all before it."""
+    image = dict(image=None, bboxes=(), masks=None, labels=(), is_crowd=None)
+    compared = []
+    equal = PurePath.__eq__
+    for name, value in (
+            ('_build_dataset', lambda *_: None),
+            ('draw_instances', lambda *_, **__: None),
+            ('unwrap', lambda _: ()),
+            ('plain_images', lambda *_: (
+                (dict(classes=()), SimpleNamespace(
+                    path=f'{i % 150}.jpg', **image))
+                for i in range(200)))):
+        monkeypatch.setattr(f'ovd.apis.browse_dataset.{name}', value)
+    monkeypatch.setattr(PurePath, '__eq__', lambda self, other: (
+        compared.append(self) or equal(self, other)))
+    pictures = browse_dataset('config.py', out_dir=tmp_path)
+    assert len(compared) < 200
+    assert [path.name for path in pictures] == [
+        *(f'{i}.png' for i in range(150)), *(f'{i}_2.png' for i in range(50))]
 
 
 def test_number_and_options(folder, browse):
