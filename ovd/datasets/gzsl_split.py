@@ -31,6 +31,7 @@ from ovd.datasets.gzsl_header import (
 from ovd.datasets.gzsl_splits import (
     Split,
     check_published,
+    check_published_names,
     check_split,
     load_split,
 )
@@ -89,6 +90,8 @@ def split_file(source: PathLike,
         raise ValueError(f'{data.path} is a split file already; name the '
                          'file that it was made from')
     names = load_split(split, data.categories, str(data.path))
+    check_published_names(names.name, names.base, names.novel,
+                          data.categories, split)
     if subset == 'val' and names.whole_val:
         return SplitReport(data.path, None, subset, 'needs no split',
                            (len(data.images), 0), (len(data.annotations), 0))

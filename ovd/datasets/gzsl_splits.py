@@ -138,6 +138,45 @@ def check_split(split: str) -> None:
                      'the split')
 
 
+def check_published_names(split: str, base: Sequence[str],
+                          novel: Sequence[str],
+                          categories: Sequence[Category], where: str) -> None:
+    """Raise if a split has a published name, but not the published names.
+
+    Where the categories lack some of them, as those of the miniature world
+    do, it is a user's own split that happens to be called so.
+
+    Args:
+        split (str): What the split is called.
+        base (Sequence[str]): Its base names.
+        novel (Sequence[str]): Its novel names.
+        categories (Sequence[Category]): Those of the annotation file.
+        where (str): What has these names, for messages.
+
+    Raises:
+        ValueError: With the first name that is in another place.
+    """
+    if split not in NAMED_SPLITS and split not in FREQUENCY_SPLITS:
+        return
+    try:
+        published = load_split(split, categories, where)
+    except ValueError:  # it is not of these categories
+        return
+
+    def place(name: str, base: Sequence[str], novel: Sequence[str]) -> str:
+        return ('base' if name in base else
+                'novel' if name in novel else 'neither base nor novel')
+
+    for category in categories:
+        ours = place(category.name, base, novel)
+        theirs = place(category.name, published.base, published.novel)
+        if ours != theirs:
+            raise ValueError(
+                f'"{category.name}" is {ours} in {where}, and {theirs} in '
+                f'the published split {split}; a split of your own needs '
+                'another name')
+
+
 def check_published(split: str, subset: str, categories: Sequence[Category],
                     where: str, images: tuple[int, int],
                     annotations: tuple[int, int]) -> None:

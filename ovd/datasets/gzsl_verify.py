@@ -10,7 +10,7 @@ from ovd.artifacts.files import PathLike, sha256_file
 from ovd.datasets.annotation_file import AnnotationFile, load_annotation_file
 from ovd.datasets.gzsl_header import SPLITTER
 from ovd.datasets.gzsl_split import choose
-from ovd.datasets.gzsl_splits import Split
+from ovd.datasets.gzsl_splits import Split, check_published_names
 
 
 class _Counts(msgspec.Struct):
@@ -39,11 +39,12 @@ def verify_split(ann_file: PathLike) -> str:
     """Check a split file and return a line that says what was checked.
 
     Ids are unique, every annotation's image and category exist, the names
-    of the `gzsl` block are categories, none of them base and novel, counts
-    are as declared, and no annotation is of a class that the subset hides:
-    in a training file every annotation is of a base class. Where the source
-    lies beside the file, what was removed is checked too: the file has just
-    the images and annotations that the rule leaves of its source.
+    of the `gzsl` block are categories, none of them base and novel, those of
+    a published split are the published ones, counts are as declared, and no
+    annotation is of a class that the subset hides: in a training file every
+    annotation is of a base class. Where the source lies beside the file,
+    what was removed is checked too: the file has just the images and
+    annotations that the rule leaves of its source.
 
     Raises:
         ValueError: With the first offending id.
@@ -88,6 +89,8 @@ def _verify_names(data: AnnotationFile, block: _Block) -> None:
         if stray := sorted(set(names) - set(declared)):
             raise ValueError(f'group "{group}" of {data.path} has '
                              f'"{stray[0]}", neither base nor novel')
+    check_published_names(block.split, block.base, block.novel,
+                          data.categories, f'the `gzsl` block of {data.path}')
 
 
 def _verify_annotations(data: AnnotationFile, block: _Block) -> None:

@@ -7,6 +7,7 @@ import pytest
 from ovd.datasets import gzsl_splits
 from ovd.datasets.gzsl_split import split_file
 from ovd.datasets.gzsl_splits import NAMED_SPLITS
+from ovd.datasets.gzsl_verify import verify_split
 
 BASE_48, NOVEL_17 = NAMED_SPLITS['48_17'].values()
 BASE_65, NOVEL_15 = NAMED_SPLITS['65_15'].values()
@@ -91,6 +92,68 @@ def test_train(tmp_path, monkeypatch, split, images, annotations):
         return
     with pytest.raises(ValueError, match='is COCO 2017 train by its images'):
         split_file(source, split, 'train')
+
+
+def to_base(block: dict) -> None:
+    """A novel class is called base, so that its boxes seem to be in place."""
+    block['novel'].remove('cat')
+    block['base'].append('cat')
+
+
+def to_neither(block: dict) -> None:
+    block['novel'].remove('cat')
+
+
+@pytest.mark.parametrize('edit, place', [
+    (to_base, 'base'), (to_neither, 'neither base nor novel')])
+def test_edited_block(tmp_path, edit, place):
+    """A file that leaks and says it may is found without its source."""
+    source = write(tmp_path / 'x.json', 2, [([0], 'person'), ([1], 'cat')])
+    path = split_file(source, '48_17', 'train').output
+    content = json.loads(path.read_text())
+    edit(content['gzsl'])
+    content['annotations'].append(dict(
+        id=7, image_id=0, category_id=NAMES.index('cat') + 1))
+    content['gzsl']['kept']['annotations'] += 1
+    path.write_text(json.dumps(content))
+    source.unlink()
+    with pytest.raises(ValueError, match=f'"cat" is {place} in .*{path.name}, '
+                       'and novel in the published split 48_17'):
+        verify_split(path)
+
+
+def test_edited_block_of_lvis(tmp_path, monkeypatch):
+    """Splits by frequency are compared with the frequency."""
+    monkeypatch.setitem(gzsl_splits.FREQUENCY_SPLITS, '866_337', (1, 1))
+    source = tmp_path / 'x.json'
+    source.write_text(json.dumps(dict(
+        images=[dict(id=1)],
+        annotations=[dict(id=1, image_id=1, category_id=1)],
+        categories=[dict(id=1, name='cat', frequency='c'),
+                    dict(id=2, name='yak', frequency='r')])))
+    path = split_file(source, '866_337', 'train').output
+    assert 'no leak' in verify_split(path)
+    content = json.loads(path.read_text())
+    content['gzsl'].update(base=['cat', 'yak'], novel=[])
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match='"yak" is base in .* and novel in'):
+        verify_split(path)
+
+
+def test_own_split_with_a_published_name(tmp_path):
+    """Other names cannot pass as 48_17; those of fewer classes are let be."""
+    source = write(tmp_path / 'x.json', 1, [([0], 'person')])
+    own = tmp_path / '48_17.json'
+    own.write_text('{"base": ["person"], "novel": ["dog"]}')
+    with pytest.raises(ValueError, match='"bicycle" is neither .*48_17.json'
+                       '.*needs another name'):
+        split_file(source, str(own), 'train')
+    content = json.loads(source.read_text())
+    content['categories'] = [c for c in content['categories']
+                             if c['name'] in ('person', 'dog')]
+    source.write_text(json.dumps(content))
+    assert 'no leak' in verify_split(
+        split_file(source, str(own), 'train').output)
 
 
 def test_table():
