@@ -28,7 +28,7 @@ SETTINGS = {
     'coco_65_15_detection': (80, 15, '65_15'),
     'coco_transfer_detection': (80, 80, None),
     'custom_split_detection': (3, 1, 'data/custom/annotations/split.json'),
-    'lvis_v0.5_instance': (1230, 454, None),
+    'lvis_v0.5_776_454_instance': (1230, 454, '776_454'),
     'lvis_v1_866_337_detection': (1203, 337, '866_337'),
     'lvis_v1_866_337_instance': (1203, 337, '866_337'),
     'objects365v1_detection': (365, 365, None),
@@ -39,6 +39,7 @@ SETTINGS = {
 WHOLE = {
     'coco_detection': 80,
     'custom_detection': 3,
+    'lvis_v0.5_instance': 1230,
     'lvis_v1_detection': 1203,
     'lvis_v1_instance': 1203,
     'miniature_instance': 3,

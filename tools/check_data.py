@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
         'names',
         nargs='*',
         metavar='DATASET',
-        help='coco, lvis_v1, miniature, voc, objects365, objects365_v1 or '
-        'pretrained (the weights); default: all')
+        help='coco, lvis_v1, lvis_v0.5, miniature, voc, objects365, '
+        'objects365_v1 or pretrained (the weights); default: all')
     parser.add_argument(
         '--root',
         default='.',

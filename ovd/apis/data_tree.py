@@ -9,11 +9,14 @@ COCO_SPLIT = ('python tools/build_zsl_dataset.py '
               'configs/_base_/datasets/coco_detection.py --split ')
 LVIS_SPLIT = ('python tools/build_zsl_dataset.py '
               'configs/_base_/datasets/lvis_v1_detection.py --split ')
+LVIS_V05_SPLIT = (
+    'python tools/build_zsl_dataset.py '
+    'configs/_base_/datasets/lvis_v0.5_instance.py --split 776_454')
 MINIATURE_SPLIT = (
     'python tools/build_zsl_dataset.py '
     'configs/_base_/datasets/miniature_instance.py --split '
     'data/miniature/annotations/48_17.json')
-LINK = 'mkdir -p data/lvis_v1 && ln -s ../coco/{} data/lvis_v1'
+LINK = 'mkdir -p data/{0} && ln -s ../coco/{1} data/{0}'
 # The files that these will make have their place already.
 NO_RPN_YET = 'comes with configs/rpn, which this version lacks'
 NO_EXTRACTOR_YET = ('comes with configs/feature_extractor, which this '
@@ -52,9 +55,9 @@ COCO = Tree('data/coco', 'COCO 2017, https://cocodataset.org', (
 ))
 
 LVIS_V1 = Tree('data/lvis_v1', 'LVIS v1, https://www.lvisdataset.org', (
-    Entry('train2017', 'images', LINK.format('train2017'), 118287,
+    Entry('train2017', 'images', LINK.format('lvis_v1', 'train2017'), 118287,
           note="link to COCO's", required=True),
-    Entry('val2017', 'images', LINK.format('val2017'), 5000,
+    Entry('val2017', 'images', LINK.format('lvis_v1', 'val2017'), 5000,
           note="link to COCO's", required=True),
     Entry('annotations/lvis_v1_train.json', 'annotations',
           '"Training set" of lvisdataset.org', 100170, 1270141,
@@ -71,6 +74,21 @@ LVIS_V1 = Tree('data/lvis_v1', 'LVIS v1, https://www.lvisdataset.org', (
           NO_RPN_YET, note='of an RPN that saw base boxes alone'),
     Entry('proposal_embeddings/<clip>', 'store', NO_EXTRACTOR_YET,
           note='such as ViT-B-32'),
+))
+
+LVIS_V05 = Tree('data/lvis_v0.5', 'LVIS v0.5, https://www.lvisdataset.org', (
+    Entry('train2017', 'images', LINK.format('lvis_v0.5', 'train2017'),
+          118287, note="link to COCO's", required=True),
+    Entry('val2017', 'images', LINK.format('lvis_v0.5', 'val2017'), 5000,
+          note="link to COCO's", required=True),
+    Entry('annotations/lvis_v0.5_train.json', 'annotations',
+          'the training set of LVIS v0.5, lvisdataset.org', 57263, 693958,
+          required=True),
+    Entry('annotations/lvis_v0.5_val.json', 'annotations',
+          'the validation set of LVIS v0.5, lvisdataset.org', 5000,
+          note='needs no split', required=True),
+    Entry('annotations/lvis_v0.5_train_776_454_1.json', 'split',
+          LVIS_V05_SPLIT),
 ))
 
 BUILD = 'python tools/build_miniature.py'
@@ -153,6 +171,7 @@ PRETRAINED = Tree('pretrained', 'weights to start from', (
 DATA_TREES = {
     'coco': COCO,
     'lvis_v1': LVIS_V1,
+    'lvis_v0.5': LVIS_V05,
     'miniature': MINIATURE,
     'voc': VOC,
     'objects365': _objects365(2, 'zhiyuan_objv2'),

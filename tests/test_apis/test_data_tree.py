@@ -100,8 +100,7 @@ def test_what_data_configs_read_has_its_place():
         named |= set(re.findall(r"'(data/(?!custom)[\w./-]+\.\w+)'",
                                 path.read_text()))
     assert len(named) >= 3
-    assert sorted(n for n in named if n not in ENTRIES
-                  and 'lvis_v0.5' not in n) == []
+    assert sorted(n for n in named if n not in ENTRIES) == []
 
 
 def test_table_is_consistent():

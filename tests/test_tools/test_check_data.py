@@ -244,6 +244,25 @@ def test_missing_source_and_link_to_nowhere(check, coco):
     assert code == 1 and 'val2017 is a link to gone, which does not' in out
 
 
+def test_lvis_v05(check, coco, tmp_path):
+    """Its `file_name` begins with that of another year's COCO."""
+    root = tmp_path / 'data/lvis_v0.5'
+    for subset, keys in (('train', 'abc'), ('val', 'dx')):
+        write_annotations(
+            root / f'annotations/lvis_v0.5_{subset}.json', list(keys),
+            file_name='COCO_val2014_{}.jpg',
+            coco_url=f'http://images.cocodataset.org/{subset}2017/{{}}.jpg')
+        (root / f'{subset}2017').symlink_to(f'../coco/{subset}2017')
+    code, out = check('lvis_v0.5')
+    assert code == 1
+    assert row(out, 'lvis_v0.5_train.json').startswith(
+        '3 images (full: 57,263), 4 annotations (full: 693,958), 2 classes')
+    assert 'of them are not there, the first: val2017/x.jpg' in out
+    assert ('to make data/lvis_v0.5/annotations/lvis_v0.5_train_776_454_1.json'
+            ':\n  python tools/build_zsl_dataset.py configs/_base_/datasets/'
+            'lvis_v0.5_instance.py --split 776_454\n') in out
+
+
 def test_lvis_finds_images_by_their_url(check, coco, tmp_path):
     """A training image of val2017 and a val image of train2017 are found."""
     root = tmp_path / 'data/lvis_v1'
