@@ -4,8 +4,10 @@ The file is mapped into memory. Images and annotations stay slices of it; what
 is kept of them are their ids and, per annotation, the positions of its image
 and its category in NumPy arrays. So memory is the file and little more.
 """
+import json
 import mmap
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -38,7 +40,7 @@ class _Content(msgspec.Struct):
     images: Union[list[msgspec.Raw], msgspec.UnsetType] = msgspec.UNSET
     annotations: Union[list[msgspec.Raw], msgspec.UnsetType] = msgspec.UNSET
     categories: Union[list[Category], msgspec.UnsetType] = msgspec.UNSET
-    gzsl: Optional[dict] = None
+    gzsl: Union[dict, None, msgspec.UnsetType] = msgspec.UNSET
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,9 @@ def load_annotation_file(path: PathLike,
 
     Raises:
         ValueError: If it is not json, keys are missing, ids or names are
-            doubled, or an annotation is of an image or a category that is
-            not there; the message has the first offending id.
+            doubled, a key that is read comes twice, or an annotation is of
+            an image or a category that is not there; the message has the
+            first offending id.
         FileNotFoundError: If it does not exist.
     """
     path, content = map_annotation_file(path)
@@ -138,7 +141,8 @@ def load_annotation_file(path: PathLike,
         return AnnotationFile(
             path, content, hashed.result().hexdigest() if hashed else '',
             decoded.categories, decoded.images, decoded.annotations,
-            image_ids, *columns, decoded.gzsl)
+            image_ids, *columns,
+            None if decoded.gzsl is msgspec.UNSET else decoded.gzsl)
 
 
 def _check_keys(decoded: _Content, content: Content, path: Path) -> _Content:
@@ -148,7 +152,52 @@ def _check_keys(decoded: _Content, content: Content, path: Path) -> _Content:
             keys = ', '.join(decode(content, dict[str, msgspec.Raw], path))
             raise ValueError(f'{path} lacks the key `{name}`, it has '
                              f'{keys or "none"}: expected COCO format')
+    keys = Counter(_find_keys(decoded, content, path))
+    for name in _Content.__struct_fields__:
+        if keys[name] > 1:
+            # Readers take the last one, a copy of the file has them all
+            raise ValueError(f'{path} has the key "{name}" twice')
+    if decoded.gzsl is None:
+        raise ValueError(f'{path} has the key "gzsl" with null, which would '
+                         'hide the `gzsl` block of a split: remove the key')
     return decoded
+
+
+def _find_keys(decoded: _Content, content: Content, path: Path) -> list:
+    """Return the keys of the file, doubled ones too, in its order.
+
+    All that is parsed is what is left of the file without its images and
+    annotations; where a key is doubled, only the last list is left out.
+    """
+    view, done, rest = memoryview(content), 0, b''
+    for start, stop in sorted(
+            find_range(content, objects)
+            for objects in (decoded.images, decoded.annotations) if objects):
+        rest += view[done:start]
+        done = stop
+    rest += view[done:]
+    try:
+        # Of inner objects the keys are found too; the outermost comes last
+        return json.loads(
+            rest.decode('utf-8', 'replace'),
+            strict=False,
+            parse_int=str,
+            parse_float=str,
+            object_pairs_hook=lambda pairs: [key for key, _ in pairs])
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{path} is not json: {error}') from error
+
+
+def find_range(content: Content, objects: Sequence) -> tuple[int, int]:
+    """Return where the first of the objects starts and the last one ends."""
+    # A msgspec.Raw is a slice of what was decoded, but does not say which
+    origin, first, last = (
+        np.frombuffer(buffer, np.uint8)
+        for buffer in (content, objects[0], objects[-1]))
+    start = first.ctypes.data - origin.ctypes.data
+    stop = last.ctypes.data - origin.ctypes.data + last.size
+    assert 0 < start < stop < origin.size
+    return start, stop
 
 
 def _decode_each(objects: Sequence, kind: type, path: Path, name: str,

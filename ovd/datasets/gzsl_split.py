@@ -9,7 +9,7 @@ source is copied byte by byte. The rule is that of the published 48/17 files.
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import IO, Optional, Sequence
+from typing import IO, Optional
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from ovd.artifacts.files import PathLike, atomic_write
 from ovd.datasets.annotation_file import (
     AnnotationFile,
-    Content,
+    find_range,
     how_to_make,
     load_annotation_file,
 )
@@ -160,7 +160,7 @@ def _write(file: IO[bytes], data: AnnotationFile, block: dict,
     content = memoryview(data.content)
     done = data.content.find(b'{') + 1
     file.write(b'{"gzsl": ' + msgspec.json.encode(block) + b',\n')
-    lists = [(*_find_range(data.content, objects), objects, kept)
+    lists = [(*find_range(data.content, objects), objects, kept)
              for objects, kept in ((data.images, images),
                                    (data.annotations, annotations))
              if objects]
@@ -169,18 +169,6 @@ def _write(file: IO[bytes], data: AnnotationFile, block: dict,
         _write_objects(file, list(compress(objects, kept)))
         done = stop
     file.write(content[done:])
-
-
-def _find_range(content: Content, objects: Sequence) -> tuple[int, int]:
-    """Return where the first of the objects starts and the last one ends."""
-    # A msgspec.Raw is a slice of what was decoded, but does not say which
-    origin, first, last = (
-        np.frombuffer(buffer, np.uint8)
-        for buffer in (content, objects[0], objects[-1]))
-    start = first.ctypes.data - origin.ctypes.data
-    stop = last.ctypes.data - origin.ctypes.data + last.size
-    assert 0 < start < stop < origin.size
-    return start, stop
 
 
 def _write_objects(file: IO[bytes], objects: list) -> None:

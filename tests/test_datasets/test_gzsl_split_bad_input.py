@@ -88,6 +88,14 @@ NOT_COCO = 'is not in COCO format: '
     (text(categories=[dict(c, name=c['name'].upper()) for c in CATEGORIES]),
      '"cat"; did you mean "CAT"'),
     (text(gzsl=dict(split='mine')), 'is a split file already'),
+    (text(gzsl={}), 'is a split file already'),
+    (text()[:-1] + ', "gzsl": null}', 'has the key "gzsl" with null'),
+    ('{"annotations": ' + json.dumps(ANNOTATIONS) + ', ' + text()[1:],
+     'has the key "annotations" twice'),
+    (text()[:-1] + ', "annotations": []}', 'the key "annotations" twice'),
+    (text()[:-1] + r', "\u0069mages": []}', 'the key "images" twice'),
+    (text()[:-1] + ', "categories": []}', 'the key "categories" twice'),
+    ('{"gzsl": {}, ' + text()[1:-1] + ', "gzsl": {}}', 'key "gzsl" twice'),
 ])
 def test_bad_source(source, split, content, message):
     """The message has the file and the first offending object."""
@@ -96,6 +104,15 @@ def test_bad_source(source, split, content, message):
         split_file(source, split, 'train')
     assert str(source) in str(error.value)
     assert files(source.parent) == ['mine.json', 'x.json']
+
+
+def test_keys_of_other_objects(source, split):
+    """Only the outermost keys count, and only those that are read."""
+    info = dict(images=[], annotations='"annotations": [', gzsl=None)
+    source.write_text('{"info": 1, ' + text(
+        info=info, images=[dict(i, images=[]) for i in IMAGES])[1:])
+    report = split_file(source, split, 'train')
+    assert 'no leak' in verify_split(report.output)
 
 
 def test_not_utf8(source, split):
