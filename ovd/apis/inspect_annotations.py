@@ -1,11 +1,12 @@
 """What an annotation file has, and whether its images are there."""
-import mmap
 import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Iterable, Optional
 
 import msgspec
+
+from ovd.datasets.annotation_file import decode, map_annotation_file
 
 from .tree_entry import Entry
 
@@ -49,7 +50,8 @@ def inspect_annotations(path: Path, entry: Entry, dataset: Path) -> str:
         Incomplete: If some of the images are not there.
         ValueError: If it is damaged, or not split where it should be.
     """
-    content = _read_annotations(path)
+    path, text = map_annotation_file(path)
+    content = decode(text, _Annotations, path)
     counts = dict(images=len(content.images),
                   annotations=len(content.annotations))
     words = [
@@ -76,21 +78,6 @@ def inspect_annotations(path: Path, entry: Entry, dataset: Path) -> str:
     if entry.required:
         _check_images(path, content.images, entry.folder, dataset)
     return ', '.join(words)
-
-
-def _read_annotations(path: Path) -> _Annotations:
-    """Count the objects of a file without building them."""
-    try:
-        with open(path, 'rb') as file:
-            if not path.stat().st_size:
-                raise msgspec.DecodeError('it is empty')
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-                return msgspec.json.decode(text, type=_Annotations)
-    except msgspec.ValidationError as error:
-        raise ValueError(f'{path} is not in COCO format: {error}') from error
-    except msgspec.DecodeError as error:
-        raise ValueError(f'{path} is not json or is cut off: {error}'
-                         ) from error
 
 
 def _check_images(path: Path, images: Iterable[_Image], folder: str,

@@ -135,7 +135,9 @@ def test_artefacts(check, coco, tmp_path):
 
 @pytest.mark.parametrize('name, content, reason', [
     ('annotations/instances_val2017.json', b'{"images": [', 'is cut off'),
-    ('annotations/instances_val2017.json', b'', 'is cut off: it is empty'),
+    ('annotations/instances_val2017.json', b'', 'is cut off: .*truncated'),
+    ('annotations/instances_val2017.json',
+     b'{"images": [{"file_name": "\xff"}]}', 'is not UTF-8'),
     ('annotations/instances_val2017.json', b'[]', 'not in COCO format'),
     ('annotations/instances_val2017.json', b'{"images": []}',
      'not in COCO format: .*annotations'),
