@@ -4,7 +4,10 @@ Training files keep base annotations alone, val files base and novel ones.
 The files are written beside their source: STEM_SPLIT_K.json.
 """
 import argparse
+import signal
 import sys
+from types import FrameType
+from typing import Optional
 
 EXAMPLES = """examples:
   python tools/build_zsl_dataset.py \\
@@ -55,8 +58,14 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def terminate(number: int, frame: Optional[FrameType]) -> None:
+    """End as after Ctrl-C, so that no half of a file is left."""
+    raise KeyboardInterrupt(number)
+
+
 def main() -> None:
     args = parse_args()
+    previous = signal.signal(signal.SIGTERM, terminate)
     from ovd.datasets.gzsl_report import run_split, run_verify
     try:
         if args.verify:
@@ -66,10 +75,13 @@ def main() -> None:
                       args.overwrite)
     except (ValueError, OSError) as error:
         sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print('interrupted: the file being written is removed, those '
               'written before are whole', file=sys.stderr)
-        sys.exit(130)  # 128 + SIGINT, as shells have it
+        number = error.args[0] if error.args else signal.SIGINT
+        sys.exit(128 + number)  # as shells have it: 130 or 143
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 if __name__ == '__main__':

@@ -2,6 +2,8 @@
 import json
 import re
 import runpy
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -116,6 +118,35 @@ def test_interrupted(tmp_path, config, monkeypatch, capsys):
         run(monkeypatch, config, '--split', tmp_path / 'my.json')
     assert error.value.code == 130
     assert 'interrupted' in capsys.readouterr().err
+    assert not list(tmp_path.glob('*_my_1*')) and \
+        not list(tmp_path.glob('.*'))
+
+
+@pytest.mark.parametrize('name, code', [('SIGTERM', 143), ('SIGINT', 130)])
+def test_stopped(tmp_path, config, name, code):
+    """A signal to the true process leaves a line and no hidden file."""
+    program = f"""
+import runpy, sys, time
+sys.modules['mmdet'] = None  # starts in no time
+from ovd.datasets import gzsl_split
+def wait(file, objects):
+    file.write(b'half of')
+    file.flush()
+    print('writing', flush=True)
+    time.sleep(60)
+gzsl_split._write_objects = wait
+runpy.run_path({str(TOOL)!r}, run_name='__main__')
+"""
+    with subprocess.Popen(
+            [sys.executable, '-c', program, config, '--split',
+             tmp_path / 'my.json'], cwd=TOOL.parents[1], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout.readline() == 'writing\n'
+        assert list(tmp_path.glob('.*.tmp'))
+        child.send_signal(getattr(signal, name))
+        _, message = child.communicate(timeout=30)
+    assert child.returncode == code
+    assert message.startswith('interrupted: ') and message.count('\n') == 1
     assert not list(tmp_path.glob('*_my_1*')) and \
         not list(tmp_path.glob('.*'))
 
