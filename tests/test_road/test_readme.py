@@ -168,3 +168,11 @@ def test_the_results_are_there() -> None:
     assert {'ViLD-text', 'ViLD-image', 'ViLD-ensemble', 'CLIP-on-boxes',
             'chance'} <= set(values)
     assert float(values['ViLD-ensemble'][0]) > 60
+
+
+def test_the_figures_are_there() -> None:
+    start = README.index('## Splits and numbers to trust')
+    rows = README[start:README.index('## Real data')].split('\n| ')[2:]
+    assert len(rows) == 4
+    assert [row for row in rows if not re.search(r'\d', row)] == []
+    assert re.findall(r'\b[A-Z]+_[A-Z]+\b', README) == ['OVD_VENV']
