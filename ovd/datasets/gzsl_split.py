@@ -76,8 +76,9 @@ def split_file(source: PathLike,
         split of the same source is there, or ``'needs no split'``.
 
     Raises:
-        ValueError: If source or split are not as they should be, or the
-            source is COCO 2017 and the counts are not the published ones.
+        ValueError: If source or split are not as they should be, nothing is
+            left to train on, or the source is COCO 2017 and the counts are
+            not the published ones.
         FileNotFoundError: If the source does not exist.
         FileExistsError: If another file of that name exists.
     """
@@ -100,6 +101,12 @@ def split_file(source: PathLike,
         what: (int(mask.sum()), int((~mask).sum()))
         for what, mask in zip(('images', 'annotations'), masks)
     }
+    if subset == 'train' and len(data.annotations) and not masks[1].any():
+        raise ValueError(
+            f'split {names.name} leaves none of the {len(data.annotations):,} '
+            f'annotations of {data.path} for training: none is of a base '
+            'class' + ('' if min_annotations < 2 else
+                       f', in an image with at least {min_annotations}'))
     if min_annotations == 1:
         check_published(split, subset, data.categories, str(data.path),
                         **counts)

@@ -106,6 +106,22 @@ def test_bad_source(source, split, content, message):
     assert files(source.parent) == ['mine.json', 'x.json']
 
 
+@pytest.mark.parametrize('base, k, message', [
+    ('cow', 1, 'none of the 3 annotations .*: none is of a base class$'),
+    ('cat', 2, 'none is of a base class, in an image with at least 2$')])
+def test_nothing_left(source, base, k, message):
+    """Nothing to train on is no success; a source without boxes is."""
+    categories = [*CATEGORIES, dict(id=4, name='cow')]
+    source.write_text(text(categories=categories))
+    split = source.with_name('mine.json')
+    split.write_text(json.dumps(dict(base=[base], novel=['boat'])))
+    with pytest.raises(ValueError, match=message):
+        split_file(source, str(split), 'train', k)
+    assert files(source.parent) == ['mine.json', 'x.json']
+    source.write_text(text(categories=categories, annotations=[]))
+    assert split_file(source, str(split), 'train', k).state == 'written'
+
+
 def test_keys_of_other_objects(source, split):
     """Only the outermost keys count, and only those that are read."""
     info = dict(images=[], annotations='"annotations": [', gzsl=None)

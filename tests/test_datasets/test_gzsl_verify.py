@@ -41,13 +41,13 @@ def test_sound(tmp_path, subset, line):
     assert line + '; what was removed is not checked' in verify_split(path)
 
 
-@pytest.mark.parametrize('k', [0, 1, 2])
+@pytest.mark.parametrize('k', [0, 1])
 def test_sound_with_empty_images(tmp_path, k):
     """Any least number of annotations is understood."""
     make(tmp_path, 'train')
     path = split_file(tmp_path / 'a.json', str(tmp_path / 'my.json'), 'train',
                       k).output
-    assert f'{(3, 1, 0)[k]} images' in verify_split(path)
+    assert f'{(3, 1)[k]} images' in verify_split(path)
 
 
 def leak(content: dict) -> None:
