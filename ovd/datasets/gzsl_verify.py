@@ -1,7 +1,8 @@
 """Prove that split annotation files do not leak and are what they say."""
 from collections import Counter
 from itertools import compress
-from typing import Iterator, Literal, Optional, Sequence
+from pathlib import Path
+from typing import Iterator, Literal, Sequence
 
 import msgspec
 import numpy as np
@@ -62,15 +63,15 @@ def verify_split(ann_file: PathLike) -> str:
     _verify_names(data, block)
     _verify_annotations(data, block)
     _verify_counts(data, block)
-    source = _find_source(data, block)
-    if source is not None:
-        _verify_removed(data, block, source)
+    beside = data.path.with_name(block.source.file)
+    unchecked = _why_unchecked(beside, block)
+    if not unchecked:
+        _verify_removed(data, block, load_annotation_file(beside))
     return (f'{ann_file}: {block.subset} of {block.split}, '
             f'{block.kept.images:,} images, {block.kept.annotations:,} '
             'annotations, no leak; ' +
-            (f'agrees with {block.source.file}' if source else
-             'what was removed is not checked: the '
-             f'{block.source.file} it is made from is not beside it'))
+            (f'what was removed is not checked: {unchecked}' if unchecked else
+             f'agrees with {block.source.file}'))
 
 
 def _verify_names(data: AnnotationFile, block: _Block) -> None:
@@ -124,13 +125,15 @@ def _verify_counts(data: AnnotationFile, block: _Block) -> None:
             f'{block.min_annotations}')
 
 
-def _find_source(data: AnnotationFile,
-                 block: _Block) -> Optional[AnnotationFile]:
-    """Return the file that this one is made from, if it is beside it."""
-    path = data.path.with_name(block.source.file)
-    if not path.is_file() or sha256_file(path) != block.source.sha256:
-        return None
-    return load_annotation_file(path)
+def _why_unchecked(source: Path, block: _Block) -> str:
+    """Say why a file cannot be compared with its source, '' if it can."""
+    if not source.is_file():
+        return f'the {source.name} it is made from is not beside it'
+    if sha256_file(source) != block.source.sha256:
+        return (f'the {source.name} beside it is not, or no longer, the one '
+                'it is made from (another sha256); if that was changed on '
+                'purpose, split it again with --overwrite')
+    return ''
 
 
 def _verify_removed(data: AnnotationFile, block: _Block,
