@@ -4,6 +4,7 @@ The file is mapped into memory. Images and annotations stay slices of it; what
 is kept of them are their ids and, per annotation, the positions of its image
 and its category in NumPy arrays. So memory is the file and little more.
 """
+import codecs
 import json
 import mmap
 import re
@@ -21,6 +22,11 @@ from ovd.artifacts.files import PathLike, require_file
 from ovd.datasets.gzsl_splits import Category
 
 CHUNK = 4096  # objects that are decoded at a time
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: 'UTF-8',
+    codecs.BOM_UTF16_LE: 'UTF-16',
+    codecs.BOM_UTF16_BE: 'UTF-16'
+}
 Id = Union[int, str]
 Content = Union[mmap.mmap, bytes]
 
@@ -105,9 +111,23 @@ def decode(content: Content, kind: type, path: Path):
         raise ValueError(f'{path} is not in COCO format: {error}') from error
     except msgspec.DecodeError as error:
         raise ValueError(
-            f'{path} is not json or is cut off: {error}') from error
+            f'{path} {_why_not_json(content, str(error))}: {error}') from error
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not UTF-8: {error}') from error
+
+
+def _why_not_json(content: Content, error: str) -> str:
+    """Say what is wrong with bytes that do not decode."""
+    for mark, name in BYTE_ORDER_MARKS.items():
+        if content[:len(mark)] == mark:
+            return (f'starts with a byte order mark of {name}: save it as '
+                    'UTF-8 without one')
+    if place := re.search(r'\(byte (\d+)\)', error):
+        start = int(place[1])
+        if word := re.match(b'NaN|Infinity', content[start:start + 8]):
+            return (f'has {word[0].decode()}, which is no json: put a number '
+                    'there or remove the object')
+    return 'is not json or is cut off'
 
 
 def load_annotation_file(path: PathLike,

@@ -138,6 +138,27 @@ def test_not_utf8(source, split):
         split_file(source, split, 'train')
 
 
+@pytest.mark.parametrize('encoding, name', [
+    ('utf-8-sig', 'UTF-8'), ('utf-16', 'UTF-16')])
+def test_byte_order_mark(source, split, encoding, name):
+    """Editors of Windows write one; nothing is cut off."""
+    source.write_bytes(text().encode(encoding))
+    with pytest.raises(ValueError, match=f'{source} starts with a byte order '
+                       f'mark of {name}: save it as UTF-8 without one'):
+        split_file(source, split, 'train')
+
+
+@pytest.mark.parametrize('value', ['nan', 'inf', '-inf'])
+def test_no_number(source, split, value):
+    """Python writes NaN and Infinity, which other readers refuse."""
+    boxes = [dict(a, bbox=[1, float(value)]) for a in ANNOTATIONS]
+    source.write_text(text(annotations=boxes))
+    word = 'NaN' if value == 'nan' else 'Infinity'
+    with pytest.raises(ValueError, match=f'{source} has {word}, which is no '
+                       r'json: put a number .*\(byte \d+\)'):
+        split_file(source, split, 'train')
+
+
 def test_bad_annotation_far_down(source, split):
     """The position counts from the start of the list, not of a chunk."""
     many = [dict(id=i, image_id=1, category_id=1) for i in range(9000)]
