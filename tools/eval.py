@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from ovd.engine.launch import add_common_arguments, load_config
+from ovd.engine.launch import add_config_arguments, load_config
 from ovd.engine.testing import set_report_dir, write_metrics
 
 
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('predictions', help='COCO json of predictions')
     parser.add_argument(
         '--metrics', metavar='JSON', help='write the metrics to this file')
-    add_common_arguments(parser)
+    add_config_arguments(parser)
     return parser.parse_args()
 
 

@@ -82,7 +82,7 @@ LVIS_V05 = Tree('data/lvis_v0.5', 'LVIS v0.5, https://www.lvisdataset.org', (
     Entry('val2017', 'images', LINK.format('lvis_v0.5', 'val2017'), 5000,
           note="link to COCO's", required=True),
     Entry('annotations/lvis_v0.5_train.json', 'annotations',
-          'the training set of LVIS v0.5, lvisdataset.org', 57263, 693958,
+          'the training set of LVIS v0.5, lvisdataset.org', None, 693958,
           required=True),
     Entry('annotations/lvis_v0.5_val.json', 'annotations',
           'the validation set of LVIS v0.5, lvisdataset.org', 5000,

@@ -16,15 +16,10 @@ from .checkpoints import find_checkpoint
 from .overrides import apply_overrides
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every job has."""
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is run, and where it writes."""
+    parser.set_defaults(seed=None, launcher='none')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
-    parser.add_argument('--seed', type=int, help='seed of all randomness')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch'],
-        default='none',
-        help='set by dist_train.sh and dist_test.sh')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -32,6 +27,17 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='KEY=VALUE',
         help='override entries of the config; +KEY=VALUE adds one')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every job of a runner has."""
+    add_config_arguments(parser)
+    parser.add_argument('--seed', type=int, help='seed of all randomness')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch'],
+        default='none',
+        help='set by dist_train.sh and dist_test.sh')
 
 
 def load_config(args: argparse.Namespace) -> Config:

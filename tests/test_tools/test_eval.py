@@ -77,3 +77,11 @@ def test_errors(folder, options, message):
     assert done.returncode == 1
     assert done.stderr.count('Traceback') == 0, done.stderr
     assert any(part in done.stderr for part in message.split('|'))
+
+
+def test_no_option_is_ignored(folder):
+    """There is one process here, and nothing random."""
+    for options in (['--launcher', 'pytorch'], ['--seed', '1']):
+        done = run(folder, 'found.json', *options)
+        assert done.returncode == 2
+        assert f'unrecognized arguments: {" ".join(options)}' in done.stderr
