@@ -6,20 +6,17 @@ the benchmarks themselves are scored with. All give the same numbers.
 Shapes: T IoU thresholds 0.5, 0.55, ... 0.95, R recalls 0, 0.01, ... 1,
 C classes, A areas, M limits.
 """
-import contextlib
-import io
 from dataclasses import dataclass
-from itertools import count
-from typing import Any, Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Callable, Iterable, Iterator, Sequence
 
-import hotcoco
-import msgspec
 import numpy as np
 
 from ovd.suggest import check_choice
 
+from .evaluators import Arrays, run_hotcoco, run_lvis, run_pycocotools
 from .ground_truth import GroundTruth
-from .predictions import BLOCK, Predictions, check_predictions
+from .predictions import Predictions, check_predictions
 
 IOU_TYPES = ('bbox', 'segm')
 NO_MASK = (b'', b'null', b'[]', b'{}')  # as files spell it
@@ -88,10 +85,9 @@ def evaluate(truth: GroundTruth, blocks: Iterable[Predictions],
             the ground truth lacks what the rules need.
     """
     _check_truth(truth, protocol)
-    if protocol.style == 'lvis':
-        blocks = (_best_of_images(b, protocol.max_dets[0]) for b in blocks)
     run = ENGINES[protocol.style][protocol.engine]
-    precision, recall = run(truth, _checked(truth, blocks, protocol), protocol)
+    precision, recall = run(truth, _checked(truth, blocks, protocol),
+                            protocol.iou_type, protocol.max_dets)
     # Evaluators have the classes by id, which need not be the file's order.
     cat_ids = list(truth.cat_ids.values())
     order = np.searchsorted(sorted(cat_ids), cat_ids)
@@ -130,164 +126,12 @@ def _checked(truth: GroundTruth, blocks: Iterable[Predictions],
                           block.masks if protocol.iou_type == 'segm' else None)
 
 
-def _best_of_images(block: Predictions, most: int) -> Predictions:
-    """Keep the best of each image, equal scores in their order."""
-    order = np.lexsort((-block.scores, block.image_ids))
-    ids = block.image_ids[order]
-    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]][:len(ids)])
-    rank = np.arange(len(ids)) - np.repeat(
-        starts, np.diff(np.r_[starts, len(ids)]))
-    return block.take(np.sort(order[rank < most]))
-
-
-def _images(truth: GroundTruth) -> list[dict]:
-    """Return the images, numbered, with LVIS's lists where they have them."""
-    return [{
-        key: value
-        for key, value in msgspec.structs.asdict(image).items()
-        if value is not None
-    } | {'id': number} for number, image in enumerate(truth.images, 1)]
-
-
-def _categories(truth: GroundTruth) -> list[dict]:
-    return [
-        dict(id=i, name=name, frequency=truth.frequencies.get(name, ''))
-        for name, i in sorted(truth.cat_ids.items(), key=lambda item: item[1])
-    ]
-
-
-def _objects(truth: GroundTruth, numbers: Iterable[int], ids: Iterator[int],
-             iou_type: str) -> list[dict]:
-    """Return the objects of numbered images as an evaluator takes them."""
-    found = []
-    for number in numbers:
-        image_id = truth.images[number - 1].id
-        for annotation in truth.annotations.get(image_id, ()):
-            width, height = annotation.bbox[2:]
-            item = dict(
-                id=next(ids),
-                image_id=number,
-                category_id=annotation.category_id,
-                bbox=list(annotation.bbox),
-                area=width * height
-                if annotation.area is None else annotation.area,
-                iscrowd=int(annotation.iscrowd))
-            if annotation.ignore:
-                item['ignore'] = 1
-            if iou_type == 'segm':
-                item['segmentation'] = msgspec.json.decode(
-                    annotation.segmentation)
-            found.append(item)
-    return found
-
-
-def _results(predictions: Predictions, iou_type: str) -> list[dict]:
-    """Return COCO results with the one field that is evaluated.
-
-    With a box beside its mask, a result's area would be the box's.
-    """
-    results = predictions.to_coco()
-    for result in results if iou_type == 'segm' else ():
-        result.pop('bbox', None)
-    return results
-
-
-def _run_hotcoco(truth: GroundTruth, blocks: Iterator[Predictions],
-                 protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    """Evaluate block by block, so that memory does not grow with images."""
-    params = hotcoco.Params(protocol.iou_type)
-    params.max_dets = list(protocol.max_dets)
-    stream = hotcoco.StreamingEval(
-        _categories(truth),
-        protocol.iou_type,
-        lvis_style=protocol.style == 'lvis',
-        params=params)
-    images, ids = _images(truth), count(1)
-
-    def update(numbers: list[int], predictions: Any) -> None:
-        stream.update([images[number - 1] for number in numbers],
-                      _objects(truth, numbers, ids, protocol.iou_type),
-                      predictions)
-
-    left = set(range(1, len(images) + 1))
-    for block in blocks:
-        numbers = np.unique(block.image_ids).tolist()
-        left.difference_update(numbers)
-        update(
-            numbers,
-            _results(block, 'segm') if protocol.iou_type == 'segm' else
-            np.column_stack([
-                block.image_ids, block.bboxes, block.scores, block.cat_ids
-            ]))
-    rest = sorted(left)
-    for start in range(0, len(rest), BLOCK):
-        update(rest[start:start + BLOCK], np.empty((0, 7)))
-    evaluator = stream.finalize()
-    evaluator.accumulate()
-    return evaluator.eval['precision'], evaluator.eval['recall']
-
-
-def _run_pycocotools(truth: GroundTruth, blocks: Iterator[Predictions],
-                     protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-    with contextlib.redirect_stdout(io.StringIO()):
-        known = COCO()
-        known.dataset = _dataset(truth, protocol)
-        known.createIndex()
-        results = _results(Predictions.join(blocks), protocol.iou_type)
-        # loadRes refuses an empty list
-        found = known.loadRes(results) if results else COCO()
-        evaluator = COCOeval(known, found, protocol.iou_type)
-        evaluator.params.maxDets = list(protocol.max_dets)
-        evaluator.evaluate()
-        evaluator.accumulate()
-    return evaluator.eval['precision'], evaluator.eval['recall']
-
-
-def _run_lvis(truth: GroundTruth, blocks: Iterator[Predictions],
-              protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    from lvis import LVIS, LVISEval, LVISResults
-
-    class InMemory(LVIS):
-
-        def _load_json(self, path: dict) -> dict:
-            return path
-
-    class NoResults(LVISResults):
-        """The host's reads the first result."""
-
-        def __init__(self, known: LVIS) -> None:
-            LVIS.__init__(self, dict(known.dataset, annotations=[]))
-
-        _load_json = InMemory._load_json
-
-    known = InMemory(_dataset(truth, protocol))
-    results = _results(Predictions.join(blocks), protocol.iou_type)
-    evaluator = LVISEval(
-        known,
-        LVISResults(known, results, protocol.max_dets[0])
-        if results else NoResults(known), protocol.iou_type)
-    evaluator.params.max_dets = protocol.max_dets[0]
-    evaluator.evaluate()
-    evaluator.accumulate()
-    return (evaluator.eval['precision'][..., None],
-            evaluator.eval['recall'][..., None])
-
-
-def _dataset(truth: GroundTruth, protocol: Protocol) -> dict:
-    """Return the whole ground truth as one COCO dict."""
-    return dict(
-        images=_images(truth),
-        categories=_categories(truth),
-        annotations=_objects(truth, range(1, len(truth.images) + 1), count(1),
-                             protocol.iou_type))
-
-
-Engine = Callable[[GroundTruth, Iterator[Predictions], Protocol],
-                  tuple[np.ndarray, np.ndarray]]
+Engine = Callable[[GroundTruth, Iterator[Predictions], str, Sequence[int]],
+                  Arrays]
 # style -> name -> engine, the default first
 ENGINES: dict[str, dict[str, Engine]] = {
-    'coco': dict(hotcoco=_run_hotcoco, pycocotools=_run_pycocotools),
-    'lvis': dict(hotcoco=_run_hotcoco, lvis=_run_lvis)
+    'coco': dict(
+        hotcoco=partial(run_hotcoco, lvis_style=False),
+        pycocotools=run_pycocotools),
+    'lvis': dict(hotcoco=partial(run_hotcoco, lvis_style=True), lvis=run_lvis)
 }
