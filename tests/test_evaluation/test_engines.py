@@ -93,7 +93,7 @@ def test_equals_pycocotools_on_coco(tmp_path, iou_type, max_dets):
 
 @pytest.fixture
 def lvis_truth(tmp_path: Path) -> tuple[Path, GroundTruth]:
-    """Three images that were searched for some classes alone."""
+    """Forty images, each searched for some of thirty classes alone."""
     content = load_benchmark().generate_truth(40, 30, 9)
     path = tmp_path / 'lvis.json'
     path.write_text(json.dumps(content))

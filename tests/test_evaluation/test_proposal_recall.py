@@ -1,4 +1,6 @@
 """Recall of proposals by hand, and against pycocotools."""
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -6,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import METRICS
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from ovd.evaluation.engines import Protocol, evaluate
 from ovd.evaluation.ground_truth import load_ground_truth
@@ -92,11 +96,6 @@ def test_equals_pycocotools():
         results[0]['recall/AR_novel@100'] < 95
     # The same by pycocotools' own way to forget classes, on all objects.
     truth = load_ground_truth(path, gzsl)
-    import contextlib
-    import io
-
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
     with contextlib.redirect_stdout(io.StringIO()):
         known = COCO(str(path))
         evaluator = COCOeval(known, known.loadRes(rows), 'bbox')
