@@ -1,10 +1,11 @@
 """Class embeddings: the words that a detector knows, as CLIP sees them.
 
-Shapes: C classes, D embedding size.
+Shapes: C classes, D embedding size; G learned prompts of L tokens each, E
+token embedding size.
 """
 from collections import Counter
-from dataclasses import dataclass, fields
-from typing import Any, Dict, List, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -44,7 +45,14 @@ class ClassEmbeddings:
         names (list[str]): C class names as they stand in annotation files.
         embeddings (Tensor): (C, D) float32 of unit norm, on the CPU.
         clip (dict[str, str]): ``{'name', 'sha256'}`` of the CLIP.
-        templates (str): The prompt templates that were used.
+        templates (str): The prompt templates that were used; ``'learned'``
+            where the sentences are :attr:`contexts`, ``'converted'`` where
+            another project made them and did not say how.
+        settings (dict): What else made them, as plain values: ``precision``,
+            ``synonyms``; of learned ones ``prompts``, of converted ones
+            ``converted_from``, with the digests of those files.
+        contexts (Tensor, optional): (G, L, E) float32, the learned prompts
+            (DetPro), so that further names can be encoded with them.
 
     Raises:
         ValueError: If a part is not like that.
@@ -53,6 +61,8 @@ class ClassEmbeddings:
     embeddings: Tensor
     clip: Dict[str, str]
     templates: str
+    settings: Dict[str, Any] = field(default_factory=dict)
+    contexts: Optional[Tensor] = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.names, list):
@@ -64,6 +74,16 @@ class ClassEmbeddings:
         if not isinstance(self.templates, str):
             raise ValueError(
                 f'templates must be a string, got {self.templates!r}')
+        if not isinstance(self.settings, dict):
+            raise ValueError(
+                f'settings must be a dict, got {self.settings!r}')
+        if (self.contexts is not None) != (self.templates == 'learned'):
+            raise ValueError(
+                "contexts belong to templates 'learned' and to no others, "
+                f'got templates {self.templates!r} '
+                f'{"with" if self.contexts is not None else "without"} them')
+        if self.contexts is not None:
+            check_contexts(self.contexts)
 
     def save(self, path: PathLike) -> None:
         """Write a ``.pth`` that holds a plain dict, atomically."""
@@ -73,7 +93,10 @@ class ClassEmbeddings:
             'embeddings': self.embeddings.detach().cpu().clone(),
             'clip': dict(self.clip),
             'templates': self.templates,
+            'settings': dict(self.settings),
         }
+        if self.contexts is not None:
+            content['contexts'] = self.contexts.detach().cpu().clone()
         with atomic_write(path) as file:
             torch.save(content, file)
 
@@ -87,15 +110,20 @@ class ClassEmbeddings:
                 that class embeddings can't have.
         """
         content = _read_dict(require_file(path, 'class embeddings', MAKE_IT))
-        keys = [field.name for field in fields(cls)]
-        missing = [key for key in keys if key not in content]
+        missing = [
+            key.name for key in fields(cls) if key.name not in content
+            and key.default is MISSING and key.default_factory is MISSING
+        ]
         if missing:
             raise ValueError(
                 f'{path} is no class embeddings file of ovd: it has no '
                 f'{", ".join(missing)}, only {", ".join(map(str, content))}'
                 f'\nmake one with: {MAKE_IT}')
         try:
-            return cls(**{key: content[key] for key in keys})
+            return cls(**{
+                key.name: content[key.name]
+                for key in fields(cls) if key.name in content
+            })
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from error
 
@@ -125,6 +153,22 @@ class ClassEmbeddings:
                 f'among the {len(rows)} there are:{listed}'
                 + ('\n  ...' if len(unknown) > 10 else ''))
         return self.embeddings[found]
+
+
+def check_contexts(contexts: Any) -> None:
+    """Raise unless these are learned prompts (G, L, E), float32 and finite.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if not isinstance(contexts, Tensor) or contexts.dtype != torch.float32 \
+            or contexts.ndim != 3 or 0 in contexts.shape:
+        form = f'{contexts.dtype} {tuple(contexts.shape)}' if isinstance(
+            contexts, Tensor) else type(contexts).__name__
+        raise ValueError('contexts must be a float32 tensor of the shape '
+                         f'(G, L, E), got {form}')
+    if not torch.isfinite(contexts).all():
+        raise ValueError('contexts must be finite, got NaN or infinity')
 
 
 def _read_dict(path: PathLike) -> Dict[Any, Any]:

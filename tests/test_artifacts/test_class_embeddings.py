@@ -23,10 +23,34 @@ def test_save_and_load(tmp_path):
         GOOD['names'], CLIP, 'vild')
     assert torch.equal(loaded.embeddings, GOOD['embeddings'])
     # a plain dict, the same bytes each time, nothing left beside it
-    assert set(torch.load(path, weights_only=True)) == set(GOOD)
+    assert set(torch.load(path, weights_only=True)) == {*GOOD, 'settings'}
     loaded.save(tmp_path / 'again.pth')
     assert sha256_file(tmp_path / 'again.pth') == sha256_file(path)
     assert os.listdir(path.parent) == ['vild.pth']
+
+
+def test_learned_ones_keep_their_contexts(tmp_path):
+    contexts = torch.rand(5, 8, 16)
+    learned = {**GOOD, 'templates': 'learned',
+               'settings': {'prompts': [{'file': 'a.pth', 'sha256': 'b'}]}}
+    ClassEmbeddings(**learned, contexts=contexts).save(tmp_path / 'a.pth')
+    loaded = ClassEmbeddings.load(tmp_path / 'a.pth')
+    assert torch.equal(loaded.contexts, contexts)
+    assert loaded.settings == learned['settings']
+    for wrong, message in ((dict(learned), "got templates 'learned' without"),
+                           (dict(GOOD, contexts=contexts), "'vild' with"),
+                           (dict(learned, contexts=contexts[0]),
+                            r'\(G, L, E\), got torch.float32 \(8, 16\)'),
+                           (dict(learned, contexts=contexts * torch.nan),
+                            'contexts must be finite')):
+        with pytest.raises(ValueError, match=message):
+            ClassEmbeddings(**wrong)
+
+
+def test_files_without_settings_are_read(tmp_path):
+    torch.save(GOOD, tmp_path / 'old.pth')
+    loaded = ClassEmbeddings.load(tmp_path / 'old.pth')
+    assert loaded.settings == {} and loaded.contexts is None
 
 
 def test_a_view_is_saved_alone(tmp_path):
@@ -84,6 +108,7 @@ def test_no_classes_at_all(tmp_path):
     (dict(embeddings=torch.eye(3) * 0.9), 'norms from 0.9000 to 0.9000'),
     (dict(clip={'name': 'RN50'}), 'must have a sha256'),
     (dict(templates=None), 'templates must be a string, got None'),
+    (dict(settings=None), 'settings must be a dict, got None'),
 ])
 def test_wrong_parts(tmp_path, changes, message):
     content = {**GOOD, **changes}
