@@ -1,17 +1,32 @@
 """The one place that knows of class names that are spelled in two ways."""
 
-# As others write it -> as the annotation files have it, which is what
-# datasets, artefacts and detectors go by.
+# As some write it -> the one spelling that names are compared in.
 SPELLINGS = {
-    # mmdet's list of LVIS names, and class embeddings made from it
+    # mmdet's list of LVIS names, and class embeddings made from it; LVIS's
+    # own files, and published class embeddings, say "stero".
     'speaker_(stereo_equipment)': 'speaker_(stero_equipment)',
+    # Objects365 v2, in its files and mmdet's list; DetPro mended these.
+    'Moniter/TV': 'Monitor/TV',
+    'Bakset': 'Basket',
+    'Ballon': 'Balloon',
+    'Billards': 'Billiards',
+    'Cigar/Cigarette ': 'Cigar/Cigarette',
+    'Extention Cord': 'Extension Cord',
+    'Hotair ballon': 'Hot-air balloon',
+    'Mushroon': 'Mushroom',
+    'Tape Measur/ Ruler': 'Tape Measure/Ruler',
+    'Campel': 'Camel',
+    'Formula 1 ': 'Formula 1',
+    'Buttefly': 'Butterfly',
+    'Table Teniis paddle': 'Table Tennis paddle',
+    'Table Tennis ': 'Table Tennis',
 }
 
 
-def annotation_spelling(name: str) -> str:
-    """Return a class name as annotation files spell it.
+def canonical_spelling(name: str) -> str:
+    """Return a class name in the one spelling that stands for all of them.
 
-    Names are compared in this spelling wherever those of a dataset meet those
-    of a config or of class embeddings.
+    Names are compared in it wherever those of a dataset meet those of a
+    config or of class embeddings, and sentences for CLIP say it.
     """
     return SPELLINGS.get(name, name)

@@ -9,7 +9,7 @@ import ovd  # noqa: F401
 
 
 def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:
-    from ovd.clip.loading import build_clip, save_clip
+    from ovd.clip.building import build_clip, save_clip
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_clip(

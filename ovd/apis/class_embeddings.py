@@ -6,9 +6,11 @@ import torch
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings, check_class_names
 from ovd.artifacts.files import PathLike, sha256_file
-from ovd.clip.loading import OPENAI_URLS, find_weights, load_clip
+from ovd.clip.loading import load_clip
+from ovd.clip.openai import OPENAI_URLS
 from ovd.clip.prompt_templates import TEMPLATE_SETS
 from ovd.clip.text_encoder import embed_class_names
+from ovd.clip.weights import find_weights
 from ovd.suggest import check_choice
 
 from .class_names import (

@@ -6,7 +6,7 @@ from typing import List, Optional
 
 from ovd.artifacts.class_embeddings import check_class_names
 from ovd.artifacts.files import PathLike, require_file
-from ovd.spelling import annotation_spelling
+from ovd.spelling import canonical_spelling
 from ovd.suggest import check_choice
 
 
@@ -56,7 +56,7 @@ def dataset_class_names(dataset: str) -> List[str]:
         return ann_file_class_names(known.ann_file)
     from mmdet import datasets
     classes = getattr(datasets, known.mmdet_class).METAINFO['classes']
-    return [annotation_spelling(name) for name in classes]
+    return [canonical_spelling(name) for name in classes]
 
 
 def ann_file_class_names(path: PathLike) -> List[str]:

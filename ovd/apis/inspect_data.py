@@ -73,7 +73,7 @@ def _inspect_missing(path: Path, entry: Entry) -> Finding:
         raise ValueError(f'{path} is a link to {os.readlink(path)}, which '
                          'does not exist')
     if entry.kind == 'clip':
-        from ovd.clip.loading import CACHE_FOLDER
+        from ovd.clip.weights import CACHE_FOLDER
         cached = CACHE_FOLDER.expanduser() / path.name
         if cached.is_file():
             text = _inspect_clip(cached, entry, cached.parent)
@@ -157,7 +157,7 @@ def _inspect_store(path: Path, entry: Entry, _: Path) -> str:
 
 
 def _inspect_clip(path: Path, entry: Entry, _: Path) -> str:
-    from ovd.clip.loading import OPENAI_URLS
+    from ovd.clip.openai import OPENAI_URLS
     name, url = next((name, url) for name, url in OPENAI_URLS.items()
                      if url.endswith(f'/{path.name}'))
     if sha256_file(path) != url.split('/')[-2]:

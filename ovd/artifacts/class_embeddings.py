@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import torch
 from torch import Tensor
 
-from ovd.spelling import annotation_spelling
+from ovd.spelling import canonical_spelling
 from ovd.suggest import did_you_mean
 
 from .files import PathLike, atomic_write, require_file
@@ -139,9 +139,9 @@ class ClassEmbeddings:
         if isinstance(names, str):
             raise ValueError(f'names must be a list, got the string {names!r}')
         rows = {name: row for row, name in enumerate(self.names)}
-        other = {annotation_spelling(name): row for name, row in rows.items()}
+        other = {canonical_spelling(name): row for name, row in rows.items()}
         found = [
-            rows.get(name, other.get(annotation_spelling(name)))
+            rows.get(name, other.get(canonical_spelling(name)))
             for name in names
         ]
         unknown = [name for name, row in zip(names, found) if row is None]

@@ -12,11 +12,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
-from .loading import LoadedCLIP
-
-# RGB in [0, 1], as in openai-clip's own transform
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+from .loading import CLIP_MEAN, CLIP_STD, LoadedCLIP
 
 Boxes = Union[np.ndarray, Tensor]
 
@@ -75,11 +71,11 @@ def embed_boxes_of_images(clip: LoadedCLIP,
             f'crop_scales must be positive numbers, got {crop_scales}')
     if batch_size < 1:
         raise ValueError(f'batch_size must be positive, got {batch_size}')
-    side = clip.model.visual.input_resolution
+    side = clip.image_size
     # Row of a crop in the output: crops of one box share it.
     counts = [len(bboxes) for bboxes in bboxes_list]
     rows = torch.arange(sum(counts)).repeat_interleave(len(crop_scales))
-    sums = torch.zeros(sum(counts), clip.model.text_projection.shape[1])
+    sums = torch.zeros(sum(counts), clip.embed_dims)
     crops = (crop for image, bboxes in zip(images, bboxes_list, strict=True)
              for crop in iter_crops(image, bboxes, crop_scales, side,
                                     clip.device))
@@ -94,10 +90,10 @@ def embed_boxes_of_images(clip: LoadedCLIP,
         buffer[filled] = crop
         filled += 1
         if filled == len(buffer) or done + filled == len(rows):
-            features = clip.model.encode_image(
-                normalize_crops(buffer[:filled]))
-            sums.index_add_(0, rows[done:done + filled],
-                            features.float().cpu())
+            features = clip.encode_image(
+                normalize_crops(buffer[:filled], clip.image_mean,
+                                clip.image_std))
+            sums.index_add_(0, rows[done:done + filled], features.cpu())
             done, filled = done + filled, 0
     return list(F.normalize(sums, dim=-1).split(counts))
 
@@ -156,10 +152,18 @@ def crop_windows(bboxes: Boxes, scale: float = 1.0) -> Tensor:
     ], dim=1).long()
 
 
-def normalize_crops(crops: Tensor) -> Tensor:
-    """Map uint8 crops (B, 3, n, n) to float32 input of CLIP's image tower."""
-    mean = torch.tensor(CLIP_MEAN, device=crops.device).view(3, 1, 1)
-    std = torch.tensor(CLIP_STD, device=crops.device).view(3, 1, 1)
+def normalize_crops(crops: Tensor,
+                    mean: Sequence[float] = CLIP_MEAN,
+                    std: Sequence[float] = CLIP_STD) -> Tensor:
+    """Map uint8 crops (B, 3, n, n) to float32 input of CLIP's image tower.
+
+    Args:
+        crops (Tensor): RGB.
+        mean (Sequence[float]): Of RGB in [0, 1]. Defaults to openai-clip's.
+        std (Sequence[float]): Likewise.
+    """
+    mean = torch.tensor(mean, device=crops.device).view(3, 1, 1)
+    std = torch.tensor(std, device=crops.device).view(3, 1, 1)
     return crops.float().div_(255).sub_(mean).div_(std)
 
 

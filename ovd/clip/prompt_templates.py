@@ -218,3 +218,22 @@ def fill_templates(name: str, templates: str = 'vild') -> List[str]:
             for text in texts
         ]
     return texts
+
+
+def fill_placeholder(name: str, length: int) -> str:
+    """Return the sentence of a learned prompt: "X X ... X name.".
+
+    The embeddings of the X are replaced by the learned ones. As DetPro does,
+    parentheses are deleted and their words kept, underscores become spaces.
+
+    Args:
+        name (str): Class name as it stands in the annotation file.
+        length (int): L, tokens of the learned prompt.
+
+    Raises:
+        ValueError: If the name is empty.
+    """
+    text = name.replace('(', '').replace(')', '').replace('_', ' ')
+    if not text.strip():
+        raise ValueError(f'a class name must have letters, got {name!r}')
+    return f'{"X " * length}{text}.'

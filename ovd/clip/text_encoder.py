@@ -1,94 +1,137 @@
-"""Texts to CLIP embeddings, and class names through prompt templates.
+"""Class names to class embeddings, through sentences and CLIP's text tower.
 
-Shapes: C classes, T templates, B texts of a batch, L tokens, D embedding.
+Shapes: C classes, M names of them with synonyms, T sentences per name, G
+learned prompts of L tokens each, E token embedding size, D embedding size.
 """
-from typing import Sequence
+from itertools import groupby
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from .loading import LoadedCLIP, tokenize
-from .prompt_templates import fill_templates
+from ovd.spelling import canonical_spelling
+from ovd.suggest import check_choice
 
+from .loading import LoadedCLIP
+from .prompt_templates import (
+    TEMPLATE_SETS,
+    article,
+    fill_placeholder,
+    fill_templates,
+)
+from .tokenizer import tokenize
 
-def encode_tokens(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Return the text features (B, D) of tokens (B, L), not normalised.
-
-    Equal to ``model.encode_text(tokens)``, but the context is cut to the
-    longest text of the batch. That is exact: a token sees only those before
-    it, and the feature is read at the end token, which has the highest id.
-
-    Args:
-        model (nn.Module): A CLIP of openai-clip's class.
-        tokens (Tensor): (B, L) int, on the model's device; B may be 0.
-    """
-    if len(tokens) == 0:
-        return model.text_projection.new_zeros(
-            0, model.text_projection.shape[1])
-    ends = tokens.argmax(dim=-1)
-    length = int(ends.max()) + 1
-    x = model.token_embedding(tokens[:, :length]).type(model.dtype)
-    x = x + model.positional_embedding[:length].type(model.dtype)
-    x = x.transpose(0, 1)  # the blocks take (L, B, width)
-    for block in model.transformer.resblocks:
-        mask = block.attn_mask[:length, :length].to(x)
-        y = block.ln_1(x)
-        y, _ = block.attn(y, y, y, need_weights=False, attn_mask=mask)
-        x = x + y
-        x = x + block.mlp(block.ln_2(x))
-    x = x[ends, torch.arange(len(ends), device=x.device)]  # (B, width)
-    return model.ln_final(x).type(model.dtype) @ model.text_projection
+LEARNED = 'learned'
+# Names whose sentences are held at once: some 30 MB of text
+CHUNK = 4096
 
 
 @torch.no_grad()
 def embed_class_names(clip: LoadedCLIP,
                       names: Sequence[str],
                       templates: str = 'vild',
+                      synonyms: Optional[Sequence[Sequence[str]]] = None,
+                      contexts: Optional[Tensor] = None,
                       batch_size: int = 256) -> Tensor:
     """Return the class embeddings (C, D) of class names.
 
-    Each template's embedding is normalised, then their mean is (ViLD, by the
-    notebook that the authors published). Shows a
-    progress bar where there is more than one batch.
+    Each sentence's embedding is normalised, then their mean is (ViLD, by the
+    notebook that the authors published; DetPro ensembles its learned prompts
+    in the same way). Shows a progress bar where there is more than one batch.
 
     Args:
         clip (LoadedCLIP): The CLIP to use.
         names (Sequence[str]): C class names; C may be 0.
-        templates (str): A key of ``TEMPLATE_SETS``. Defaults to ``'vild'``.
+        templates (str): A key of ``TEMPLATE_SETS``, or ``'learned'``.
+            Defaults to ``'vild'``.
+        synonyms (Sequence[Sequence[str]], optional): Other names of each
+            class, to be averaged with its own.
+        contexts (Tensor, optional): (G, L, E), the prompts of ``'learned'``.
         batch_size (int): Texts at once. Defaults to 256.
 
     Returns:
         Tensor: (C, D) float32 of unit norm, on the CPU.
 
     Raises:
-        ValueError: If a name is empty or too long for CLIP, or there are no
-            such templates.
+        ValueError: If a name is empty or too long for CLIP, there are no
+            such templates, or the contexts don't fit this CLIP.
     """
     if isinstance(names, str):
         raise ValueError(f'names must be a list, got the string {names!r}')
     if batch_size < 1:
         raise ValueError(f'batch_size must be positive, got {batch_size}')
-    model = clip.model
-    filled = [fill_templates(name, templates) for name in names]
-    tokens = tokenize([text for texts in filled for text in texts],
-                      model.context_length)
-    # rows[i] is the class that text i belongs to
-    rows = torch.tensor(
-        [row for row, texts in enumerate(filled) for _ in texts],
-        dtype=torch.long)
-    # Texts of one length in one batch: less padding to compute.
-    order = tokens.argmax(dim=-1).argsort(stable=True)
-    sums = torch.zeros(len(names), model.text_projection.shape[1])
+    check_choice(templates, [*TEMPLATE_SETS, LEARNED], 'templates')
+    _check_contexts(clip, templates, contexts)
+    words = _words(names, synonyms)
+    per_word = len(TEMPLATE_SETS[templates].templates) \
+        if contexts is None else len(contexts)
+    sums = torch.zeros(len(names), clip.embed_dims)
     with tqdm(
-            total=len(order),
+            total=len(words) * per_word,
             desc='class embeddings',
             unit='text',
-            disable=len(order) <= batch_size) as progress:
-        for batch in order.split(batch_size):
-            features = encode_tokens(model, tokens[batch].to(clip.device))
-            sums.index_add_(0, rows[batch],
-                            F.normalize(features.float(), dim=-1).cpu())
-            progress.update(len(batch))
+            disable=len(words) * per_word <= batch_size) as progress:
+        for chunk in _chunks(words):
+            rows = torch.tensor([row for row, _ in chunk])
+            for texts, context in _sentences(
+                    [word for _, word in chunk], templates, contexts):
+                features = clip.text_tower.encode(
+                    tokenize(texts, clip.text_tower.context_length), context,
+                    batch_size)
+                sums.index_add_(0, rows, F.normalize(features, dim=-1).cpu())
+                progress.update(len(texts))
     return F.normalize(sums, dim=-1)  # of the sum, hence of the mean
+
+
+def _check_contexts(clip: LoadedCLIP, templates: str,
+                    contexts: Optional[Tensor]) -> None:
+    """Raise unless contexts are there if need be, and of this CLIP's size."""
+    if (templates == LEARNED) != (contexts is not None):
+        raise ValueError(
+            f"templates '{LEARNED}' and contexts go together, got templates "
+            f'{templates!r} and {"no " if contexts is None else ""}contexts')
+    token_dims = clip.text_tower.token_dims
+    if contexts is not None and contexts.shape[-1] != token_dims:
+        raise ValueError(
+            f'the learned prompts have {contexts.shape[-1]} numbers per '
+            f'token, CLIP {clip.name} has {token_dims}: they were learned '
+            'with another CLIP')
+
+
+def _words(names: Sequence[str],
+           synonyms: Optional[Sequence[Sequence[str]]]
+           ) -> List[Tuple[int, str]]:
+    """Return (class, name) for each name and synonym, none of them twice."""
+    if synonyms is not None and len(synonyms) != len(names):
+        raise ValueError(f'expected the synonyms of {len(names)} classes, got '
+                         f'those of {len(synonyms)}')
+    words = [[name, *others] for name, others in zip(
+        names, synonyms if synonyms is not None else [()] * len(names))]
+    return [(row, canonical_spelling(word).strip())
+            for row, own in enumerate(words) for word in dict.fromkeys(own)]
+
+
+def _chunks(words: List[Tuple[int, str]]) -> Iterator[List[Tuple[int, str]]]:
+    """Yield lists of words that take the same article.
+
+    Their sentences then start alike, which saves the text tower work.
+    """
+    ordered = sorted(words, key=lambda word: article(word[1]))
+    for _, group in groupby(ordered, key=lambda word: article(word[1])):
+        group = list(group)
+        for start in range(0, len(group), CHUNK):
+            yield group[start:start + CHUNK]
+
+
+def _sentences(
+        words: List[str], templates: str, contexts: Optional[Tensor]
+) -> Iterator[Tuple[Sequence[str], Optional[Tensor]]]:
+    """Yield one sentence for each word, with the context it stands for."""
+    if contexts is None:
+        filled = (fill_templates(word, templates) for word in words)
+        yield from ((texts, None) for texts in zip(*filled))
+        return
+    texts = [fill_placeholder(word, contexts.shape[1]) for word in words]
+    yield from ((texts, context) for context in contexts)

@@ -4,7 +4,7 @@ from typing import Iterable, Optional, Sequence
 
 from mmengine.fileio import get_local_path
 
-from ovd.spelling import annotation_spelling
+from ovd.spelling import canonical_spelling
 from ovd.suggest import did_you_mean
 
 from .gzsl_header import SPLITTER, load_header
@@ -132,8 +132,8 @@ class GZSLClasses:
                 f'with: {self.SPLITTER}\nor, to test a detector that was '
                 'trained on none of them, set metainfo=dict(base_classes=())')
         given = self._metainfo['base_classes']
-        names = {annotation_spelling(c.name): c.name for c in categories}
-        base = {names.get(annotation_spelling(name), name) for name in given}
+        names = {canonical_spelling(c.name): c.name for c in categories}
+        base = {names.get(canonical_spelling(name), name) for name in given}
         if unknown := sorted(base - set(names.values())):
             raise ValueError(
                 f'base_classes of metainfo disagree with {self.ann_file}\n'
@@ -147,8 +147,8 @@ class GZSLClasses:
 
         The order of base and novel names has no meaning and may differ.
         """
-        given = [annotation_spelling(name) for name in given]
-        names = [annotation_spelling(name) for name in names]
+        given = [canonical_spelling(name) for name in given]
+        names = [canonical_spelling(name) for name in names]
         unknown = [name for name in given if name not in set(names)]
         absent = [name for name in names if name not in set(given)]
         if unknown or absent:

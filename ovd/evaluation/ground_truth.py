@@ -12,7 +12,7 @@ import numpy as np
 
 from ovd.artifacts.files import PathLike, require_file
 from ovd.datasets.gzsl_split import SPLITTER, how_to_make
-from ovd.spelling import annotation_spelling
+from ovd.spelling import canonical_spelling
 
 Id = Union[int, str]
 # What LVIS calls its categories by the number of their training images.
@@ -162,7 +162,7 @@ def load_ground_truth(ann_file: PathLike,
 
 
 def _spelled(names: Iterable[str]) -> list[str]:
-    return [annotation_spelling(name) for name in names]
+    return [canonical_spelling(name) for name in names]
 
 
 def _check_content(content: _File, path: PathLike) -> None:
@@ -171,7 +171,7 @@ def _check_content(content: _File, path: PathLike) -> None:
     Names of categories become those that classes are compared by.
     """
     for category in content.categories:
-        category.name = annotation_spelling(category.name)
+        category.name = canonical_spelling(category.name)
     for what, values in (('image id', [i.id for i in content.images]),
                          ('category id', [c.id for c in content.categories]),
                          ('category name',

@@ -13,9 +13,10 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ovd.artifacts.files import PathLike, require_file
+from ovd.clip.building import build_clip, save_clip
 from ovd.clip.image_encoder import normalize_crops
-from ovd.clip.loading import build_clip, save_clip, tokenize
 from ovd.clip.prompt_templates import fill_templates
+from ovd.clip.tokenizer import tokenize
 from ovd.datasets.captioned_crops import MAKE_CROPS
 
 
@@ -52,7 +53,7 @@ class CLIPPretrainer(BaseModel):
     captions use; :meth:`export` puts them into tables of full size.
 
     Args:
-        clip (dict): Arguments of :func:`ovd.clip.loading.build_clip`.
+        clip (dict): Arguments of :func:`ovd.clip.building.build_clip`.
         names_file (str): JSON list of the C names in the order of labels.
         templates (str): Key of ``TEMPLATE_SETS``. Defaults to ``'vild'``.
         logit_scale (float): Initial multiplier of the cosine, learned from

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from ovd.artifacts.files import sha256_file
-from ovd.clip import loading
-from ovd.clip.loading import build_clip, load_clip, save_clip, tokenize
+from ovd.clip import weights
+from ovd.clip.building import build_clip, save_clip
+from ovd.clip.loading import load_clip
+from ovd.clip.tokenizer import tokenize
 
 TINY = dict(
     embed_dim=64,
@@ -128,8 +130,8 @@ def no_network(tmp_path, monkeypatch):
     def refuse(url, root):
         raise URLError('no network')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, 'CACHE_FOLDER', tmp_path / 'cache')
-    monkeypatch.setattr(loading, '_download', refuse)
+    monkeypatch.setattr(weights, 'CACHE_FOLDER', tmp_path / 'cache')
+    monkeypatch.setattr(weights, 'download', refuse)
     return tmp_path
 
 
@@ -150,14 +152,14 @@ def test_openai_weights_are_checked(no_network, tiny_clip_path, monkeypatch):
         load_clip('ViT-B/32')
 
     url = f'https://host/{sha256_file(path)}/ViT-B-32.pt'
-    monkeypatch.setitem(loading.OPENAI_URLS, 'ViT-B/32', url)
+    monkeypatch.setitem(weights.OPENAI_URLS, 'ViT-B/32', url)
     assert load_clip('ViT-B/32').name == 'ViT-B/32'
 
 
 def test_openai_weights_from_the_cache_or_the_net(no_network, tiny_clip_path,
                                                   monkeypatch):
     url = f'https://host/{sha256_file(tiny_clip_path)}/ViT-B-32.pt'
-    monkeypatch.setitem(loading.OPENAI_URLS, 'ViT-B/32', url)
+    monkeypatch.setitem(weights.OPENAI_URLS, 'ViT-B/32', url)
     calls = []
 
     def download(url, root):
@@ -167,7 +169,7 @@ def test_openai_weights_from_the_cache_or_the_net(no_network, tiny_clip_path,
             file.write(source.read())
         return path
 
-    monkeypatch.setattr(loading, '_download', download)
+    monkeypatch.setattr(weights, 'download', download)
     for _ in range(2):
         loaded = load_clip('ViT-B/32')
         assert loaded.sha256 == sha256_file(tiny_clip_path)

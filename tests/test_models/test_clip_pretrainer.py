@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from clip.model import build_model
 from torch import Tensor
 
-from ovd.clip.loading import load_clip, tokenize
+from ovd.clip.loading import load_clip
 from ovd.clip.prompt_templates import fill_templates
 from ovd.clip.text_encoder import embed_class_names
+from ovd.clip.tokenizer import tokenize
 from ovd.datasets.captioned_crops import CaptionedCrops
 from ovd.engine.hooks import ExportCLIPHook
 from ovd.evaluation.metrics import ZeroShotAccuracy

@@ -8,7 +8,7 @@ from torch import nn
 
 from ovd.datasets.gzsl_classes import listed
 from ovd.datasets.gzsl_header import load_header
-from ovd.spelling import annotation_spelling
+from ovd.spelling import canonical_spelling
 
 
 def dataset_name(dataset: BaseDataset) -> str:
@@ -81,13 +81,13 @@ def check_evaluator(evaluator: Evaluator, dataset: BaseDataset) -> None:
             continue
         header = load_header(ann_file)
         names = {
-            annotation_spelling(category.name)
+            canonical_spelling(category.name)
             for category in header.categories
         }
         for group in ('base', 'novel'):
-            own = [*map(annotation_spelling, meta[f'{group}_classes'])]
+            own = [*map(canonical_spelling, meta[f'{group}_classes'])]
             # A file that is not split may have further categories.
-            other = [*map(annotation_spelling, header.gzsl[group])
+            other = [*map(canonical_spelling, header.gzsl[group])
                      ] if header.gzsl else [n for n in own if n in names]
             if set(own) != set(other):
                 raise ValueError(

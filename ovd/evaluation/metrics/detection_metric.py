@@ -17,7 +17,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ovd.artifacts.files import PathLike
-from ovd.spelling import annotation_spelling
+from ovd.spelling import canonical_spelling
 
 from ..ground_truth import GroundTruth, load_ground_truth
 from ..prediction_spool import PredictionSpool, Spool, read_spools
@@ -121,7 +121,7 @@ class DetectionMetric(BaseMetric):
         """
         truth = self.load_truth()
         read = partial(read_spools, results, [
-            truth.cat_ids[annotation_spelling(name)]
+            truth.cat_ids[canonical_spelling(name)]
             for name in self.dataset_meta['classes']
         ])
         if self.out_file:
@@ -179,7 +179,7 @@ class DetectionMetric(BaseMetric):
         if 'classes' not in meta:
             raise ValueError('the metric needs dataset_meta["classes"]: the '
                              'names that the labels of predictions stand for')
-        differing = set(map(annotation_spelling, meta['classes'])) \
+        differing = set(map(canonical_spelling, meta['classes'])) \
             ^ set(truth.cat_ids)
         if differing:
             raise ValueError(
