@@ -1,17 +1,28 @@
 """Embed class names with CLIP's text tower: the words a detector knows.
 
-Writes data/DATASET/prompt/TEMPLATES.pth, or the file given with --out. What
-is there already with the same classes, CLIP and templates is reused.
+METHOD is a set of sentences that names are put into (vild: 63, cleaned names;
+detpro: 74, raw names; photo: one; none: the bare name), or
+
+  learned   the learned prompts given with --prompt, ensembled (DetPro)
+  convert   no CLIP at all: FILE is class embeddings of another project
+            (DetPro, OADP, ViLD, Detic, RegionCLIP, BARON), rows in the order
+            of the classes, and gets their names
+
+Writes data/DATASET/prompt/METHOD.pth, or the file given with --out. What is
+there already with the same classes, CLIP and settings is reused.
 """
 import argparse
 import sys
 
 EXAMPLES = """examples:
-  python tools/class_embeddings.py vild --dataset coco
+  python tools/class_embeddings.py vild
   python tools/class_embeddings.py detpro --dataset lvis_v1
-  python tools/class_embeddings.py vild --dataset coco --pretrained RN50
+  python tools/class_embeddings.py vild --dataset lvis_v1 --pretrained RN50
   python tools/class_embeddings.py photo \\
-      --classes "red fox, snow leopard" --out work_dirs/zoo.pth"""
+      --classes "red fox, snow leopard" --out work_dirs/zoo.pth
+  python tools/class_embeddings.py learned --dataset voc \\
+      --prompt pos56_prompt.pth pos67_prompt.pth pos78_prompt.pth
+  python tools/class_embeddings.py convert iou_neg5_ens.pth --dataset lvis_v1"""
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,15 +31,16 @@ def parse_args() -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        'templates',
+        'method',
         nargs='?',
         default='vild',
-        help='vild (63 sentences, cleaned names), detpro (74, raw names), '
-        'photo (one sentence) or none (the bare name); default: vild')
+        help='vild, detpro, photo, none, learned or convert; default: vild')
+    parser.add_argument(
+        'file', nargs='?', help='the file to convert, with convert alone')
     parser.add_argument(
         '--dataset',
-        help='coco, lvis_v1 or miniature: its class names, CLIP and folder '
-        '(default: coco)')
+        help='coco, lvis_v1, voc, objects365 (v2), objects365_v1 or '
+        'miniature: its class names, CLIP and folder (default: coco)')
     parser.add_argument(
         '--classes', help='class names with commas between them')
     parser.add_argument(
@@ -39,23 +51,43 @@ def parse_args() -> argparse.Namespace:
         help='COCO or LVIS annotation file to take the class names from')
     parser.add_argument(
         '--pretrained',
-        metavar='NAME_OR_PATH',
-        help='CLIP, such as RN50 or a file (default: ViT-B/32; miniature: '
+        metavar='CLIP',
+        help='RN50, ViT-B/16, ... or a file, or open_clip:NAME/TAG or '
+        'open_clip:NAME/FILE (default: ViT-B/32; miniature: '
         'pretrained/clip/miniature.pt)')
     parser.add_argument('--out', metavar='FILE', help='file to write (.pth)')
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace a file of other classes, CLIP or templates')
+        help='replace a file of other classes, CLIP or settings')
+    # None where not given: `convert` takes none of these
+    parser.add_argument(
+        '--prompt',
+        dest='prompts',
+        nargs='+',
+        metavar='FILE',
+        help='learned prompts, with learned alone')
+    parser.add_argument(
+        '--synonyms',
+        action='store_true',
+        default=None,
+        help="average each name with its synonyms in LVIS's annotations")
+    parser.add_argument(
+        '--precision',
+        help='fp32, or the faster bf16 or fp16 (default: fp32)')
+    parser.add_argument(
+        '--background',
+        help='first or last: which of one row more than classes is that of '
+        'the background, with convert alone (default: last)')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    from ovd.apis.class_embeddings import make_class_embeddings
+    from ovd.apis.run_class_embeddings import run_class_embeddings
     try:
-        make_class_embeddings(**vars(args))
-    except (ValueError, OSError) as error:
+        run_class_embeddings(**vars(args))
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.exit(f'error: {error}')
 
 

@@ -11,6 +11,7 @@ from ovd.artifacts.class_embeddings import ClassEmbeddings, check_class_names
 from ovd.artifacts.files import require_file
 from ovd.artifacts.provenance import check_same_clip
 from ovd.clip.loading import load_clip
+from ovd.clip.prompt_templates import TEMPLATE_SETS
 from ovd.clip.text_encoder import embed_class_names
 
 Image = Union[str, Path, np.ndarray]
@@ -74,7 +75,8 @@ class OpenVocabularyDetector:
 
         Raises:
             ValueError: If there are no names, a name is empty or stands
-                there twice, or another CLIP made the embeddings.
+                there twice, another CLIP made the embeddings, or it is not
+                known which sentences the detector was trained with.
         """
         if not isinstance(names, ClassEmbeddings):
             check_class_names(names)
@@ -93,18 +95,27 @@ class OpenVocabularyDetector:
                templates: Optional[str]) -> ClassEmbeddings:
         """Encode names with the CLIP that the detector was trained with."""
         trained = self._heads[0].source
+        templates = templates or trained.templates
+        if templates == 'converted':
+            raise ValueError(
+                'the class embeddings that the detector was trained with come '
+                'from another project, which does not say in which sentences '
+                'it put the names: say it with templates=, such as '
+                f'{", ".join(TEMPLATE_SETS)}')
         if self._clip is None:
             clip = load_clip(trained.clip['name'])
             check_same_clip(clip.identity, trained.clip,
                             f'the CLIP found as {clip.name}',
                             'the class embeddings of the detector')
             self._clip = clip
-        templates = templates or trained.templates
+        contexts = trained.contexts if templates == 'learned' else None
         return ClassEmbeddings(
             names=names,
-            embeddings=embed_class_names(self._clip, names, templates),
+            embeddings=embed_class_names(
+                self._clip, names, templates, contexts=contexts),
             clip=self._clip.identity,
-            templates=templates)
+            templates=templates,
+            contexts=contexts)
 
     def predict(self,
                 images: Union[Image, Sequence[Image]],

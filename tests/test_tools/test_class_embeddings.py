@@ -83,6 +83,59 @@ def test_other_names(run, root, source):
     assert ClassEmbeddings.load('zoo.pth').names == ['red fox', 'snow leopard']
 
 
+def test_learned_prompts(run, root):
+    contexts = torch.randn(2, 4, 64)
+    for i, context in enumerate(contexts):
+        torch.save(context, f'{i}_prompt.pth')
+    assert run('learned', '--dataset', 'miniature', '--prompt',
+               '0_prompt.pth', '1_prompt.pth') is None
+    found = ClassEmbeddings.load('data/miniature/prompt/learned.pth')
+    assert torch.equal(found.contexts, contexts)
+    assert [prompt['file'] for prompt in found.settings['prompts']] == [
+        '0_prompt.pth', '1_prompt.pth']
+    clip = load_clip('pretrained/clip/miniature.pt')
+    torch.testing.assert_close(
+        found.embeddings,
+        embed_class_names(clip, ['star', 'disc'], 'learned',
+                          contexts=contexts))
+    # other prompts are another content
+    assert 'exists with other prompts;' in run(
+        'learned', '--dataset', 'miniature', '--prompt', '0_prompt.pth')
+
+
+def test_synonyms(run, root):
+    (root / 'ann.json').write_text(json.dumps(
+        [dict(name='star', synonyms=['star', 'sun']), dict(name='disc')]))
+    common = ['--dataset', 'miniature', '--synonyms']
+    assert run('none', *common, '--ann-file', 'ann.json') is None
+    found = ClassEmbeddings.load('data/miniature/prompt/none_synonyms.pth')
+    assert found.settings == dict(precision='fp32', synonyms=True)
+    clip = load_clip('pretrained/clip/miniature.pt')
+    torch.testing.assert_close(
+        found.embeddings,
+        embed_class_names(clip, ['star', 'disc'], 'none', [['sun'], []]))
+    assert 'instances_val.json have no synonyms' in run('none', *common)
+
+
+def test_half_the_precision(run):
+    common = ['vild', '--dataset', 'miniature', '--out']
+    assert run(*common, 'a.pth') is None
+    assert run(*common, 'b.pth', '--precision', 'bf16') is None
+    exact, rounded = map(ClassEmbeddings.load, ('a.pth', 'b.pth'))
+    assert rounded.settings['precision'] == 'bf16'
+    assert (exact.embeddings * rounded.embeddings).sum(dim=1).min() > 0.9999
+    assert 'exists with other precision;' in run(*common, 'b.pth')
+
+
+@pytest.mark.parametrize('dataset, number', [
+    ('coco', 80), ('voc', 20), ('objects365', 365), ('objects365_v1', 365)])
+def test_real_datasets_without_their_files(run, dataset, number):
+    assert run('none', '--dataset', dataset, '--pretrained',
+               'pretrained/clip/miniature.pt') is None
+    path = Path('data') / dataset / 'prompt/none_miniature.pth'
+    assert len(ClassEmbeddings.load(path).names) == number
+
+
 def test_same_content_is_reused(run, capsys):
     for _ in range(2):
         assert run('none', '--dataset', 'miniature') is None
@@ -117,7 +170,7 @@ def test_other_clip_needs_overwrite(run, tiny_vit_path):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['vlid'], 'templates must be one of .*did you mean "vild"'),
+    (['vlid'], 'method must be one of .*did you mean "vild"'),
     (['--dataset', 'minature'], 'did you mean "miniature"'),
     (['--classes', 'a'], 'say with --out which file to write'),
     (['--ann-file', 'data/miniature/annotations/instances_val.json'],
@@ -131,6 +184,15 @@ def test_other_clip_needs_overwrite(run, tiny_vit_path):
     (['--dataset', 'miniature', '--pretrained', 'RN5'], 'did you mean "RN50"'),
     (['--dataset', 'miniature', '--pretrained', 'no.pt'],
      'CLIP weights no.pt does not exist'),
+    (['--dataset', 'miniature', '--precision', 'fp31'], 'did you mean "fp32"'),
+    (['learned', '--dataset', 'miniature'], 'and --prompt go together, got'),
+    (['vild', '--prompt', 'a.pth'], 'learned prompt a.pth does not exist'),
+    (['learned', '--prompt', 'no.pth'], 'learned prompt no.pth does not exi'),
+    (['vild', 'a.npy'], 'vild takes no FILE'),
+    (['vild', '--background', 'last'], 'vild takes no --background'),
+    (['convert'], 'convert needs the FILE to convert'),
+    (['convert', 'a.npy', '--synonyms', '--precision', 'bf16'],
+     'convert takes no --synonyms and no --precision'),
     (['--dataset', 'miniature', '--classes', 'cat ' * 80, '--out', 'a.pth'],
      'too long for context length 77'),
 ])
