@@ -126,23 +126,32 @@ MINIATURE = Tree('data/miniature', 'made here: sh tools/demo.sh', (
           'configs/miniature/proposal_feature_extractor.py'),
 ))
 
-VOC = Tree('data/VOCdevkit', 'PASCAL VOC 2007, '
+# Their class embeddings go to the folder that --dataset calls them by.
+VOC = Tree('data', 'PASCAL VOC 2007, '
            'http://host.robots.ox.ac.uk/pascal/VOC/voc2007', (
-               Entry('VOC2007/JPEGImages', 'images', 'VOC2007 test set',
+               Entry('VOCdevkit/VOC2007/JPEGImages', 'images',
+                     'VOC2007 test set', required=True),
+               Entry('VOCdevkit/VOC2007/Annotations', 'folder',
+                     'VOC2007 test set', note='one .xml per image',
                      required=True),
-               Entry('VOC2007/Annotations', 'folder', 'VOC2007 test set',
-                     note='one .xml per image', required=True),
-               Entry('VOC2007/ImageSets/Main/test.txt', 'list',
+               Entry('VOCdevkit/VOC2007/ImageSets/Main/test.txt', 'list',
                      'VOC2007 test set', note='names of the test images',
-                     required=True)))
+                     required=True),
+               Entry('voc/prompt/vild.pth', 'class_embeddings',
+                     'python tools/class_embeddings.py vild --dataset voc',
+                     note='20 classes')))
 
 
-def _objects365(version: int, stem: str) -> Tree:
+def _objects365(version: int, stem: str, dataset: str) -> Tree:
     source = f'Objects365 v{version}, https://www.objects365.org'
-    return Tree(f'data/Objects365/Obj365_v{version}', source, (
-        Entry('val', 'images', 'objects365.org', required=True),
-        Entry(f'annotations/{stem}_val.json', 'annotations',
-              'objects365.org', required=True, folder='val')))
+    folder = f'Objects365/Obj365_v{version}'
+    return Tree('data', source, (
+        Entry(f'{folder}/val', 'images', 'objects365.org', required=True),
+        Entry(f'{folder}/annotations/{stem}_val.json', 'annotations',
+              'objects365.org', required=True, folder=f'{folder}/val'),
+        Entry(f'{dataset}/prompt/vild.pth', 'class_embeddings',
+              f'python tools/class_embeddings.py vild --dataset {dataset}',
+              note='365 classes')))
 
 
 PRETRAINED = Tree('pretrained', 'weights to start from', (
@@ -174,7 +183,7 @@ DATA_TREES = {
     'lvis_v0.5': LVIS_V05,
     'miniature': MINIATURE,
     'voc': VOC,
-    'objects365': _objects365(2, 'zhiyuan_objv2'),
-    'objects365_v1': _objects365(1, 'objects365'),
+    'objects365': _objects365(2, 'zhiyuan_objv2', 'objects365'),
+    'objects365_v1': _objects365(1, 'objects365', 'objects365_v1'),
     'pretrained': PRETRAINED,
 }
