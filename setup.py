@@ -49,6 +49,6 @@ setup(
     extras_require={
         'lite': ['mmcv-lite==2.1.0'],
         'dev': ['pytest>=8', 'ruff>=0.9'],
-        'open_clip': ['open_clip_torch>=2.24'],
+        'open_clip': ['open_clip_torch>=3'],
         'demo': ['gradio>=4.44'],
     })

@@ -111,7 +111,7 @@ def load_clip(name: str,
         model, preprocessing = open_clip_models.build(name, precision)
     else:
         model = _build_openai(path)
-        _round_weights(model, PRECISIONS[precision])
+        round_weights(model, PRECISIONS[precision])
     model.eval().requires_grad_(False)
     return LoadedCLIP(
         model.to(device), str(name), sha256_file(path), precision,
@@ -133,7 +133,7 @@ def _build_openai(path: Path) -> nn.Module:
     return model
 
 
-def _round_weights(model: nn.Module, dtype: torch.dtype) -> None:
+def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
     """Put matrices and convolutions into ``dtype``; norms stay as they are.
 
     Those are the weights that openai-clip's ``convert_weights`` rounds.

@@ -1,0 +1,24 @@
+"""The benchmark of class embeddings runs and compares."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+TOOL = Path(__file__).parents[2] / 'tools/benchmarks/class_embeddings.py'
+
+
+def test_small() -> None:
+    done = subprocess.run(
+        [sys.executable, str(TOOL), '--names', '6', '--plain-every', '3',
+         '--layers', '2'],
+        check=True, capture_output=True, text=True)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result['speedup'] > 0 and result['speedup_bf16'] > 0
+    assert result['max_abs_diff'] < 1e-5
+    assert result['min_cosine_bf16'] > 0.9999
+
+
+def test_bad_number() -> None:
+    done = subprocess.run([sys.executable, str(TOOL), '--names', '0'],
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and '--names must be positive' in done.stderr
