@@ -22,7 +22,8 @@ EXAMPLES = """examples:
       --classes "red fox, snow leopard" --out work_dirs/zoo.pth
   python tools/class_embeddings.py learned --dataset voc \\
       --prompt pos56_prompt.pth pos67_prompt.pth pos78_prompt.pth
-  python tools/class_embeddings.py convert iou_neg5_ens.pth --dataset lvis_v1"""
+  python tools/class_embeddings.py convert iou_neg5_ens.pth \\
+      --dataset lvis_v1"""
 
 
 def parse_args() -> argparse.Namespace:

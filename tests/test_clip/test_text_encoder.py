@@ -1,4 +1,8 @@
 """Tests of class embeddings against openai-clip's own text tower."""
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -115,3 +119,40 @@ def test_no_names(clip):
 def test_errors(clip, arguments, message):
     with pytest.raises(ValueError, match=message):
         embed_class_names(clip, **{'names': ['cat'], **arguments})
+
+
+MEMORY = """
+import re, sys
+from ovd.clip.loading import load_clip
+from ovd.clip.text_encoder import embed_class_names
+def peak():
+    return int(re.search(r'VmHWM:\\s+(\\d+) kB',
+                         open('/proc/self/status').read())[1]) * 1024
+clip = load_clip(sys.argv[1])
+names = [f'thing {i} of {i % 7} kinds' for i in range(50_000)]
+embed_class_names(clip, names[:1000], 'photo')
+before = peak()
+embeddings = embed_class_names(clip, names, 'photo')
+print(len(embeddings), peak() - before - embeddings.nbytes)
+"""
+
+
+@pytest.mark.skipif(not Path('/proc/self/status').is_file(),
+                    reason='the peak of memory is read of Linux')
+def test_memory_does_not_grow_with_the_names(tiny_clip_path):
+    """50,000 names may take what the sentences of 4,096 take, and theirs."""
+    done = subprocess.run([sys.executable, '-c', MEMORY, tiny_clip_path],
+                          check=True, capture_output=True, text=True)
+    number, grown = map(int, done.stdout.split())
+    assert number == 50_000
+    assert grown < 100e6
+
+
+def test_texts_are_held_in_chunks(clip, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        text_encoder, 'tokenize',
+        lambda texts, length: seen.append(len(texts)) or tokenize(
+            texts, length))
+    embed_class_names(clip, [f'{i}' for i in range(10_000)], 'none')
+    assert sum(seen) == 10_000 and max(seen) == text_encoder.CHUNK

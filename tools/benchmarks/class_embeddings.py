@@ -66,14 +66,12 @@ def measure(job: Callable[[], Tensor], repeats: int) -> Tuple[float, Tensor]:
 
 def main() -> None:
     args = parse_args()
-    import ovd  # noqa: F401  (mmdet does not import without it)
-    from mmdet.datasets import LVISV1Dataset
-
+    from ovd.apis.class_names import dataset_class_names
     from ovd.clip.building import build_clip
     from ovd.clip.loading import LoadedCLIP, round_weights
     from ovd.clip.text_encoder import embed_class_names
 
-    names = list(LVISV1Dataset.METAINFO['classes'])[:args.names]
+    names = dataset_class_names('lvis_v1')[:args.names]
     some = names[::args.plain_every]
     torch.manual_seed(0)
     model = build_clip(
