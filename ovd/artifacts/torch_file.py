@@ -1,4 +1,5 @@
 """Reading files of ``torch.save`` without running what they hold."""
+import errno
 from typing import Any
 
 import torch
@@ -20,10 +21,11 @@ def read_torch_file(path: PathLike, what: str) -> Any:
     """
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
-    except OSError:
-        raise
     # Given bytes that are no pickle, the unpickler raises nearly anything.
     except Exception as error:
+        # A short file that is cut off makes torch seek to before its start.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise ValueError(
             f'{path} is damaged, or no file of {what} as torch.save writes '
             f'it, with tensors and plain containers alone '

@@ -21,6 +21,17 @@ def test_other_bytes(tmp_path, content):
         read_torch_file(tmp_path / 'a.pth', 'things')
 
 
+@pytest.mark.parametrize('size', [4, 4000])
+@pytest.mark.parametrize('cut', [1, 500, 0.5])
+def test_a_file_that_is_cut_off(tmp_path, size, cut):
+    torch.save(torch.ones(size), tmp_path / 'a.pth')
+    whole = (tmp_path / 'a.pth').read_bytes()
+    stop = -cut if cut > 1 else int(len(whole) * cut)
+    (tmp_path / 'a.pth').write_bytes(whole[:stop - 1])
+    with pytest.raises(ValueError, match='a.pth is damaged, or no file of th'):
+        read_torch_file(tmp_path / 'a.pth', 'things')
+
+
 def test_code_is_refused(tmp_path):
     torch.save(dict(a=os.getcwd), tmp_path / 'a.pth')
     with pytest.raises(ValueError, match='UnpicklingError'):
