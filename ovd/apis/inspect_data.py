@@ -158,9 +158,10 @@ def _inspect_store(path: Path, entry: Entry, _: Path) -> str:
 
 def _inspect_clip(path: Path, entry: Entry, _: Path) -> str:
     from ovd.clip.openai import OPENAI_URLS
-    name, url = next((name, url) for name, url in OPENAI_URLS.items()
-                     if url.endswith(f'/{path.name}'))
-    if sha256_file(path) != url.split('/')[-2]:
+    from ovd.clip.weights import published_digest
+    name = next(name for name, url in OPENAI_URLS.items()
+                if url.endswith(f'/{path.name}'))
+    if sha256_file(path) != published_digest(name):
         raise ValueError(f'{path} is not the published CLIP {name}: its '
                          'SHA-256 is another')
     return f'the published CLIP {name}'

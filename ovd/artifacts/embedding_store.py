@@ -88,7 +88,7 @@ class EmbeddingStoreWriter:
         arrays['offsets'] = np.cumsum(
             [0] + [len(item['scores']) for item in items], dtype=np.int64)
         info = dict(
-            plan=self._digest, shard=shard, sha256=_digest(arrays))
+            plan=self._digest, shard=shard, sha256=digest_arrays(arrays))
         write_tensors(self.folder / shard_name(shard), arrays, info)
 
     def remove_leftovers(self) -> None:
@@ -126,7 +126,7 @@ def _check_item(image_id: int, item: Item) -> None:
             raise ValueError(f'image {image_id}: {name} are not all finite')
 
 
-def _digest(arrays: Dict[str, np.ndarray]) -> str:
+def digest_arrays(arrays: Dict[str, np.ndarray]) -> str:
     """Return the SHA-256 of the arrays' bytes, in the order of names."""
     digest = hashlib.sha256()
     for name in sorted(arrays):

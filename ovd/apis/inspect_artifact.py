@@ -1,0 +1,113 @@
+"""Say what any file of the project is: the work of inspect_artifact.py."""
+from pathlib import Path
+from typing import Callable, Dict, Sequence
+
+from ovd.artifacts.embedding_store import MANIFEST
+from ovd.artifacts.files import PathLike, require_file
+from ovd.artifacts.proposals import FORMAT as PROPOSALS
+from ovd.artifacts.tensor_file import TensorFile
+from ovd.artifacts.torch_file import read_torch_file
+
+from .artifact_description import Description
+from .describe_data import (
+    describe_annotation_file,
+    describe_proposals,
+    describe_shard,
+    describe_store,
+)
+from .describe_embeddings import (
+    describe_class_embeddings,
+    describe_foreign_table,
+)
+from .describe_weights import (
+    describe_checkpoint,
+    describe_clip,
+    is_checkpoint,
+)
+
+
+def inspect_artifacts(paths: Sequence[PathLike]) -> bool:
+    """Print what each of these files or folders is, and what made it.
+
+    All of them are read and checked, whatever is wrong with others.
+
+    Returns:
+        bool: Whether all are known, complete and sound.
+    """
+    good = True
+    for i, path in enumerate(paths):
+        found = describe(Path(path))
+        print(*([''] if i else []), *found.lines(str(path)), sep='\n',
+              flush=True)
+        good = good and not found.faults
+    return good
+
+
+def describe(path: Path) -> Description:
+    """Describe a file or a folder; that it can't be read is a fault."""
+    try:
+        if path.is_dir():
+            return describe_store(path)
+        require_file(path, 'file')
+        if path.suffix not in READERS:
+            suffixes = sorted(READERS)
+            raise ValueError(
+                f'{path} is none of the files that ovd knows, which end in '
+                f'{", ".join(suffixes[:-1])} or {suffixes[-1]}')
+        if not path.stat().st_size:
+            raise ValueError(f'{path} is empty')
+        return READERS[path.suffix](path)
+    except FileNotFoundError as error:
+        return Description('MISSING', faults=[str(error)])
+    except (ValueError, OSError) as error:
+        return Description('DAMAGED OR UNKNOWN', faults=[str(error)])
+
+
+def _describe_json(path: Path) -> Description:
+    if path.name == MANIFEST:
+        return describe_store(path.parent)
+    return describe_annotation_file(path)
+
+
+def _describe_safetensors(path: Path) -> Description:
+    try:
+        info = TensorFile(path).info
+    except ValueError as error:
+        if _is_clip(path):
+            return describe_clip(path)
+        raise ValueError(f'{error}; it is no CLIP either') from error
+    if info.get('format') == PROPOSALS:
+        return describe_proposals(path)
+    return describe_shard(path)
+
+
+def _describe_torch_file(path: Path) -> Description:
+    if _is_clip(path):
+        return describe_clip(path)
+    content = read_torch_file(path, 'this project')
+    keys = content if isinstance(content, dict) else ()
+    if 'embeddings' in keys and 'clip' in keys:
+        return describe_class_embeddings(path)
+    if is_checkpoint(content) and 'embeddings' not in keys:
+        return describe_checkpoint(path, content)
+    return describe_foreign_table(path)
+
+
+def _is_clip(path: Path) -> bool:
+    """Whether a file has the entries of a CLIP, in any of its forms."""
+    from ovd.clip.weights import read_state_dict
+    try:
+        read_state_dict(path)
+    except ValueError:
+        return False
+    return True
+
+
+READERS: Dict[str, Callable[[Path], Description]] = {
+    '.json': _describe_json,
+    '.npy': describe_foreign_table,
+    '.pkl': describe_proposals,
+    '.pt': _describe_torch_file,
+    '.pth': _describe_torch_file,
+    '.safetensors': _describe_safetensors,
+}

@@ -1,0 +1,438 @@
+"""What is any file of the project, from the command line."""
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.artifacts.embedding_store import EmbeddingStoreWriter
+from ovd.artifacts.files import sha256_file
+from ovd.artifacts.proposals import save_proposals
+from ovd.artifacts.store_plan import StorePlan
+from ovd.clip.loading import load_clip
+from ovd.datasets.gzsl_split import split_file
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / 'tools' / 'inspect_artifact.py'
+CLIP = dict(name='RN50', sha256='0' * 64)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def inspect(monkeypatch, capsys):
+    """Call the tool; return its exit code (or error) and what it printed."""
+    def call(*files):
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, files)])
+        with pytest.raises(SystemExit) as error:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        return error.value.code, capsys.readouterr().out
+    return call
+
+
+def fields(out: str) -> dict:
+    """Return the indented lines of one file."""
+    lines = [line for line in out.splitlines() if line.startswith('  ')]
+    return dict(line.strip().split(': ', 1) for line in lines)
+
+
+def test_class_embeddings(inspect):
+    names = [f'class {i}' for i in range(12)]
+    ClassEmbeddings(names, torch.eye(12, 16), CLIP, 'vild', dict(
+        precision='fp32', synonyms=True)).save('vild.pth')
+    code, out = inspect('vild.pth')
+    assert code == 0
+    assert out.startswith('vild.pth: class embeddings of 12 classes\n')
+    found = fields(out)
+    assert found['size'] == '16'
+    assert found['clip.name'] == 'RN50'
+    assert found['clip.sha256'] == '0' * 64
+    assert found['templates'] == 'vild' and found['synonyms'] == 'True'
+    assert found['classes'].startswith('class 0, class 1, ')
+    assert found['classes'].endswith(', ... (12)')
+
+
+def test_learned_class_embeddings(inspect):
+    prompts = [dict(file='a_prompt.pth', sha256='1' * 64)]
+    ClassEmbeddings(['cat'], torch.eye(1, 16), CLIP, 'learned', dict(
+        prompts=prompts), torch.ones(1, 8, 32)).save('learned.pth')
+    found = fields(inspect('learned.pth')[1])
+    assert found['contexts'] == '1 learned prompt of 8 tokens, 32 numbers each'
+    assert found['prompts.0.file'] == 'a_prompt.pth'
+    assert found['prompts.0.sha256'] == '1' * 64
+    assert found['classes'] == 'cat'
+
+
+def test_foreign_class_embeddings(inspect):
+    np.save('synonym.npy', np.ones((512, 1203), np.float16))
+    torch.save(dict(embeddings=torch.ones(70, 1024),
+                    names=[f'c{i}' for i in range(70)]), 'oadp.pth')
+    code, out = inspect('synonym.npy', 'oadp.pth')
+    assert code == 0
+    one, two = out.split('\n\n')
+    assert one.startswith(
+        'synonym.npy: class embeddings of another project\n')
+    assert fields(one) == {
+        'form': 'an array (512, 1203) float16',
+        'clip': 'the file does not say; RN101, ViT-B/32, ViT-B/16 have 512 '
+        'numbers',
+        'to use it': 'python tools/class_embeddings.py convert synonym.npy '
+        '--dataset NAME',
+    }
+    two = fields(two)
+    assert two['form'] == (
+        'a dict of embeddings (70, 1024) float32 and 70 names')
+    assert two['classes'].startswith('c0, c1, ')
+    assert 'RN50, RN50x64 have 1024' in two['clip']
+
+
+def test_learned_prompt(inspect):
+    torch.save(torch.ones(8, 512), 'iou_prompt.pth')
+    code, out = inspect('iou_prompt.pth')
+    assert code == 0
+    assert out.startswith('iou_prompt.pth: learned prompt of 8 tokens, or ')
+    found = fields(out)
+    assert found['as a prompt'] == (
+        'python tools/class_embeddings.py learned --prompt iou_prompt.pth')
+    assert 'convert iou_prompt.pth' in found['to use it']
+
+
+def write_annotations(path: str = 'train.json', **category) -> None:
+    """Write three images, of a cat each, and the first of a dog too."""
+    annotations = [dict(id=i, image_id=max(i, 1), category_id=1 + (i == 0))
+                   for i in range(4)]
+    Path(path).write_text(json.dumps(dict(
+        images=[dict(id=i, file_name=f'{i}.jpg') for i in (1, 2, 3)],
+        annotations=annotations,
+        categories=[dict(id=1, name='cat', **category),
+                    dict(id=2, name='dog', **category)])))
+
+
+def make_split() -> Path:
+    write_annotations()
+    Path('my.json').write_text('{"base": ["cat"], "novel": ["dog"]}')
+    return split_file('train.json', 'my.json', 'train').output
+
+
+def test_split_annotations(inspect):
+    split = make_split()
+    code, out = inspect(split)
+    assert code == 0
+    assert out.startswith(f'{split}: annotations, train part of split my\n')
+    assert fields(out) == {
+        'images': '3 kept, 0 removed',
+        'annotations': '3 kept, 1 removed',
+        'base': '1 class: cat',
+        'novel': '1 class: dog',
+        'source': 'train.json',
+        'source sha256': sha256_file('train.json'),
+        'verified': 'train of my, 3 images, 3 annotations, no leak; agrees '
+        'with train.json',
+    }
+
+
+def test_split_annotations_that_leak(inspect):
+    split = make_split()
+    content = json.loads(split.read_text())
+    content['annotations'][0]['category_id'] = 2
+    split.write_text(json.dumps(content))
+    code, out = inspect(split)
+    assert code == 1
+    assert out.startswith(f'{split}: DAMAGED OR UNKNOWN\n')
+    assert 'is of "dog", which is novel' in out
+
+
+@pytest.mark.parametrize('category, kind', [
+    ({}, 'COCO'), (dict(frequency='r'), 'LVIS')])
+def test_plain_annotations(inspect, category, kind):
+    write_annotations(**category)
+    code, out = inspect('train.json')
+    assert code == 0
+    assert out.startswith(f'train.json: annotations in {kind} format\n')
+    found = fields(out)
+    assert found['images'] == '3' and found['annotations'] == '4'
+    assert found['classes'] == 'cat, dog'
+    assert found['split'].startswith('none, make one with: python tools/bu')
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pkl'])
+def test_proposals(inspect, suffix):
+    def boxes(num):
+        return dict(bboxes=np.ones((num, 4), 'f4'), scores=np.ones(num, 'f4'))
+    path = f'rpn{suffix}'
+    save_proposals(path, {'a/1.jpg': boxes(4), 'a/2.jpg': boxes(0)}, dict(
+        checkpoint='rpn.pth', annotations=dict(file='a.json', sha256='1')))
+    code, out = inspect(path)
+    assert code == 0
+    assert out.startswith(f'{path}: proposals of 2 images\n')
+    assert fields(out) == {
+        'boxes': '4, 0 to 4 per image',
+        'first image': 'a/1.jpg',
+        'checkpoint': 'rpn.pth',
+        'annotations.file': 'a.json',
+        'annotations.sha256': '1',
+    }
+    save_proposals(path, {}, {})
+    code, out = inspect(path)
+    assert code == 0
+    assert fields(out) == {
+        'boxes': '0', 'made by': 'the file does not say'}
+
+
+def make_store(shards=range(3)) -> None:
+    plan = StorePlan(
+        CLIP, dict(file='p.pkl', sha256='1'), dict(file='a.json', sha256='2'),
+        dict(crop_scales=[1.0, 1.5]), 2, list(range(5)),
+        [f'train/{i}.jpg' for i in range(5)], 'python tools/train.py a.py')
+    writer = EmbeddingStoreWriter('store', plan)
+    for k in shards:
+        writer.write_shard(k, [dict(
+            embeddings=np.ones((2, 4)), bboxes=np.ones((2, 4)),
+            scores=np.ones(2))] * len(plan.shard_image_ids(k)))
+
+
+@pytest.mark.parametrize('path', ['store', 'store/manifest.json'])
+def test_store(inspect, path):
+    make_store()
+    code, out = inspect(path)
+    assert code == 0
+    assert out.startswith(f'{path}: proposal embeddings of 5 images\n')
+    assert fields(out) == {
+        'shards': '3 of 3, 2 images each',
+        'embeddings': '10 in these',
+        'size': '4',
+        'clip.name': 'RN50',
+        'clip.sha256': '0' * 64,
+        'proposals.file': 'p.pkl',
+        'proposals.sha256': '1',
+        'annotations.file': 'a.json',
+        'annotations.sha256': '2',
+        'settings.crop_scales': '[1.0, 1.5]',
+        'command': 'python tools/train.py a.py',
+    }
+
+
+def test_store_that_is_incomplete(inspect):
+    make_store([1])
+    code, out = inspect('store')
+    assert code == 1
+    found = fields(out)
+    assert found['shards'] == '1 of 3, 2 images each'
+    assert found['embeddings'] == '4 in these'
+    assert found['FAULT'] == ('2 of 3 shards are missing; resume with: '
+                              'python tools/train.py a.py')
+
+
+def test_store_with_damaged_shards(inspect):
+    """Cut off, changed, of another store or under another's name."""
+    make_store()
+    shards = [Path(f'store/shard-0000{k}.safetensors') for k in range(3)]
+    whole = [shard.read_bytes() for shard in shards]
+    shards[0].write_bytes(whole[0][:-4])
+    changed = bytearray(whole[1])
+    changed[-1] ^= 1
+    shards[1].write_bytes(changed)
+    shards[2].write_bytes(whole[1])
+    code, out = inspect('store')
+    assert code == 1
+    assert re.findall('FAULT: store/(shard-0000.).safetensors', out) == [
+        f'shard-0000{k}' for k in range(3)]
+    for text in ('is damaged', 'another digest than it says',
+                 'is shard 1 under another name'):
+        assert text in out
+    assert 'remove it and resume with: python tools/train.py a.py' in out
+    info = json.loads(Path('store/manifest.json').read_text())
+    info['settings'] = {}
+    Path('store/manifest.json').write_text(json.dumps(info))
+    shards[0].write_bytes(whole[0])
+    assert 'shard-00000.safetensors belongs to another store' in \
+        inspect('store')[1]
+
+
+def test_one_shard(inspect):
+    make_store([1])
+    shard = Path('store/shard-00001.safetensors')
+    code, out = inspect(shard)
+    assert code == 0
+    assert out.startswith(f'{shard}: proposal embeddings of 2 images\n')
+    found = fields(out)
+    assert found['shard'] == '1 of 3'
+    assert found['embeddings'] == '4' and found['clip.name'] == 'RN50'
+    Path('store/manifest.json').unlink()
+    found = fields(inspect(shard)[1])
+    assert found['shard'] == '1'
+    assert found['manifest'] == ('not beside it: which CLIP made it is not '
+                                 'known')
+    code, out = inspect('store')
+    assert code == 1 and 'no embedding store: it has no m' in out
+
+
+def test_clip(inspect, tiny_clip_path, tiny_vit_path):
+    code, out = inspect(tiny_clip_path, tiny_vit_path)
+    assert code == 0
+    resnet, vit = out.split('\n\n')
+    assert resnet.startswith(f'{tiny_clip_path}: CLIP weights\n')
+    assert fields(resnet) == {
+        'image tower': 'ResNet of (1, 1, 1, 1) blocks, width 16, 64 x 64 '
+        'pixels',
+        'text tower': '2 layers of width 64, 77 tokens',
+        'size': '64',
+        'parameters': f'{count_parameters(tiny_clip_path):,}',
+        'sha256': sha256_file(tiny_clip_path),
+        'published': 'no, none of the published CLIPs has this digest',
+    }
+    assert fields(vit)['image tower'] == (
+        'ViT of 2 layers, width 64, patches of 16, 64 x 64 pixels')
+
+
+def count_parameters(path):
+    return sum(p.numel() for p in load_clip(path).model.parameters())
+
+
+def test_published_clip(inspect, tiny_clip_path, monkeypatch):
+    from ovd.clip import openai
+    monkeypatch.setitem(
+        openai.OPENAI_URLS, 'RN50',
+        f'https://x/{sha256_file(tiny_clip_path)}/RN50.pt')
+    assert fields(inspect(tiny_clip_path)[1])['published'] == 'as RN50'
+
+
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning',
+                            'ignore:.torch.jit:DeprecationWarning')
+def test_clip_of_other_forms(inspect, tiny_clip_path):
+    from safetensors.torch import save_file
+    model = load_clip(tiny_clip_path).model
+    save_file({key: value.clone() for key, value in
+               model.state_dict().items()}, 'clip.safetensors')
+    inputs = torch.zeros(1, 3, 64, 64), torch.zeros(1, 77, dtype=torch.long)
+    torch.jit.trace(model, inputs).save('jit.pt')
+    code, out = inspect('clip.safetensors', 'jit.pt')
+    assert code == 0
+    assert 'clip.safetensors: CLIP weights\n' in out
+    assert 'jit.pt: CLIP weights\n' in out
+
+
+def test_checkpoints(inspect):
+    rpn = {'backbone.conv1.weight': torch.ones(2, 3),
+           'rpn_head.rpn_conv.weight': torch.ones(4),
+           'rpn_head.count': torch.tensor(3)}
+    torch.save(dict(
+        state_dict=rpn, optimizer={}, meta=dict(
+            epoch=2, iter=70, mmengine_version='0.10.7',
+            dataset_meta=dict(classes=('cat', 'dog')))), 'rpn.pth')
+    detector = {**rpn, 'roi_head.bbox_head.fc.weight': torch.ones(5)}
+    torch.save(dict(state_dict=detector), 'detector.pth')
+    torch.save({'conv1.weight': torch.ones(2)}, 'resnet.pth')
+    code, out = inspect('rpn.pth', 'detector.pth', 'resnet.pth')
+    assert code == 0
+    one, two, three = out.split('\n\n')
+    assert one.startswith('rpn.pth: checkpoint of an RPN\n')
+    assert fields(one) == {
+        'numbers': '11 in 3 entries',
+        'parts': 'backbone 6, rpn_head 5',
+        'epoch': '2',
+        'iter': '70',
+        'mmengine_version': '0.10.7',
+        'classes': 'cat, dog',
+        'resumable': 'yes, it has the optimizer',
+    }
+    assert two.startswith('detector.pth: checkpoint of a detector\n')
+    assert fields(two)['resumable'] == 'no, weights alone'
+    assert three.startswith('resnet.pth: weights\n')
+
+
+def test_checkpoint_with_nan(inspect):
+    torch.save(dict(state_dict={
+        'backbone.a': torch.ones(2), 'roi_head.b': torch.tensor([1, np.nan])
+    }), 'a.pth')
+    code, out = inspect('a.pth')
+    assert code == 1
+    assert 'roi_head.b has numbers that are NaN or infinite' in out
+
+
+@pytest.mark.parametrize('name, content, message', [
+    ('a.pth', b'rubbish', 'a.pth is damaged, or no file of'),
+    ('a.npy', b'rubbish', 'a.npy is damaged, or no array'),
+    ('a.pkl', b'rubbish', 'a.pkl is refused'),
+    ('a.safetensors', b'rubbish', 'a.safetensors is damaged or no safetens'),
+    ('a.json', b'{"images": [', 'a.json is not json or is cut off'),
+    ('a.json', b'{"base": []}', 'lacks the key `categories`, it has base'),
+    ('a.json', b'[1]', 'a.json is not in COCO format'),
+    ('store/manifest.json', b'{', 'manifest.json is damaged'),
+    ('a.pth', b'', 'a.pth is empty'),
+    ('a.txt', b'hello', 'a.txt is none of the files that ovd knows, which '
+     'end in .json, .npy, .pkl, .pt, .pth or .safetensors'),
+])
+def test_damaged_or_unknown(inspect, name, content, message):
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_bytes(content)
+    code, out = inspect(name)
+    assert code == 1
+    assert out.startswith(f'{name}: DAMAGED OR UNKNOWN\n  ')
+    assert message in out
+
+
+@pytest.mark.parametrize('content, message', [
+    ([1, 2], 'content of type list'),
+    (dict(a=1), 'a dict of a'),
+    (dict(state_dict=3), 'a dict of state_dict'),
+    (dict(names=['a'], embeddings=torch.ones(1, 3), clip=CLIP),
+     'it has no templates'),
+    (dict(embeddings=torch.ones(2)), 'embeddings in a tensor (2,)'),
+    (torch.ones(2, 3, 4), 'a tensor (2, 3, 4) float32'),
+    (torch.tensor([[1., np.nan]] * 70), 'NaN or infinite'),
+])
+def test_unknown_content(inspect, content, message):
+    torch.save(content, 'a.pth')
+    code, out = inspect('a.pth')
+    assert code == 1
+    assert out.startswith('a.pth: DAMAGED OR UNKNOWN\n')
+    assert message in out
+
+
+def test_unknown_safetensors(inspect):
+    from safetensors.numpy import save_file
+    save_file(dict(a=np.ones(3)), 'a.safetensors')
+    code, out = inspect('a.safetensors')
+    assert code == 1
+    assert 'was not written by ovd' in out and 'no CLIP either' in out
+
+
+def test_truncated(inspect, tiny_clip_path):
+    """Half of each kind is damaged, and says so."""
+    ClassEmbeddings(['cat'], torch.eye(1, 1600), CLIP, 'vild').save('a.pth')
+    np.save('a.npy', np.ones((80, 512)))
+    boxes = dict(bboxes=np.ones((9, 4), 'f4'), scores=np.ones(9, 'f4'))
+    for suffix in ('.pkl', '.safetensors'):
+        save_proposals(f'a{suffix}', {'a/1.jpg': boxes}, {})
+    Path('clip.pt').write_bytes(Path(tiny_clip_path).read_bytes())
+    files = ['a.pth', 'a.npy', 'a.pkl', 'a.safetensors', 'clip.pt',
+             str(make_split())]
+    assert inspect(*files)[0] == 0
+    for name in files:
+        content = Path(name).read_bytes()
+        Path(name).write_bytes(content[:len(content) // 2])
+    code, out = inspect(*files)
+    assert code == 1
+    assert out.count('DAMAGED OR UNKNOWN') == len(files)
+
+
+def test_all_files_are_reported(inspect):
+    ClassEmbeddings(['cat'], torch.eye(1, 16), CLIP, 'vild').save('vild.pth')
+    code, out = inspect('vidl.pth', 'vild.pth', '.')
+    assert code == 1
+    missing, there, folder = out.split('\n\n')
+    assert missing == ('vidl.pth: MISSING\n  FAULT: file vidl.pth does not '
+                       'exist; did you mean "vild.pth"?')
+    assert there.startswith('vild.pth: class embeddings of 1 class\n')
+    assert '.: DAMAGED OR UNKNOWN' in folder
