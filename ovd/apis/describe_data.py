@@ -61,11 +61,9 @@ def describe_proposals(path: PathLike) -> Description:
     """
     found = load_proposals(path)
     numbers = [len(found[key]['scores']) for key in found]
-    boxes = f'{sum(numbers):,}'
+    details = dict(boxes=f'{sum(numbers):,}')
     if numbers:
-        boxes += f', {min(numbers):,} to {max(numbers):,} per image'
-    details = dict(boxes=boxes)
-    if numbers:
+        details['per image'] = f'{min(numbers):,} to {max(numbers):,}'
         details['first image'] = next(iter(found))
     details.update(flatten(found.provenance) or
                    {'made by': 'the file does not say'})

@@ -1,5 +1,5 @@
 """What files of class embeddings and of learned prompts say of themselves."""
-from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -57,6 +57,6 @@ def describe_foreign_table(path: PathLike) -> Description:
                     f'{headline}')
         details['as a prompt'] = table.how_to_use_as_prompt
     details['to use it'] = (
-        f'python tools/class_embeddings.py convert {Path(path)} '
+        f'python tools/class_embeddings.py convert {quote(str(path))} '
         '--dataset NAME')
     return Description(headline, details)

@@ -77,8 +77,10 @@ def describe_checkpoint(path: PathLike,
     details.update(_describe_run(content.get('meta') or {}))
     details['resumable'] = 'yes, it has the optimizer' \
         if 'optimizer' in content else 'no, weights alone'
+    # mmdet's RPN calls its own head `bbox_head`.
+    is_rpn = any('rpn_conv' in key for key in state_dict)
     kind = 'a detector' if 'roi_head' in parts else \
-        'an RPN' if 'rpn_head' in parts else 'another model'
+        'an RPN' if is_rpn else 'another model'
     return Description(f'checkpoint of {kind}', details)
 
 

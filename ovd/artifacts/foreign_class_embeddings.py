@@ -12,6 +12,7 @@ Some have rows of unit norm and some do not, which is no difference to cosines.
 """
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -51,7 +52,8 @@ class ForeignTable:
     @property
     def how_to_use_as_prompt(self) -> str:
         """The command that embeds names with a learned prompt."""
-        return f'python tools/class_embeddings.py learned --prompt {self.path}'
+        return ('python tools/class_embeddings.py learned --prompt '
+                f'{quote(str(self.path))}')
 
 
 def read_foreign_table(path: PathLike) -> ForeignTable:

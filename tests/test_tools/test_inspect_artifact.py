@@ -97,14 +97,14 @@ def test_foreign_class_embeddings(inspect):
 
 
 def test_learned_prompt(inspect):
-    torch.save(torch.ones(8, 512), 'iou_prompt.pth')
-    code, out = inspect('iou_prompt.pth')
+    torch.save(torch.ones(8, 512), 'my prompt.pth')
+    code, out = inspect('my prompt.pth')
     assert code == 0
-    assert out.startswith('iou_prompt.pth: learned prompt of 8 tokens, or ')
+    assert out.startswith('my prompt.pth: learned prompt of 8 tokens, or ')
     found = fields(out)
     assert found['as a prompt'] == (
-        'python tools/class_embeddings.py learned --prompt iou_prompt.pth')
-    assert 'convert iou_prompt.pth' in found['to use it']
+        "python tools/class_embeddings.py learned --prompt 'my prompt.pth'")
+    assert "convert 'my prompt.pth'" in found['to use it']
 
 
 def write_annotations(path: str = 'train.json', **category) -> None:
@@ -176,7 +176,8 @@ def test_proposals(inspect, suffix):
     assert code == 0
     assert out.startswith(f'{path}: proposals of 2 images\n')
     assert fields(out) == {
-        'boxes': '4, 0 to 4 per image',
+        'boxes': '4',
+        'per image': '0 to 4',
         'first image': 'a/1.jpg',
         'checkpoint': 'rpn.pth',
         'annotations.file': 'a.json',
@@ -324,8 +325,8 @@ def test_clip_of_other_forms(inspect, tiny_clip_path):
 
 def test_checkpoints(inspect):
     rpn = {'backbone.conv1.weight': torch.ones(2, 3),
-           'rpn_head.rpn_conv.weight': torch.ones(4),
-           'rpn_head.count': torch.tensor(3)}
+           'bbox_head.rpn_conv.weight': torch.ones(4),
+           'bbox_head.count': torch.tensor(3)}
     torch.save(dict(
         state_dict=rpn, optimizer={}, meta=dict(
             epoch=2, iter=70, mmengine_version='0.10.7',
@@ -339,7 +340,7 @@ def test_checkpoints(inspect):
     assert one.startswith('rpn.pth: checkpoint of an RPN\n')
     assert fields(one) == {
         'numbers': '11 in 3 entries',
-        'parts': 'backbone 6, rpn_head 5',
+        'parts': 'backbone 6, bbox_head 5',
         'epoch': '2',
         'iter': '70',
         'mmengine_version': '0.10.7',
