@@ -41,7 +41,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--dataset',
         help='coco, lvis_v1, voc, objects365 (v2), objects365_v1 or '
-        'miniature: its class names, CLIP and folder (default: coco)')
+        'miniature: its class names, CLIP and folder (default: coco; convert '
+        'asks for one, or for other names)')
     parser.add_argument(
         '--classes', help='class names with commas between them')
     parser.add_argument(

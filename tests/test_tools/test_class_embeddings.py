@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,6 +31,7 @@ def root(tmp_path, monkeypatch, tiny_clip_path):
     clips = tmp_path / 'pretrained/clip'
     clips.mkdir(parents=True)
     shutil.copy(tiny_clip_path, clips / 'miniature.pt')
+    torch.save(dict(text_projection=torch.ones(4, 2)), clips / 'two.pt')
     return tmp_path
 
 
@@ -136,6 +138,19 @@ def test_real_datasets_without_their_files(run, dataset, number):
     assert len(ClassEmbeddings.load(path).names) == number
 
 
+def test_convert(run, capsys):
+    np.save('theirs.npy', np.float16([[3, 4], [0, 2], [0, 0]]))
+    assert run('convert', 'theirs.npy', '--classes', 'star, disc',
+               '--pretrained', 'pretrained/clip/two.pt', '--out',
+               'a.pth') is None
+    assert 'row 3 of 3, all zeros, is the background' in \
+        capsys.readouterr().out
+    found = ClassEmbeddings.load('a.pth')
+    assert found.names == ['star', 'disc'] and found.templates == 'converted'
+    torch.testing.assert_close(
+        found.embeddings, torch.tensor([[0.6, 0.8], [0., 1]]))
+
+
 def test_same_content_is_reused(run, capsys):
     for _ in range(2):
         assert run('none', '--dataset', 'miniature') is None
@@ -186,7 +201,8 @@ def test_other_clip_needs_overwrite(run, tiny_vit_path):
      'CLIP weights no.pt does not exist'),
     (['--dataset', 'miniature', '--precision', 'fp31'], 'did you mean "fp32"'),
     (['learned', '--dataset', 'miniature'], 'and --prompt go together, got'),
-    (['vild', '--prompt', 'a.pth'], 'learned prompt a.pth does not exist'),
+    (['vild', '--prompt', 'a.pth'],
+     "'learned' and --prompt go together, got 'vild' and 1 learned"),
     (['learned', '--prompt', 'no.pth'], 'learned prompt no.pth does not exi'),
     (['vild', 'a.npy'], 'vild takes no FILE'),
     (['vild', '--background', 'last'], 'vild takes no --background'),
