@@ -14,8 +14,8 @@ model = dict(
             classifier=dict(
                 type='ClassEmbeddingClassifier',
                 class_embeddings=data_root + 'prompt/vild.pth',
-                # About what the miniature CLIP itself learns; the published
-                # ones learn 0.01.
+                embed_dims=64,
+                # The miniature CLIP learns about this, published ones 0.01.
                 temperature=0.05),
             image_branch=dict(num_shared_fcs=2, fc_out_channels=256),
             scoring='ensemble'),
@@ -53,5 +53,8 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR', by_epoch=False, begin=30, end=900, T_max=870)
 ]
+default_hooks = dict(
+    class_embeddings=dict(
+        type='ClassEmbeddingHook', pretrained='pretrained/clip/miniature.pt'))
 load_from = 'work_dirs/miniature/rpn'  # its last checkpoint
 work_dir = 'work_dirs/miniature/vild-ensemble'

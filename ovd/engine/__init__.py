@@ -7,9 +7,13 @@ check_host()
 from .atomic_local_backend import AtomicLocalBackend
 from .extraction_loop import ExtractionLoop
 from .extraction_runner import ExtractionRunner
-from .hooks import OpenVocabularyHook, PlainCheckpointHook
+from .hooks import (
+    ClassEmbeddingHook,
+    OpenVocabularyHook,
+    PlainCheckpointHook,
+)
 
 __all__ = [
-    'AtomicLocalBackend', 'ExtractionLoop', 'ExtractionRunner',
-    'OpenVocabularyHook', 'PlainCheckpointHook'
+    'AtomicLocalBackend', 'ClassEmbeddingHook', 'ExtractionLoop',
+    'ExtractionRunner', 'OpenVocabularyHook', 'PlainCheckpointHook'
 ]

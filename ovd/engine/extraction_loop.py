@@ -90,6 +90,7 @@ class ExtractionLoop(BaseLoop):
             annotations=annotations,
             settings=dict(
                 crop_scales=runner.model.crop_scales,
+                precision=runner.model.teacher.precision,
                 num_max_proposals=num_max_proposals,
                 min_size=float(min_size)),
             images_per_shard=images_per_shard,

@@ -21,14 +21,16 @@ class ProposalFeatureExtractor(FrozenTeacher):
         crop_scales (Sequence[float]): Side of a crop as a multiple of the
             box's. Defaults to ``(1.0, 1.5)``.
         batch_size (int): Crops that CLIP sees at once. Defaults to 256.
+        precision (str): CLIP's, see ``load_clip``. Defaults to ``'fp32'``.
     """
 
     def __init__(self,
                  clip: str,
                  crop_scales: Sequence[float] = (1.0, 1.5),
-                 batch_size: int = 256) -> None:
+                 batch_size: int = 256,
+                 precision: str = 'fp32') -> None:
         super().__init__()
-        self.load_teacher(clip)
+        self.load_teacher(clip, precision)
         self.crop_scales = tuple(crop_scales)
         self.batch_size = batch_size
 

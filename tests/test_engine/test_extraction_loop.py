@@ -71,7 +71,7 @@ def world(tmp_path):
 
 
 def _build(world, clip, store='store', num_workers=0, crop_scales=(1.0, 1.5),
-           **loop):
+           precision='fp32', **loop):
     cfg = Config(
         dict(
             runner_type='ExtractionRunner',
@@ -83,7 +83,8 @@ def _build(world, clip, store='store', num_workers=0, crop_scales=(1.0, 1.5),
                 type='ProposalFeatureExtractor',
                 clip=clip,
                 batch_size=3,
-                crop_scales=crop_scales),
+                crop_scales=crop_scales,
+                precision=precision),
             train_dataloader=dict(
                 num_workers=num_workers,
                 dataset=dict(
@@ -205,6 +206,8 @@ def test_other_settings_are_refused(world, tiny_clip_path, tiny_vit_path):
         _build(world, tiny_clip_path, num_max_proposals=5).train()
     with pytest.raises(ValueError, match=r'crop_scales: \[1.0, 1.5\] in the'):
         _build(world, tiny_clip_path, crop_scales=(1.0, )).train()
+    with pytest.raises(ValueError, match='precision: "?fp32'):
+        _build(world, tiny_clip_path, precision='bf16').train()
     with pytest.raises(ValueError, match='clip.sha256: '):
         _build(world, tiny_vit_path).train()
     assert _files(world / 'store') == before

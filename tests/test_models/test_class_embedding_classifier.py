@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.model import ExponentialMovingAverage
+from torch import nn
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.models import ClassEmbeddingClassifier
@@ -71,6 +73,62 @@ def test_the_vocabulary_can_be_replaced(file: str) -> None:
     other = make_embeddings(['a', 'b', 'c', 'd', 'e'], seed=1)
     classifier.set_classes(other.names, (), other)
     assert classifier(torch.randn(2, 8)).shape == (2, 6)
+
+
+def test_a_file_that_is_made_later(tmp_path: Path) -> None:
+    path = tmp_path / 'vild.pth'
+    with pytest.raises(FileNotFoundError, match='make it with: python tools'):
+        ClassEmbeddingClassifier(str(path))
+    classifier = ClassEmbeddingClassifier(str(path), embed_dims=8).eval()
+    assert classifier.bg_embedding.shape == (1, 8)
+    assert list(classifier.state_dict()) == ['bg_embedding']
+    for need in (lambda: classifier.source,
+                 lambda: classifier.set_classes(NAMES)):
+        with pytest.raises(FileNotFoundError, match='make it with: python t'):
+            need()
+    make_embeddings().save(path)
+    classifier.set_classes(NAMES)
+    assert classifier.source.names == NAMES
+    assert classifier(torch.randn(2, 8)).shape == (2, 4)
+
+
+def test_the_size_that_the_config_says_is_checked(file: str,
+                                                  tmp_path: Path) -> None:
+    assert ClassEmbeddingClassifier(file, embed_dims=8).embed_dims == 8
+    with pytest.raises(ValueError, match='size 8, .* embed_dims=64'):
+        ClassEmbeddingClassifier(file, embed_dims=64)
+    later = tmp_path / 'later.pth'
+    classifier = ClassEmbeddingClassifier(str(later), embed_dims=64)
+    make_embeddings().save(later)
+    with pytest.raises(ValueError, match='size 8, .* embed_dims=64'):
+        classifier.set_classes(NAMES)
+
+
+def test_the_vocabulary_follows_the_weights(file: str) -> None:
+    classifier = ClassEmbeddingClassifier(file)
+    classifier.double().to('meta')
+    classifier.set_classes(NAMES)
+    assert classifier.class_embeddings.device.type == 'meta'
+    assert classifier.class_embeddings.dtype == torch.float64
+    classifier = ClassEmbeddingClassifier(file)
+    classifier.set_classes(NAMES)
+    classifier.double().to('meta')
+    assert classifier.class_embeddings.device.type == 'meta'
+    assert classifier.class_embeddings.dtype == torch.float64
+    assert classifier.novel_mask.device.type == 'meta'
+    assert classifier.novel_mask.dtype == torch.bool
+
+
+def test_a_moving_average_that_began_before_the_vocabulary(file: str) -> None:
+    """The host's pairs buffers by their place; a vocabulary is none."""
+    model = nn.Sequential(ClassEmbeddingClassifier(file), nn.BatchNorm1d(3))
+    average = ExponentialMovingAverage(model, momentum=0.5)
+    model[0].set_classes(NAMES[:2])
+    model[1].running_mean.fill_(7.)
+    average.update_parameters(model)
+    average.update_parameters(model)
+    assert average.module[1].running_mean.tolist() == [7.] * 3
+    assert set(average.module.state_dict()) == set(model.state_dict())
 
 
 def test_wrong_input_says_what_is_wrong(file: str) -> None:

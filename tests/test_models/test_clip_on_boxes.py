@@ -4,13 +4,61 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pytest
 import torch
+from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.clip.class_embedding_recipe import Recipe
 from ovd.clip.image_encoder import embed_boxes
 from ovd.clip.loading import load_clip
 from ovd.models import CLIPOnBoxes
+
+CONFIG = Path(__file__).parents[2] / 'configs/miniature' / \
+    'clip-on-boxes_mask-rcnn_r18_fpn_miniature.py'
+NAMES = ['red circle', 'blue star']
+
+
+def build(path: Path, clip: str) -> CLIPOnBoxes:
+    """Return the detector of the miniature's config."""
+    model = Config.fromfile(CONFIG).model
+    model.roi_head.bbox_head.classifier.class_embeddings = str(path)
+    return MODELS.build(
+        dict(model, teacher=clip, class_embeddings=str(path)))
+
+
+def test_class_embeddings_that_are_made_later(tmp_path: Path,
+                                              tiny_clip_path: str) -> None:
+    path = tmp_path / 'vild.pth'
+    model = build(path, tiny_clip_path)
+    with pytest.raises(FileNotFoundError, match='vild.pth does not exist'):
+        model.set_vocabulary(NAMES)
+    made = Recipe(tiny_clip_path).make(NAMES)
+    made.save(path)
+    model.set_vocabulary(NAMES[::-1])
+    assert model.source.names == NAMES
+    assert torch.equal(model.class_embeddings, made.embeddings.flip(0))
+
+
+@pytest.mark.parametrize('when', ['before', 'after'])
+def test_class_embeddings_of_another_clip(tmp_path: Path, tiny_clip_path: str,
+                                          when: str) -> None:
+    """They are refused before the first box is named."""
+    other = ClassEmbeddings(NAMES, torch.eye(2, 64),
+                            dict(name='other', sha256='1' * 64), 'vild')
+    path = tmp_path / 'vild.pth'
+    if when == 'before':
+        other.save(path)
+        with pytest.raises(ValueError, match='two CLIPs .*the teacher'):
+            build(path, tiny_clip_path)
+        return
+    model = build(path, tiny_clip_path)
+    other.save(path)
+    with pytest.raises(ValueError, match='two CLIPs .*the teacher'):
+        model.set_vocabulary(NAMES)
 
 
 def test_scores_are_objectness_times_probability(tmp_path: Path,

@@ -1,6 +1,10 @@
 """Hooks that every config of the package runs."""
+from .class_embedding_hook import ClassEmbeddingHook
 from .export_clip_hook import ExportCLIPHook
 from .open_vocabulary_hook import OpenVocabularyHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 
-__all__ = ['ExportCLIPHook', 'OpenVocabularyHook', 'PlainCheckpointHook']
+__all__ = [
+    'ClassEmbeddingHook', 'ExportCLIPHook', 'OpenVocabularyHook',
+    'PlainCheckpointHook'
+]

@@ -1,5 +1,5 @@
 """Checks that config, annotation files and model mean the same classes."""
-from typing import Sequence
+from typing import List, Sequence
 
 from mmdet.models.dense_heads import RPNHead
 from mmengine.dataset import BaseDataset
@@ -19,6 +19,15 @@ def dataset_name(dataset: BaseDataset) -> str:
 def read_metainfo(dataset: BaseDataset) -> dict:
     """Return what a dataset says of itself; a plain list says nothing."""
     return getattr(dataset, 'metainfo', {})
+
+
+def leaf_datasets(dataset: BaseDataset) -> List[BaseDataset]:
+    """Return the datasets inside wrappers, such as ``ConcatDataset``."""
+    inner = getattr(dataset, 'datasets', None) or \
+        [item for item in (getattr(dataset, 'dataset', None), ) if item]
+    if not inner:
+        return [dataset]
+    return [leaf for item in inner for leaf in leaf_datasets(item)]
 
 
 def check_parts(datasets: Sequence[BaseDataset]) -> None:

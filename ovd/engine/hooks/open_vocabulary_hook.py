@@ -18,6 +18,7 @@ from .agreement import (
     check_num_classes,
     check_parts,
     dataset_name,
+    leaf_datasets,
     read_metainfo,
 )
 
@@ -47,7 +48,7 @@ class OpenVocabularyHook(Hook):
                 the embeddings are of other images or another CLIP, or classes
                 of datasets, config, metrics and class embeddings differ.
         """
-        datasets = _leaves(runner.train_dataloader.dataset)
+        datasets = leaf_datasets(runner.train_dataloader.dataset)
         modules = _open_vocabulary_modules(runner.model)
         for dataset in datasets if modules else ():
             if 'novel_classes' not in read_metainfo(dataset):
@@ -90,7 +91,7 @@ class OpenVocabularyHook(Hook):
                  dataset: BaseDataset,
                  evaluator: Optional[Evaluator] = None) -> None:
         """Set the vocabulary of a dataset; refuse what differs from it."""
-        parts = _leaves(dataset)
+        parts = leaf_datasets(dataset)
         modules = _open_vocabulary_modules(runner.model)
         check_parts(parts)
         check_num_classes(runner.model, parts[0], modules + _inside(modules))
@@ -110,15 +111,6 @@ class OpenVocabularyHook(Hook):
                     f'{dataset_name(parts[0])} does not fit the class '
                     f'embeddings: {error}') from error
             self._vocabulary_is_set = True
-
-
-def _leaves(dataset: BaseDataset) -> List[BaseDataset]:
-    """Return the datasets inside wrappers, such as ``ConcatDataset``."""
-    inner = getattr(dataset, 'datasets', None) or \
-        [item for item in (getattr(dataset, 'dataset', None), ) if item]
-    if not inner:
-        return [dataset]
-    return [leaf for item in inner for leaf in _leaves(item)]
 
 
 def _open_vocabulary_modules(model: nn.Module) -> List[nn.Module]:

@@ -4,7 +4,6 @@ Gathering the predictions of all processes in the memory of one is what ends
 large evaluations, and waiting for it in a collective call is what times out.
 """
 from abc import abstractmethod
-from datetime import timedelta
 from functools import partial
 from typing import Any, Callable, Iterable, Optional, Sequence, Union
 
@@ -17,13 +16,13 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ovd.artifacts.files import PathLike
+from ovd.engine.first_process import patient_group
 from ovd.spelling import canonical_spelling
 
 from ..ground_truth import GroundTruth, load_ground_truth
 from ..prediction_spool import PredictionSpool, Spool, read_spools
 from ..predictions import Predictions, save_predictions
 
-PATIENCE = timedelta(days=2)  # of the others, while the first one evaluates
 SHARED_FOLDER = '.dist_test'  # the host's, in the current folder
 
 
@@ -106,9 +105,7 @@ class DetectionMetric(BaseMetric):
         if get_world_size() == 1:
             return [spool]
         if self._group is None:
-            # Of its own, because the limit of the default group is minutes,
-            # and gloo, which notices when the first process is gone.
-            self._group = dist.new_group(backend='gloo', timeout=PATIENCE)
+            self._group = patient_group()
         spools = [None] * get_world_size() if is_main_process() else None
         dist.gather_object(spool, spools, dst=0, group=self._group)
         return spools or []

@@ -1,4 +1,6 @@
 """CLIP itself names a detector's boxes: slow, and the teacher's ceiling."""
+from functools import cached_property
+from pathlib import Path
 from typing import Dict, Optional, Sequence
 
 import mmcv
@@ -25,10 +27,12 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
 
     Args:
         teacher (str): Name or file of the CLIP.
-        class_embeddings (str): Class embeddings file, of the same CLIP.
+        class_embeddings (str): Class embeddings file, of the same CLIP. One
+            that does not exist yet is read when it is first needed.
         temperature (float): Divides the cosine. Defaults to 0.01.
         max_per_img (int): Detections to keep of the boxes times classes.
             Defaults to 100.
+        precision (str): CLIP's, see ``load_clip``. Defaults to ``'fp32'``.
         args, kwargs: See :class:`mmdet.models.MaskRCNN`.
 
     Raises:
@@ -41,14 +45,14 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
                  class_embeddings: str,
                  temperature: float = 0.01,
                  max_per_img: int = 100,
+                 precision: str = 'fp32',
                  **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.load_teacher(teacher)
-        self.source = ClassEmbeddings.load(class_embeddings)
-        check_same_clip(self.clip, self.source.clip, f'the teacher {teacher}',
-                        f'the class embeddings {class_embeddings}')
-        self.register_buffer(
-            'class_embeddings', self.source.embeddings, persistent=False)
+        self.load_teacher(teacher, precision)
+        self.class_embeddings_file = class_embeddings
+        if Path(class_embeddings).is_file():
+            _ = self.source  # refuse that of another CLIP at once
+        self.register_buffer('class_embeddings', None, persistent=False)
         self.temperature = temperature
         self.max_per_img = max_per_img
 
@@ -56,6 +60,15 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
     def clip(self) -> Dict[str, str]:
         """The CLIP that names the boxes: name and sha256."""
         return self.teacher.identity
+
+    @cached_property
+    def source(self) -> ClassEmbeddings:
+        """The class embeddings that the classes are taken from."""
+        source = ClassEmbeddings.load(self.class_embeddings_file)
+        check_same_clip(self.clip, source.clip,
+                        f'the teacher {self.teacher.name}',
+                        f'the class embeddings {self.class_embeddings_file}')
+        return source
 
     def set_vocabulary(
             self,
@@ -65,12 +78,13 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
         """Name boxes by these classes; CLIP makes no difference of novel.
 
         Raises:
+            FileNotFoundError: If the file of the config is still missing.
             ValueError: If a name has no embedding, or another CLIP made them.
         """
         source = class_embeddings or self.source
         check_same_clip(self.clip, source.clip, 'the teacher',
                         'the class embeddings')
-        self.class_embeddings = source.select(names).to(self.class_embeddings)
+        self.class_embeddings = source.select(names).to(self.teacher.device)
         self.source = source
 
     def predict(self,

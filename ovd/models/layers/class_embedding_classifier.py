@@ -2,7 +2,9 @@
 
 Shapes: R RoIs, C foreground classes, D embedding size.
 """
-from typing import Optional, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Callable, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -26,28 +28,48 @@ class ClassEmbeddingClassifier(BaseModule):
         class_embeddings (str): Class embeddings file of
             ``tools/class_embeddings.py``.
         temperature (float): Divides the cosine. Defaults to 0.01.
+        embed_dims (int, optional): D. Where it is given, the file may be
+            made later, and is read when it is first needed. Defaults to that
+            of the file.
 
     Raises:
-        ValueError: If ``temperature`` is not positive.
+        FileNotFoundError: If there is no such file, and no ``embed_dims``.
+        ValueError: If ``temperature`` is not positive, or the file has
+            embeddings of another size than ``embed_dims``.
     """
 
     def __init__(self,
                  class_embeddings: str,
-                 temperature: float = 0.01) -> None:
+                 temperature: float = 0.01,
+                 embed_dims: Optional[int] = None) -> None:
         super().__init__()
         if temperature <= 0:
             raise ValueError(
                 f'temperature must be positive, got {temperature}')
         self.temperature = temperature
-        self.source = ClassEmbeddings.load(class_embeddings)
-        self.embed_dims = self.source.embeddings.shape[1]
-        # Not persistent: one checkpoint, any vocabulary. Not called `weight`:
-        # the host's box head would initialise anything of that name.
-        self.register_buffer(
-            'class_embeddings', self.source.embeddings, persistent=False)
-        self.register_buffer('novel_mask', None, persistent=False)
+        self.class_embeddings_file = class_embeddings
+        self.embed_dims = embed_dims
+        if embed_dims is None or Path(class_embeddings).is_file():
+            self.embed_dims = self.source.embeddings.shape[1]
+        # One checkpoint, any vocabulary. No buffers, not even such as are not
+        # saved: the host's moving averages pair those of two models by their
+        # place, and here number and shapes change.
+        self.class_embeddings: Optional[Tensor] = None
+        self.novel_mask: Optional[Tensor] = None
         self.bg_embedding = nn.Parameter(
             torch.empty(1, self.embed_dims).normal_(std=0.01))
+
+    @cached_property
+    def source(self) -> ClassEmbeddings:
+        """The class embeddings that the classes are taken from."""
+        source = ClassEmbeddings.load(self.class_embeddings_file)
+        found = source.embeddings.shape[1]
+        if self.embed_dims not in (None, found):
+            raise ValueError(
+                f'{self.class_embeddings_file} has embeddings of the size '
+                f'{found}, the config says embed_dims={self.embed_dims}: '
+                "change it, or make the file anew with the config's CLIP")
+        return source
 
     def set_classes(self,
                     names: Sequence[str],
@@ -62,6 +84,7 @@ class ClassEmbeddingClassifier(BaseModule):
                 place of the file that the config names.
 
         Raises:
+            FileNotFoundError: If the file of the config is still missing.
             ValueError: If a name has no embedding, or the other source was
                 made by another CLIP.
         """
@@ -70,12 +93,19 @@ class ClassEmbeddingClassifier(BaseModule):
                             'the class embeddings of the config',
                             'the new class embeddings')
             self.source = source
-        device = self.class_embeddings.device
-        self.class_embeddings = self.source.select(names).to(device)
+        self.class_embeddings = self.source.select(names).to(
+            self.bg_embedding)
         novel = set(novel_classes)
         self.novel_mask = torch.tensor([name in novel for name in names],
                                        dtype=torch.bool,
-                                       device=device)
+                                       device=self.bg_embedding.device)
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
+        """Let ``to`` and ``cuda`` reach the vocabulary too."""
+        if self.novel_mask is not None:
+            self.class_embeddings = fn(self.class_embeddings)
+            self.novel_mask = fn(self.novel_mask)
+        return super()._apply(fn, recurse)
 
     def forward(self, region_embeddings: Tensor) -> Tensor:
         """Map region embeddings (R, D) to logits (R, C + 1); R may be 0."""

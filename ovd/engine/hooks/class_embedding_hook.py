@@ -1,0 +1,143 @@
+"""Make the class embeddings that a run needs, or refuse those of others."""
+import time
+from pathlib import Path
+from typing import List, Sequence
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import BaseLoop, Runner
+
+from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.artifacts.files import PathLike
+from ovd.clip.class_embedding_recipe import Recipe
+from ovd.spelling import canonical_spelling
+
+from ..first_process import run_on_first
+from .agreement import leaf_datasets, read_metainfo
+
+# A network disk may show other machines a new file a minute late.
+SECONDS_TO_APPEAR = 120
+
+
+@HOOKS.register_module()
+class ClassEmbeddingHook(Hook):
+    """Before a run, make the class embeddings that are not there yet.
+
+    The files are those that parts of the model name as their
+    ``class_embeddings_file``, the names those of the datasets of the run. A
+    file that is there must have these names and be made in the same way. The
+    first process works, the others wait; all machines must share the files.
+
+    In mmengine's own registry, so that it is found from every scope.
+
+    Args:
+        pretrained (str): CLIP, see :func:`ovd.clip.loading.load_clip`.
+        templates (str): See :class:`ovd.clip.class_embedding_recipe.Recipe`.
+            Defaults to ``'vild'``.
+        prompts (Sequence[PathLike]): Likewise. Defaults to none.
+        precision (str): Likewise. Defaults to ``'fp32'``.
+
+    Raises:
+        FileNotFoundError: If a learned prompt is missing.
+        ValueError: If an option is none of those there are.
+    """
+
+    def __init__(self,
+                 pretrained: str,
+                 templates: str = 'vild',
+                 prompts: Sequence[PathLike] = (),
+                 precision: str = 'fp32') -> None:
+        self.recipe = Recipe(
+            pretrained, templates, prompts=prompts, precision=precision)
+
+    def before_run(self, runner: Runner) -> None:
+        """Make or check the files of the model.
+
+        Raises:
+            FileNotFoundError: If a file is to be made and CLIP's weights are
+                missing.
+            ValueError: If the model names no file, or one that is there was
+                made in another way or lacks a name.
+        """
+        paths = {
+            Path(module.class_embeddings_file): None
+            for module in runner.model.modules()
+            if hasattr(module, 'class_embeddings_file')
+        }
+        if not paths:
+            raise ValueError(
+                'ClassEmbeddingHook has nothing to do: no part of the model, '
+                f'a {type(runner.model).__name__}, names a file of class '
+                'embeddings; take the hook out of the config')
+        names = _class_names(runner)
+
+        def provide() -> None:
+            for path in paths:
+                if path.is_file():
+                    self._check(runner, path, names)
+                else:
+                    self._make(runner, path, names)
+
+        run_on_first(provide)
+        deadline = time.monotonic() + SECONDS_TO_APPEAR
+        while not all(map(Path.is_file, paths)):
+            if time.monotonic() > deadline:
+                break  # whoever reads it will say what is missing
+            time.sleep(0.5)
+
+    def _make(self, runner: Runner, path: Path, names: List[str]) -> None:
+        """Embed the names and write the file."""
+        if not names:
+            raise ValueError(
+                f'{path} is to be made, but the datasets of this run have no '
+                'class names: give them metainfo with "classes"')
+        runner.logger.info(
+            f'{path} does not exist: embedding {len(names)} classes with '
+            f'CLIP {self.recipe.pretrained}, templates '
+            f'{self.recipe.templates}')
+        # Building a CLIP draws weights; what the run draws must not differ.
+        with torch.random.fork_rng(devices=[]):
+            self.recipe.make(names).save(path)
+        runner.logger.info(f'{path} is written')
+
+    def _check(self, runner: Runner, path: Path, names: List[str]) -> None:
+        """Raise unless a file has the names and is what the recipe makes."""
+        found = ClassEmbeddings.load(path)
+        try:
+            differing = self.recipe.differences(found)
+        except (FileNotFoundError, ModuleNotFoundError) as error:
+            runner.logger.warning(
+                f'{path} is taken as it is: its CLIP, {found.clip["name"]}, '
+                f'could not be compared with that of the hook ({error})')
+            differing = []
+        if differing:
+            raise ValueError(
+                f'{path} is not what ClassEmbeddingHook makes, it differs in '
+                f'{", ".join(differing)}. The two CLIPs are '
+                f'{found.clip["name"]} (sha256 {found.clip["sha256"][:12]}) '
+                f'of the file, with templates {found.templates}, and '
+                f'{self.recipe.pretrained} of the hook, with templates '
+                f'{self.recipe.templates}\nremove {path}, and the run makes '
+                "it anew, or change the hook's options in the config")
+        try:
+            found.select(names)
+        except ValueError as error:
+            raise ValueError(
+                f'{path} does not fit the datasets of this run: {error}\n'
+                f'remove {path}, and the run makes it anew, or name another '
+                'file in the config') from error
+
+
+def _class_names(runner: Runner) -> List[str]:
+    """Return the class names of the datasets of a run, each once."""
+    names = {}
+    for kind in ('train', 'val', 'test'):
+        # The runner's properties would build what this run doesn't need.
+        loop = getattr(runner, f'_{kind}_loop')
+        if not isinstance(loop, BaseLoop):
+            continue
+        for dataset in leaf_datasets(loop.dataloader.dataset):
+            for name in read_metainfo(dataset).get('classes', ()):
+                names.setdefault(canonical_spelling(name), name)
+    return list(names.values())
