@@ -41,21 +41,26 @@ def draw_heat_map(classes: Classes, title: str) -> Figure:
     """
     groups = _order_groups(classes)
     order = np.concatenate([*groups.values()])
-    named = len(order) <= MOST_NAMES
-    side = max(4, 0.135 * len(order)) if named else 9  # inches of the map
-    figure = Figure(figsize=(side + 2, side + 1.8), layout='constrained')
+    names = [classes.names[i] for i in order]
+    if len(names) > MOST_NAMES:
+        names = []
+    # In inches: the map, and what the longest name takes beside and below it.
+    side = max(4, 0.135 * len(names)) if names else 9
+    margin = 0.06 * max(map(len, names), default=0)
+    figure = Figure(
+        figsize=(side + margin + 1.4, side + margin + 1.4),
+        layout='compressed')
     axes = figure.subplots()
     _draw_cosines(axes, classes.cosines[np.ix_(order, order)])
-    places = range(len(order)) if named else []
-    names = [classes.names[i] for i in order] if named else []
-    axes.set_xticks(places, names, rotation=90)
-    axes.set_yticks(places, names)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0, labelsize=7)
-    axes.tick_params('y', pad=72 * 2 * STRIP)  # a strip lies between
     axes.spines[:].set_visible(False)
-    if classes.novel_mask is not None:
+    known = classes.novel_mask is not None
+    if known:
         _mark_groups(axes, groups, STRIP / side)
-    figure.suptitle(_wrap(title, side), fontsize=10)
+        axes.tick_params('y', pad=72 * 2 * STRIP)  # a strip lies between
+    axes.set_title(_wrap(title, side), fontsize=10, pad=40 if known else 10)
     return figure
 
 
@@ -137,7 +142,7 @@ def draw_agreement(agreement: Agreement, first: str, second: str) -> Figure:
 
     Args:
         agreement (Agreement): What is drawn.
-        first (str): The first file, for the labels.
+        first (str): The first file, for the labels, in a line or two.
         second (str): The second file.
     """
     panels = 1 if agreement.same_class is None else 2
@@ -145,12 +150,21 @@ def draw_agreement(agreement: Agreement, first: str, second: str) -> Figure:
     axes = figure.subplots(1, panels, squeeze=False)[0]
     _draw_pairs(axes[0], agreement, first, second)
     if agreement.same_class is not None:
-        axes[1].hist(agreement.same_class, bins=20, color='#777777')
+        lowest = agreement.same_class.min()
+        highest = agreement.same_class.max()
+        # Of equal files, differences of the last digit would be spread out.
+        axes[1].hist(
+            agreement.same_class,
+            bins=20,
+            range=(min(lowest, highest - 0.01), highest),
+            color='#777777')
+        axes[1].yaxis.get_major_locator().set_params(integer=True)
+        axes[1].tick_params(labelsize=8)
         axes[1].set_xlabel('cosine of a class with itself in the other file')
         axes[1].set_ylabel('classes')
         axes[1].set_title(
-            f'mean {agreement.same_class.mean():.3f}, lowest '
-            f'{agreement.same_class.min():.3f}', fontsize=9)
+            f'mean {agreement.same_class.mean():.3f}, lowest {lowest:.3f}',
+            fontsize=9)
         axes[1].spines[['top', 'right']].set_visible(False)
     figure.suptitle(
         f'{len(agreement.names):,} classes that both files have', fontsize=10)
@@ -167,7 +181,9 @@ def _draw_pairs(axes: Axes, agreement: Agreement, first: str,
         bins='log',
         mincnt=1,
         linewidths=0.1)
+    image.set_clim(1, max(10, image.get_array().max()))
     axes.figure.colorbar(image, ax=axes, label='pairs of classes')
+    axes.tick_params(labelsize=8)
     axes.set_xlabel(_wrap(f'cosine of a pair in {first}', 4))
     axes.set_ylabel(_wrap(f'cosine of a pair in {second}', 4))
     axes.set_title(

@@ -78,12 +78,14 @@ def analyse_class_embeddings(file: PathLike,
               f'{_name_origin(part)}')
     print(_format_cosines(files, found))
     print(_format_pairs(classes, groups, top))
-    title = f'{file}\n{_name_origin(found[0])}' + (
-        f', split {groups.name}' if groups else '')
-    written = _write_classes(classes, folder, title)
+    titles = [f'{path}\n{_name_origin(part)}'
+              for path, part in zip(files, found)]
+    written = _write_classes(
+        classes, folder,
+        f'{titles[0]}, split {groups.name}' if groups else titles[0])
     if agreement:
         print(_format_agreement(agreement, *map(str, files)))
-        written += _write_agreement(agreement, folder, *map(str, files))
+        written += _write_agreement(agreement, folder, *titles)
     print(*written, sep='\n')
     return written
 
@@ -146,8 +148,8 @@ def _format_agreement(agreement: Agreement, first: str, second: str) -> str:
             lines.append(f'in {file} only ({len(names):,}): '
                          f'{_list_names(names)}')
     lines += [
-        f'same nearest class: {agreement.same_neighbour:.1%} of the classes',
-        "rank correlation (Spearman's) of the cosines between classes: "
+        f'same nearest class among them: {agreement.same_neighbour:.1%}',
+        "rank correlation (Spearman's) of the cosines between them: "
         + ('undefined, those of a file are all equal'
            if np.isnan(agreement.rank_correlation) else
            _format_number(agreement.rank_correlation))]

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from ovd.apis import class_embedding_analysis as analysis
 from ovd.apis.class_embedding_agreement import compare_embeddings
 from ovd.apis.class_embedding_analysis import (
+    Classes,
     check_number,
     choose_classes,
     closest_pairs,
@@ -20,7 +21,11 @@ from ovd.apis.class_embedding_analysis import (
     order_by_similarity,
     pair_cosines,
 )
-from ovd.apis.class_embedding_pictures import draw_agreement, draw_heat_map
+from ovd.apis.class_embedding_pictures import (
+    draw_agreement,
+    draw_heat_map,
+    save_picture,
+)
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.datasets.gzsl_splits import Split
 
@@ -241,14 +246,20 @@ def test_class_of_the_split_without_embedding():
             embed(ANGLES), 'a.pth', Split('mine', ['cow'], ['lapm']))
 
 
-def make_classes(number: int, known: bool = True):
-    """Return classes of random directions, every fourth novel."""
-    names = [f'class number {i}' for i in range(number)]
+def scatter(number: int) -> ClassEmbeddings:
+    """Return classes of random directions."""
+    names = [f'class_(with a long name of its own) {i}'
+             for i in range(number)]
     generator = torch.Generator().manual_seed(0)
-    found = ClassEmbeddings(names, normalize(
+    return ClassEmbeddings(names, normalize(
         torch.randn(number, 16, generator=generator)), CLIP, 'vild')
-    split = Split('mine', [n for i, n in enumerate(names) if i % 4],
-                  names[::4]) if known else None
+
+
+def make_classes(number: int, known: bool = True) -> Classes:
+    """Return classes of random directions, every fourth novel."""
+    found = scatter(number)
+    split = Split('mine', [n for i, n in enumerate(found.names) if i % 4],
+                  found.names[::4]) if known else None
     return choose_classes(found, 'a.pth', split)
 
 
@@ -259,6 +270,9 @@ def test_names_of_the_heat_map_can_be_read(number):
     figure = draw_heat_map(classes, 'the title')
     figure.draw_without_rendering()
     axes = figure.axes[0]
+    title = axes.title.get_window_extent()
+    assert figure.bbox.contains(title.x0, title.y1)
+    assert all(title.y0 > text.get_window_extent().y1 for text in axes.texts)
     for labels, side in ((axes.get_yticklabels(), 'y'),
                          (axes.get_xticklabels(), 'x')):
         shown = [label.get_text() for label in labels]
@@ -288,6 +302,14 @@ def test_panels_of_agreement():
             embed(ANGLES), embed(ANGLES, clip), 'a.pth', 'b.pth')
         figure = draw_agreement(found, 'a.pth', 'b.pth')
         assert len(figure.axes) == panels  # one of them is the colour bar
+
+
+def test_equal_files_can_be_drawn(tmp_path):
+    """Cosines of 1 differ in the last digit: too little for bins."""
+    found = compare_embeddings(scatter(300), scatter(300), 'a.pth', 'b.pth')
+    assert np.ptp(found.same_class) < 1e-6
+    save_picture(draw_agreement(found, 'a.pth', 'b.pth'), tmp_path / 'a.png')
+    assert (tmp_path / 'a.png').stat().st_size > 1000
 
 
 def real(file: str, names: list) -> ClassEmbeddings:
