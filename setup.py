@@ -23,6 +23,7 @@ REQUIRES = [
     'pillow>=9.5',
     'pycocotools>=2.0.7',
     'safetensors>=0.4.3',
+    'scipy>=1.10',
     'terminaltables>=3.1',
     'tqdm>=4.60',
 ]

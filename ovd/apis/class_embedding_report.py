@@ -50,7 +50,7 @@ def analyse_class_embeddings(file: PathLike,
             or split file, which says what is novel itself.
         top (int): How many pairs to print. Defaults to 20.
         out_dir (PathLike, optional): Folder of what is written. Defaults to
-            ``work_dirs/class_embeddings/<stem of the file>``.
+            ``work_dirs/class_embeddings/<path of the file>``.
 
     Returns:
         list[Path]: The files written.
@@ -62,8 +62,7 @@ def analyse_class_embeddings(file: PathLike,
     """
     if top < 1:
         raise ValueError(f'--top must be at least 1, got {top}')
-    folder = Path(out_dir or Path(
-        'work_dirs/class_embeddings', Path(file).stem))
+    folder = Path(out_dir or _default_folder(Path(file)))
     files = [file] if other is None else [file, other]
     found = [ClassEmbeddings.load(path) for path in files]
     for path, part in zip(files, found):
@@ -88,6 +87,13 @@ def analyse_class_embeddings(file: PathLike,
         written += _write_agreement(agreement, folder, *titles)
     print(*written, sep='\n')
     return written
+
+
+def _default_folder(file: Path) -> Path:
+    """Return a folder of the file's own: many are called vild.pth."""
+    parts = [part for part in file.with_suffix('').parts
+             if part not in (file.anchor, '..')]
+    return Path('work_dirs/class_embeddings', *parts)
 
 
 def _name_origin(found: ClassEmbeddings) -> str:

@@ -204,3 +204,16 @@ def test_error(run, arguments, message):
 def test_help(run, capsys):
     assert run('-h') == 0
     assert 'examples:' in capsys.readouterr().out
+
+
+def test_each_file_has_a_folder_of_its_own(run, root):
+    """Many files are called vild.pth; that of another place is not lost."""
+    for folder in ('data/coco', 'data/voc', '../elsewhere'):
+        Path(folder).mkdir(parents=True)
+        run(save(f'{folder}/vild.pth', ANGLES))
+    run(save(str(root / 'b.pth'), ANGLES))
+    pictures = Path('work_dirs/class_embeddings')
+    assert {str(path.parent.relative_to(pictures))
+            for path in pictures.rglob('heat_map.png')} == {
+        'data/coco/vild', 'data/voc/vild', 'elsewhere/vild',
+        str((root / 'b').relative_to(root.anchor))}

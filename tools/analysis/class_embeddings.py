@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
         '--out-dir',
         metavar='FOLDER',
         help='folder of pictures and tables '
-        '(default: work_dirs/class_embeddings/STEM_OF_FILE)')
+        '(default: work_dirs/class_embeddings/FILE without .pth)')
     return parser.parse_args()
 
 
