@@ -112,12 +112,14 @@ class ClassEmbeddingHook(Hook):
                 f'could not be compared with that of the hook ({error})')
             differing = []
         if differing:
+            clips = 'two CLIPs made them: ' \
+                if 'CLIP weights' in differing else ''
             raise ValueError(
                 f'{path} is not what ClassEmbeddingHook makes, it differs in '
-                f'{", ".join(differing)}. The two CLIPs are '
-                f'{found.clip["name"]} (sha256 {found.clip["sha256"][:12]}) '
-                f'of the file, with templates {found.templates}, and '
-                f'{self.recipe.pretrained} of the hook, with templates '
+                f'{", ".join(differing)}; {clips}the file is of '
+                f'{found.clip["name"]} (sha256 {found.clip["sha256"][:12]}), '
+                f'templates {found.templates}, the hook of '
+                f'{self.recipe.pretrained}, templates '
                 f'{self.recipe.templates}\nremove {path}, and the run makes '
                 "it anew, or change the hook's options in the config")
         try:
