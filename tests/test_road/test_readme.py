@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import List
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / 'README.md').read_text()
@@ -26,7 +27,7 @@ def commands_in(text: str) -> List[str]:
 
 def called(command: str) -> List[str]:
     """Return the tools and configs that a command names."""
-    return re.findall(r'tools/\w+\.\w+|configs/[\w/.-]+\.py', command)
+    return re.findall(r'tools/[\w/]+\.\w+|configs/[\w/.-]+\.py', command)
 
 
 def test_the_table_of_jobs_is_what_the_demo_does() -> None:
@@ -48,7 +49,7 @@ def test_the_table_of_questions_is_answered(road: Path) -> None:
     start = README.index('| question |')
     table = README[start:README.index('On several GPUs')]
     commands = commands_in(table)
-    assert len(commands) == 5
+    assert len(commands) == 7
     (road / 'tools').unlink(missing_ok=True)
     (road / 'tools').symlink_to(ROOT / 'tools')
     if not (road / 'configs').exists():
@@ -58,7 +59,8 @@ def test_the_table_of_questions_is_answered(road: Path) -> None:
         done = subprocess.run([sys.executable, tool, *rest], cwd=road,
                               capture_output=True, text=True)
         assert done.returncode == 0, (command, done.stderr[-2000:])
-    assert list((road / 'work_dirs/browse_dataset').rglob('*.png'))
+    for folder in ('browse_dataset', 'class_embeddings'):
+        assert list((road / 'work_dirs' / folder).rglob('*.png'))
 
 
 def test_every_file_that_the_readme_names_exists() -> None:
@@ -97,13 +99,41 @@ def test_the_image_demo_with_the_words_of_the_readme(road: Path,
     'tool', ['train.py', 'test.py', 'build_miniature.py',
              'build_zsl_dataset.py', 'class_embeddings.py', 'image_demo.py',
              'compare_results.py', 'eval.py', 'check_data.py',
-             'browse_dataset.py', 'benchmarks/miniature.py',
-             'benchmarks/build_zsl_dataset.py', 'benchmarks/evaluation.py'])
+             'browse_dataset.py', 'inspect_artifact.py',
+             'analysis/class_embeddings.py', 'benchmarks/miniature.py',
+             'benchmarks/build_zsl_dataset.py', 'benchmarks/evaluation.py',
+             'benchmarks/class_embeddings.py'])
 def test_help_has_an_example(tool: str) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / 'tools' / tool), '-h'],
         capture_output=True, text=True)
     assert done.returncode == 0 and 'example' in done.stdout
+
+
+def test_the_ways_to_class_embeddings(tmp_path: Path, tiny_clip_path: str,
+                                      monkeypatch) -> None:
+    """Each command of the table, with a small CLIP and files of the forms."""
+    section = README[README.index('## Any names, any CLIP'):
+                     README.index('## The miniature world')]
+    commands = commands_in(section)
+    assert len(commands) == 5
+    for i in (1, 2):
+        torch.save(torch.randn(8, 64), tmp_path / f'{i}_prompt.pth')
+    torch.save(torch.randn(1203, 64), tmp_path / 'iou_neg5_ens.pth')
+    (tmp_path / 'lvis_v1_val.json').write_text(json.dumps(dict(
+        categories=[dict(id=1, name='bull', synonyms=['horned_cow'])])))
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        tool, *rest = shlex.split(command)[1:]
+        subprocess.run([sys.executable, str(ROOT / tool), *rest,
+                        '--pretrained', tiny_clip_path], check=True)
+    made = {str(path) for folder in ('data', 'work_dirs')
+            for path in Path(folder).rglob('*.pth')}
+    assert made == {
+        'data/voc/prompt/vild_tiny.pth', 'work_dirs/zoo.pth',
+        'work_dirs/lvis.pth', 'data/voc/prompt/learned_tiny.pth',
+        'data/lvis_v1/prompt/iou_neg5_ens_tiny.pth'
+    }
 
 
 def write_tiny(folder: Path, stem: str, categories: List[dict]) -> None:
@@ -173,6 +203,6 @@ def test_the_results_are_there() -> None:
 def test_the_figures_are_there() -> None:
     start = README.index('## Splits and numbers to trust')
     rows = README[start:README.index('## Real data')].split('\n| ')[2:]
-    assert len(rows) == 4
+    assert len(rows) == 5
     assert [row for row in rows if not re.search(r'\d', row)] == []
     assert re.findall(r'\b[A-Z]+_[A-Z]+\b', README) == ['OVD_VENV']
