@@ -79,11 +79,27 @@ class Recipe:
             ]
         return settings
 
-    def differences(self, found: ClassEmbeddings) -> List[str]:
-        """Return in what class embeddings differ from what this makes."""
-        sha256 = identify_clip(self.pretrained)[0]['sha256']
+    @cached_property
+    def clip_sha256(self) -> str:
+        """Digest of the CLIP's weights.
+
+        Raises:
+            FileNotFoundError: If they are those of a file that is missing.
+        """
+        return identify_clip(self.pretrained)[0]['sha256']
+
+    def differences(self, found: ClassEmbeddings,
+                    with_clip: bool = True) -> List[str]:
+        """Return in what class embeddings differ from what this makes.
+
+        Args:
+            found (ClassEmbeddings): Of a file.
+            with_clip (bool): Whether to compare the CLIPs, too. Defaults to
+                True.
+        """
         same = {
-            'CLIP weights': found.clip['sha256'] == sha256,
+            'CLIP weights': not with_clip
+                            or found.clip['sha256'] == self.clip_sha256,
             'templates': found.templates == self.templates,
             **{key: {**DEFAULT_SETTINGS, **found.settings}.get(key) == value
                for key, value in self.settings.items()},

@@ -145,6 +145,8 @@ def test_a_test_run_needs_no_clip(path: Path, tiny_clip_path: str) -> None:
     ClassEmbeddingHook('gone.pt').before_run(runner)
     line, = runner.lines
     assert 'could not be compared' in line and 'gone.pt' in line
+    with pytest.raises(ValueError, match='it differs in templates'):
+        ClassEmbeddingHook('gone.pt', 'photo').before_run(make_runner(path))
     path.unlink()
     with pytest.raises(FileNotFoundError, match='gone.pt'):
         ClassEmbeddingHook('gone.pt').before_run(make_runner(path))

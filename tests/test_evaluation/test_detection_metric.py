@@ -13,11 +13,17 @@ from ovd.evaluation.metrics import GZSLCocoMetric, GZSLLVISMetric
 
 ROOT = Path(__file__).parents[2]
 WORKER = textwrap.dedent("""
-    import json, sys, time
+    import json, os, sys, time
     from datetime import timedelta
+    from pathlib import Path
     import torch
     import torch.distributed as dist
     from ovd.evaluation.metrics import GZSLCocoMetric
+
+    # The imports of one process may take longer than the limit below.
+    Path('ready' + os.environ['RANK']).touch()
+    while len(list(Path().glob('ready*'))) < 2:
+        time.sleep(.05)
 
     SECONDS = 4
     # Waiting in a collective call of the default group would end here.

@@ -9,6 +9,8 @@ from typing import List
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import HOOKS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / 'README.md').read_text()
@@ -71,12 +73,19 @@ def test_every_file_that_the_readme_names_exists() -> None:
 
 
 def test_the_python_example_runs(road: Path, monkeypatch, capsys) -> None:
-    code, = re.findall(r'```python\n(.+?)```', README, re.DOTALL)
+    code, _ = re.findall(r'```python\n(.+?)```', README, re.DOTALL)
     if not (road / 'configs').exists():
         (road / 'configs').symlink_to(ROOT / 'configs')
     monkeypatch.chdir(road)
     exec(compile(code, 'README.md', 'exec'), {})
     assert 'tensor(' in capsys.readouterr().out
+
+
+def test_the_hook_of_the_readme_is_one() -> None:
+    _, code = re.findall(r'```python\n(.+?)```', README, re.DOTALL)
+    config = Config.fromstring(code, '.py')
+    hook = HOOKS.build(config.default_hooks.class_embeddings)
+    assert hook.recipe.pretrained == 'ViT-B/32'
 
 
 def test_the_image_demo_with_the_words_of_the_readme(road: Path,
