@@ -67,6 +67,7 @@ def parse_args() -> argparse.Namespace:
         '--prompt',
         dest='prompts',
         nargs='+',
+        action='extend',
         metavar='FILE',
         help='learned prompts, with learned alone')
     parser.add_argument(
@@ -77,6 +78,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--precision',
         help='fp32, or the faster bf16 or fp16 (default: fp32)')
+    parser.add_argument(
+        '--transposed',
+        action='store_true',
+        default=None,
+        help='columns and not rows are classes, with convert alone; needed '
+        'where there are as many of the one as of the other')
     parser.add_argument(
         '--background',
         help='first or last: which of one row more than classes is that of '

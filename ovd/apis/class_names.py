@@ -101,10 +101,17 @@ class ClassNames:
 
     @property
     def are_of_dataset(self) -> bool:
-        """Whether they are the names of a dataset, as far as can be told."""
-        if self.ann_file is not None:
-            return self.dataset is not None
-        return not self._others
+        """Whether they are the names of a dataset, whatever gives them."""
+        if not self._others:
+            return True
+        if self.ann_file is None or self.dataset is None:
+            return False
+        try:
+            known = dataset_class_names(self.dataset)
+        except FileNotFoundError:
+            return False
+        return {*map(canonical_spelling, known)} == {
+            *map(canonical_spelling, self.names)}
 
     @property
     def folder(self) -> Path:
@@ -129,11 +136,15 @@ class ClassNames:
             return dataset_class_names(self.dataset or 'coco')
         if self.ann_file is not None:
             return ann_file_class_names(self.ann_file)
-        where = f'{self._others[0]} {self.classes or self.classes_file}'
-        names = split_class_names(self.classes) if self.classes is not None \
-            else read_class_names(self.classes_file)
+        if self.classes is not None:
+            where = f'--classes "{self.classes}"'
+            names = split_class_names(self.classes)
+        else:
+            where = f'--classes-file {self.classes_file}'
+            names = read_class_names(self.classes_file)
         try:
             check_class_names(names)
+            check_class_names([*map(canonical_spelling, names)])
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from error
         if not names:
@@ -160,7 +171,11 @@ class ClassNames:
             raise ValueError(
                 f'the categories of {path} have no synonyms, as those of LVIS '
                 'have: leave out --synonyms, or name another --ann-file')
-        return [category.synonyms or [] for category in categories]
+        synonyms = [category.synonyms or [] for category in categories]
+        for name, own in zip(self.names, synonyms):
+            if not all(synonym.strip() for synonym in own):
+                raise ValueError(f'{path}: "{name}" has an empty synonym')
+        return synonyms
 
 
 def dataset_class_names(dataset: str) -> List[str]:
@@ -225,5 +240,11 @@ def split_class_names(text: str) -> List[str]:
 
 def read_class_names(path: PathLike) -> List[str]:
     """Return the names of a UTF-8 text file, one per line."""
-    text = require_file(path, 'list of classes').read_text(encoding='utf-8')
+    path = require_file(path, 'list of classes')
+    try:
+        text = path.read_text(encoding='utf-8-sig')  # Windows writes a BOM
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{path} is no text in UTF-8 with a class name per line: {error}'
+        ) from error
     return [line.strip() for line in text.splitlines() if line.strip()]

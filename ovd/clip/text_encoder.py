@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from ovd.spelling import canonical_spelling
+from ovd.spelling import mended_spelling
 from ovd.suggest import check_choice
 
 from .loading import LoadedCLIP
@@ -109,7 +109,7 @@ def _words(names: Sequence[str],
                          f'those of {len(synonyms)}')
     words = [[name, *others] for name, others in zip(
         names, synonyms if synonyms is not None else [()] * len(names))]
-    return [(row, canonical_spelling(word).strip())
+    return [(row, mended_spelling(word))
             for row, own in enumerate(words) for word in dict.fromkeys(own)]
 
 

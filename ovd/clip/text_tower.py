@@ -76,10 +76,18 @@ class TextTower:
             context (Tensor, optional): (n, E) learned embeddings that stand
                 for the n tokens after the first one (DetPro, CoOp).
             batch_size (int): Texts at once. Defaults to 256.
+
+        Raises:
+            ValueError: If a text ends before the context does.
         """
         device = self.text.positional_embedding.device
         ends = tokens.argmax(dim=-1)
-        length = _common_length(tokens, ends)
+        size = 0 if context is None else len(context)
+        if len(ends) and ends.min() <= size:
+            raise ValueError(
+                f'a context of {size} tokens needs texts of at least as many, '
+                f'got one of {int(ends.min()) - 1}')
+        length = _common_length(tokens, ends, size)
         prefix = None
         if length:
             prefix = self._encode_prefix(
@@ -101,7 +109,8 @@ class TextTower:
         if context is not None:
             size = len(context)
             context = context.to(x).expand(len(x), -1, -1)
-            x = torch.cat([x[:, :1], context, x[:, 1 + size:]], dim=1)
+            x = torch.cat([x[:, :1], context, x[:, 1 + size:]],
+                          dim=1)[:, :tokens.shape[1]]
         return x + self.text.positional_embedding[:x.shape[1]].float()
 
     def _encode_prefix(self, x: Tensor) -> Prefix:
@@ -167,12 +176,16 @@ def _check_kind(text: nn.Module) -> None:
             f'openai-clip, got {type(text).__name__} pooled by {pool!r}')
 
 
-def _common_length(tokens: Tensor, ends: Tensor) -> int:
-    """Return p, how many tokens all texts share before any of them ends."""
+def _common_length(tokens: Tensor, ends: Tensor, context_size: int) -> int:
+    """Return p, how many tokens all texts share before any of them ends.
+
+    A context stands in for other tokens, so they don't need to be the same.
+    """
     if not len(tokens):
         return 0
-    same = (tokens == tokens[0]).all(dim=0).long().cumprod(dim=0).sum()
-    return min(int(same), int(ends.min()))
+    same = (tokens == tokens[0]).all(dim=0)
+    same[1:1 + context_size] = True
+    return min(int(same.long().cumprod(dim=0).sum()), int(ends.min()))
 
 
 def _layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:

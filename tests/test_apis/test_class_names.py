@@ -37,6 +37,15 @@ def test_read_class_names(tmp_path):
     assert read_class_names(path) == ['red fox', 'snow leopard']
 
 
+def test_text_files_of_windows(tmp_path):
+    path = tmp_path / 'names.txt'
+    path.write_bytes(b'\xef\xbb\xbfcat\r\ndog\r\n')
+    assert read_class_names(path) == ['cat', 'dog']
+    path.write_bytes('caf\xe9'.encode('latin-1'))
+    with pytest.raises(ValueError, match='names.txt is no text in UTF-8'):
+        read_class_names(path)
+
+
 def test_names_keep_the_order_of_the_file(tmp_path, monkeypatch):
     categories = [dict(id=3, name='dog'), dict(id=1, name='cat')]
     path = _write(tmp_path / 'data/coco/annotations/instances_val2017.json',
@@ -101,15 +110,20 @@ def test_sources_of_names(tmp_path):
     assert names.pretrained == DATASETS['miniature'].pretrained
     assert ClassNames(ann_file=ann_file).names == ['ox']
     assert not ClassNames(ann_file=ann_file).are_of_dataset
-    # such as another file of the same classes
-    assert ClassNames('coco', ann_file=ann_file).are_of_dataset
+    assert not ClassNames('coco', ann_file=ann_file).are_of_dataset
+    same = _write(tmp_path / 'coco.json', [
+        dict(name=name) for name in dataset_class_names('coco')])
+    assert ClassNames('coco', ann_file=same).are_of_dataset
+    assert not ClassNames('miniature', ann_file=same).are_of_dataset
 
 
 @pytest.mark.parametrize('arguments, message', [
     (dict(dataset='coca'), 'did you mean "coco"'),
     (dict(classes='ox', ann_file='a.json'), '--classes and --ann-file each'),
-    (dict(classes=' , '), '--classes  ,  has no class names'),
-    (dict(classes='a, b, a'), r"--classes a, b, a: names must differ.*'a'"),
+    (dict(classes=' , '), '--classes " , " has no class names'),
+    (dict(classes=''), '--classes "" has no class names'),
+    (dict(classes='a, b, a'), r'--classes "a, b, a": names must differ.*.a.'),
+    (dict(classes='Camel, Campel'), r"names must differ.*\['Camel'\]"),
 ])
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -121,6 +135,9 @@ def test_synonyms(tmp_path):
         dict(name='bull', synonyms=['horned_cow']), dict(name='ox')]))
     assert ClassNames(ann_file=path).read_synonyms() == [['horned_cow'], []]
     plain = _write(tmp_path / 'plain.json', [dict(name='ox')])
+    empty = _write(tmp_path / 'empty.json', [dict(name='ox', synonyms=[' '])])
+    with pytest.raises(ValueError, match='empty.json: "ox" has an empty syn'):
+        ClassNames(ann_file=empty).read_synonyms()
     with pytest.raises(ValueError, match='plain.json have no synonyms'):
         ClassNames(ann_file=plain).read_synonyms()
     for names in (ClassNames(classes='ox'), ClassNames('voc')):

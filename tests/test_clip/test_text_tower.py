@@ -72,6 +72,19 @@ def test_context_replaces_tokens():
         tower.encode(words), rtol=0, atol=1e-5)
 
 
+def test_words_that_a_context_replaces_do_not_matter():
+    tower = TextTower(build(RESNET, 64, 64, 2))
+    context = torch.randn(3, 64)
+    torch.testing.assert_close(
+        tower.encode(tokenize(['one two three cat', 'a b c dog']), context),
+        tower.encode(tokenize(['X X X cat', 'X X X dog']), context),
+        rtol=0, atol=1e-5)
+    for texts in (['X X'], ['X X X', 'X']):
+        with pytest.raises(ValueError, match='of 3 tokens needs texts of'):
+            tower.encode(tokenize(texts), context)
+    tower.encode(tokenize(['X X X']), context)  # and nothing behind it
+
+
 def test_no_texts():
     tower = TextTower(build(RESNET, 64, 64, 2))
     assert tower.encode(tokenize([])).shape == (0, 64)
