@@ -1,6 +1,6 @@
 """Names in, a file of class embeddings out."""
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.files import PathLike
@@ -57,13 +57,22 @@ def make_class_embeddings(templates: str = 'vild',
         FileNotFoundError: If an input file is missing.
     """
     names = ClassNames(dataset, classes, classes_file, ann_file)
-    recipe = Recipe(pretrained or names.pretrained, templates, synonyms,
+    recipe = Recipe(pretrained or names.pretrained, templates,
                     tuple(prompts), precision)
     stem = f'{templates}_synonyms' if synonyms else templates
     path = output_path(out, names, recipe.pretrained, stem)
     others = names.read_synonyms() if synonyms else None
     if path.exists() and not overwrite:
-        _check_reusable(path, names, recipe)
+
+        def differences(found: ClassEmbeddings) -> List[str]:
+            return [
+                *(['classes'] if found.names != names.names else []),
+                *(['CLIP weights'] if
+                  found.clip['sha256'] != recipe.clip_sha256 else []),
+                *recipe.differences(found, others)
+            ]
+
+        refuse_other(path, differences)
         print(f'{path} has these {len(names.names)} classes already: reused')
         return path
     recipe.make(names.names, others).save(path)
@@ -81,11 +90,13 @@ def output_path(out: Optional[PathLike], names: ClassNames, pretrained: str,
             where its own belong.
     """
     if out is not None:
+        if Path(out).suffix != '.pth' or Path(out).is_dir():
+            raise ValueError(f'expected a file .pth to write, got {out}')
         return Path(out)
     if not names.are_of_dataset:
         raise ValueError(
-            'where the classes are not those of a --dataset, say with --out '
-            'which file to write')
+            'where the classes are not those of the --dataset, say with '
+            '--out which file to write')
     if Path(pretrained) != Path(names.pretrained):
         stem += f'_{_model_name(pretrained)}'
     return names.folder / f'{stem}.pth'
@@ -100,16 +111,21 @@ def _model_name(pretrained: str) -> str:
     return Path(OPENAI_URLS.get(pretrained, pretrained)).stem
 
 
-def _check_reusable(path: Path, names: ClassNames, recipe: Recipe) -> None:
-    """Raise unless the file has these names and comes of this recipe."""
+def refuse_other(
+        path: Path,
+        differences: Callable[[ClassEmbeddings], List[str]]) -> None:
+    """Raise unless a file is what would be written.
+
+    Args:
+        path (Path): An existing file.
+        differences (Callable): Returns in what its content differs.
+    """
     hint = 'replace it with --overwrite, or write elsewhere with --out'
     try:
         found = ClassEmbeddings.load(path)
     except ValueError as error:
         raise ValueError(f'{error}\n{hint}') from error
-    differs = recipe.differences(found)
-    if found.names != names.names:
-        differs.insert(0, 'classes')
+    differs = differences(found)
     if differs:
         raise ValueError(
             f'{path} exists with other {" and ".join(differs)}; {hint}')

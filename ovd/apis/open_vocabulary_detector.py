@@ -13,6 +13,7 @@ from ovd.artifacts.provenance import check_same_clip
 from ovd.clip.loading import load_clip
 from ovd.clip.prompt_templates import TEMPLATE_SETS
 from ovd.clip.text_encoder import embed_class_names
+from ovd.spelling import canonical_spelling
 
 Image = Union[str, Path, np.ndarray]
 
@@ -84,7 +85,9 @@ class OpenVocabularyDetector:
             if not names:
                 raise ValueError('expected at least one name, got none')
             names = self._embed(names, templates)
-        novel = set(names.names) - set(self.base_classes)
+        base = set(map(canonical_spelling, self.base_classes))
+        novel = {name for name in names.names
+                 if canonical_spelling(name) not in base}
         for head in self._heads:
             head.set_vocabulary(names.names, novel, names)
         self.classes = list(names.names)

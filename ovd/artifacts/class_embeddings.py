@@ -18,6 +18,8 @@ from .provenance import check_clip_identity
 from .torch_file import read_torch_file
 
 MAKE_IT = 'python tools/class_embeddings.py vild --dataset NAME'
+FOREIGN = ('if it is of another project, make it ours with: '
+           'python tools/class_embeddings.py convert FILE --dataset NAME')
 
 
 def check_class_names(names: Sequence[str]) -> None:
@@ -117,8 +119,8 @@ class ClassEmbeddings:
         if missing:
             raise ValueError(
                 f'{path} is no class embeddings file of ovd: it has no '
-                f'{", ".join(missing)}, only {", ".join(map(str, content))}'
-                f'\nmake one with: {MAKE_IT}')
+                f'{", ".join(missing)}, only '
+                f'{", ".join([*map(str, content)][:10])}\n{FOREIGN}')
         try:
             return cls(**{
                 key.name: content[key.name]
@@ -177,8 +179,7 @@ def _read_dict(path: PathLike) -> Dict[Any, Any]:
     if not isinstance(content, dict):
         raise ValueError(
             f'{path} is no class embeddings file of ovd: it holds a '
-            f'{type(content).__name__} without names\n'
-            f'make one with: {MAKE_IT}')
+            f'{type(content).__name__} without names\n{FOREIGN}')
     return content
 
 

@@ -1,12 +1,10 @@
 """Learned prompts: token embeddings that stand for the words of a sentence.
 
-Shapes: L tokens, E token embedding size.
+Shapes: G prompts of L tokens each, E token embedding size.
 """
-from pathlib import Path
-
-import torch
 from torch import Tensor
 
+from .class_embeddings import check_contexts
 from .files import PathLike, require_file
 from .torch_file import read_torch_file
 
@@ -14,30 +12,40 @@ from .torch_file import read_torch_file
 MAX_LENGTH = 64
 
 
-def load_prompt_context(path: PathLike) -> Tensor:
-    """Read a learned prompt, such as DetPro's ``*_prompt.pth``.
+def load_prompt_contexts(path: PathLike) -> Tensor:
+    """Read a learned prompt, or those that class embeddings were made with.
+
+    Args:
+        path (PathLike): A tensor (L, E), such as DetPro's ``*_prompt.pth``,
+            or class embeddings of ovd with contexts.
 
     Returns:
-        Tensor: (L, E) float32.
+        Tensor: (G, L, E) float32, G being 1 for a single prompt.
 
     Raises:
         FileNotFoundError: If it does not exist.
         ValueError: If it is damaged or holds anything else.
     """
     path = require_file(path, 'learned prompt')
-    context = read_torch_file(path, 'learned prompt')
-    if not is_prompt_context(context):
-        found = f'a tensor {tuple(context.shape)}' if isinstance(
-            context, Tensor) else f'a {type(context).__name__}'
+    content = read_torch_file(path, 'learned prompt')
+    if isinstance(content, dict) and 'contexts' in content:
+        content = content['contexts']
+    elif is_prompt_context(content):
+        _refuse_class_embeddings(content, path)
+        content = content.detach().float()[None]
+    else:
+        found = f'a tensor {tuple(content.shape)}' if isinstance(
+            content, Tensor) else f'a {type(content).__name__}'
         raise ValueError(
             f'{path} holds no learned prompt, which is a tensor of (tokens, '
             f'numbers per token) such as (8, 512), but {found}; class '
             'embeddings of others are read by: '
-            f'python tools/class_embeddings.py convert {Path(path)}')
-    context = context.detach().float()
-    if not torch.isfinite(context).all():
-        raise ValueError(f'{path} has values that are NaN or infinite')
-    return context
+            f'python tools/class_embeddings.py convert {path}')
+    try:
+        check_contexts(content)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+    return content
 
 
 def is_prompt_context(content: object) -> bool:
@@ -45,3 +53,13 @@ def is_prompt_context(content: object) -> bool:
     return isinstance(content, Tensor) and content.is_floating_point() \
         and content.ndim == 2 and 0 < len(content) <= MAX_LENGTH \
         and content.shape[1] > 0
+
+
+def _refuse_class_embeddings(content: Tensor, path: PathLike) -> None:
+    """Raise if all rows have unit norm, which those of a prompt have not."""
+    norms = content.detach().float().norm(dim=1)
+    if len(content) > 1 and (norms - 1).abs().max() < 1e-3:
+        raise ValueError(
+            f'{path} holds a table {tuple(content.shape)} whose rows all have '
+            'norm 1: those are class embeddings and no learned prompt; they '
+            f'are read by: python tools/class_embeddings.py convert {path}')

@@ -1,4 +1,6 @@
 """What turns class names into class embeddings, and whether a file is that."""
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.files import PathLike, sha256_file
-from ovd.artifacts.prompt_context import load_prompt_context
+from ovd.artifacts.prompt_context import load_prompt_contexts
 from ovd.suggest import check_choice
 
 from .loading import PRECISIONS, load_clip
@@ -18,7 +20,8 @@ from .text_encoder import LEARNED, embed_class_names
 from .weights import identify_clip
 
 # Of files that say nothing
-DEFAULT_SETTINGS = dict(precision='fp32', synonyms=False)
+DEFAULT_SETTINGS = dict(precision='fp32', synonyms=None)
+Synonyms = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,6 @@ class Recipe:
         pretrained (str): CLIP, see :func:`ovd.clip.loading.load_clip`.
         templates (str): A key of ``TEMPLATE_SETS``, or ``'learned'``.
             Defaults to ``'vild'``.
-        synonyms (bool): Whether names are averaged with their synonyms.
-            Defaults to False.
         prompts (Sequence[PathLike]): Files of the learned prompts of
             ``'learned'``, which are ensembled.
         precision (str): See :func:`ovd.clip.loading.load_clip`. Defaults to
@@ -43,13 +44,15 @@ class Recipe:
     """
     pretrained: str
     templates: str = 'vild'
-    synonyms: bool = False
     prompts: Sequence[PathLike] = ()
     precision: str = 'fp32'
 
     def __post_init__(self) -> None:
         check_choice(self.templates, [*TEMPLATE_SETS, LEARNED], 'templates')
         check_choice(self.precision, PRECISIONS, 'precision')
+        if isinstance(self.prompts, (str, Path)):
+            raise ValueError('prompts must be a list of files, got '
+                             f'{str(self.prompts)!r}')
         if (self.templates == LEARNED) != bool(self.prompts):
             raise ValueError(
                 f"'{LEARNED}' and --prompt go together, got "
@@ -59,25 +62,13 @@ class Recipe:
     @cached_property
     def contexts(self) -> Optional[Tensor]:
         """The learned prompts (G, L, E), if there are any."""
-        contexts = [load_prompt_context(path) for path in self.prompts]
-        shapes = {tuple(context.shape) for context in contexts}
-        if len(shapes) > 1:
+        contexts = [load_prompt_contexts(path) for path in self.prompts]
+        if len({context.shape[1:] for context in contexts}) > 1:
             raise ValueError(
                 'learned prompts that are ensembled must have one shape, got '
-                + ', '.join(f'{tuple(context.shape)} in {path}'
+                + ', '.join(f'{tuple(context.shape[1:])} in {path}'
                             for path, context in zip(self.prompts, contexts)))
-        return torch.stack(contexts) if contexts else None
-
-    @cached_property
-    def settings(self) -> Dict[str, Any]:
-        """What class embeddings say of it beside CLIP and templates."""
-        settings = dict(precision=self.precision, synonyms=self.synonyms)
-        if self.prompts:
-            settings['prompts'] = [
-                dict(file=Path(path).name, sha256=sha256_file(path))
-                for path in self.prompts
-            ]
-        return settings
+        return torch.cat(contexts) if contexts else None
 
     @cached_property
     def clip_sha256(self) -> str:
@@ -88,34 +79,47 @@ class Recipe:
         """
         return identify_clip(self.pretrained)[0]['sha256']
 
+    def settings(self, synonyms: Optional[Synonyms] = None) -> Dict[str, Any]:
+        """Return what class embeddings say beside CLIP and templates.
+
+        Args:
+            synonyms (Synonyms, optional): See :meth:`make`.
+        """
+        settings = dict(precision=self.precision, synonyms=_digest(synonyms))
+        if self.prompts:
+            settings['prompts'] = [
+                dict(file=Path(path).name, sha256=sha256_file(path))
+                for path in self.prompts
+            ]
+        return settings
+
     def differences(self, found: ClassEmbeddings,
-                    with_clip: bool = True) -> List[str]:
+                    synonyms: Optional[Synonyms] = None) -> List[str]:
         """Return in what class embeddings differ from what this makes.
+
+        Names and the CLIP aside.
 
         Args:
             found (ClassEmbeddings): Of a file.
-            with_clip (bool): Whether to compare the CLIPs, too. Defaults to
-                True.
+            synonyms (Synonyms, optional): See :meth:`make`.
         """
-        same = {
-            'CLIP weights': not with_clip
-                            or found.clip['sha256'] == self.clip_sha256,
-            'templates': found.templates == self.templates,
-            **{key: {**DEFAULT_SETTINGS, **found.settings}.get(key) == value
-               for key, value in self.settings.items()},
-        }
+        theirs = {**DEFAULT_SETTINGS, **found.settings}
+        ours = self.settings(synonyms)
+        same = dict(templates=found.templates == self.templates)
+        same.update((key, theirs[key] == ours[key])
+                    for key in DEFAULT_SETTINGS)
+        # Their mean has no order, and they may lie in other files.
+        same['prompts'] = _contents(found.contexts) == _contents(self.contexts)
         return [what for what, is_same in same.items() if not is_same]
 
-    def make(self,
-             names: Sequence[str],
-             synonyms: Optional[Sequence[Sequence[str]]] = None
-             ) -> ClassEmbeddings:
+    def make(self, names: Sequence[str],
+             synonyms: Optional[Synonyms] = None) -> ClassEmbeddings:
         """Embed class names, on the GPU where there is one.
 
         Args:
             names (Sequence[str]): C class names.
-            synonyms (Sequence[Sequence[str]], optional): Those of each, if
-                the recipe says so.
+            synonyms (Synonyms, optional): Other names of each class, to be
+                averaged with its own.
         """
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         clip = load_clip(self.pretrained, device, self.precision)
@@ -123,4 +127,17 @@ class Recipe:
             clip, names, self.templates, synonyms, self.contexts)
         return ClassEmbeddings(
             list(names), embeddings, clip.identity, self.templates,
-            dict(self.settings), self.contexts)
+            self.settings(synonyms), self.contexts)
+
+
+def _digest(synonyms: Optional[Synonyms]) -> Optional[str]:
+    """Return what tells lists of synonyms apart."""
+    if synonyms is None:
+        return None
+    lists = [list(own) for own in synonyms]
+    return hashlib.sha256(json.dumps(lists).encode()).hexdigest()
+
+
+def _contents(contexts: Optional[Tensor]) -> List[bytes]:
+    return [] if contexts is None else sorted(
+        context.numpy().tobytes() for context in contexts)

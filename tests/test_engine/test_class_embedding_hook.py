@@ -1,8 +1,10 @@
 """Class embeddings are made before a run, or checked, by one process."""
+import json
 import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import List, Optional
@@ -125,7 +127,7 @@ def test_a_file_of_another_recipe_is_refused(path: Path, tiny_clip_path: str,
     with pytest.raises(ValueError) as error:
         ClassEmbeddingHook(tiny_clip_path).before_run(make_runner(path))
     for part in (str(path), 'CLIP weights, templates; two CLIPs ',
-                 tiny_clip_path, tiny_vit_path, 'remove', 'options'):
+                 tiny_clip_path, tiny_vit_path, 'options', 'away'):
         assert part in str(error.value)
 
 
@@ -135,8 +137,49 @@ def test_a_file_without_a_name_is_refused(path: Path,
     with pytest.raises(
             ValueError,
             match='vild.pth .*\n *"red circle"; did you mean "red circel".*'
-            '\nremove'):
+            '\nname another file'):
         ClassEmbeddingHook(tiny_clip_path).before_run(make_runner(path))
+
+
+def test_files_made_otherwise_by_the_same_clip_pass(
+        path: Path, tiny_clip_path: str) -> None:
+    """Their sentences are not known, or synonyms were averaged with names."""
+    hook = ClassEmbeddingHook(tiny_clip_path)
+    made = hook.recipe.make(UNION)
+    for kept in (replace(made, templates='converted'),
+                 hook.recipe.make(UNION, [['sun'], [], []])):
+        kept.save(path)
+        hook.before_run(make_runner(path))
+    other = replace(made, templates='converted',
+                    clip=dict(name='RN50', sha256='a' * 64))
+    other.save(path)
+    with pytest.raises(ValueError, match='differs in CLIP weights; two CLIPs'):
+        hook.before_run(make_runner(path))
+
+
+def test_all_categories_of_the_annotation_files_are_embedded(
+        path: Path, tiny_clip_path: str) -> None:
+    """So the file is what tools/class_embeddings.py makes, and others use."""
+    ann_file = path.with_suffix('.json')
+    ann_file.parent.mkdir(parents=True, exist_ok=True)
+    categories = ['green ring', 'heart', 'red circle', 'blue star']
+    ann_file.write_text(json.dumps(dict(categories=[
+        dict(id=i, name=name) for i, name in enumerate(categories)])))
+    runner = make_runner(path)
+    dataset = runner._train_loop.dataloader.dataset.dataset.datasets[0]
+    dataset.ann_file = str(ann_file)
+    ClassEmbeddingHook(tiny_clip_path, 'photo').before_run(runner)
+    assert ClassEmbeddings.load(path).names == categories
+
+
+def test_a_clip_of_another_size_writes_nothing(path: Path,
+                                               tiny_clip_path: str) -> None:
+    runner = make_runner(path)
+    runner.model = nn.Sequential(
+        ClassEmbeddingClassifier(str(path), embed_dims=512))
+    with pytest.raises(ValueError, match='has embed_dims=512 and CLIP .* 64'):
+        ClassEmbeddingHook(tiny_clip_path).before_run(runner)
+    assert not path.exists()
 
 
 def test_a_test_run_needs_no_clip(path: Path, tiny_clip_path: str) -> None:

@@ -100,6 +100,8 @@ def test_learned_prompts(run, root):
         found.embeddings,
         embed_class_names(clip, ['star', 'disc'], 'learned',
                           contexts=contexts))
+    assert run('learned', '--dataset', 'miniature', '--prompt',
+               '1_prompt.pth', '--prompt', '0_prompt.pth') is None  # reused
     # other prompts are another content
     assert 'exists with other prompts;' in run(
         'learned', '--dataset', 'miniature', '--prompt', '0_prompt.pth')
@@ -111,12 +113,16 @@ def test_synonyms(run, root):
     common = ['--dataset', 'miniature', '--synonyms']
     assert run('none', *common, '--ann-file', 'ann.json') is None
     found = ClassEmbeddings.load('data/miniature/prompt/none_synonyms.pth')
-    assert found.settings == dict(precision='fp32', synonyms=True)
+    assert found.settings['synonyms'] is not None
     clip = load_clip('pretrained/clip/miniature.pt')
     torch.testing.assert_close(
         found.embeddings,
         embed_class_names(clip, ['star', 'disc'], 'none', [['sun'], []]))
     assert 'instances_val.json have no synonyms' in run('none', *common)
+    (root / 'ann.json').write_text(json.dumps(
+        [dict(name='star', synonyms=['moon']), dict(name='disc')]))
+    assert 'exists with other synonyms;' in run(
+        'none', *common, '--ann-file', 'ann.json')
 
 
 def test_half_the_precision(run):
@@ -188,6 +194,8 @@ def test_other_clip_needs_overwrite(run, tiny_vit_path):
     (['vlid'], 'method must be one of .*did you mean "vild"'),
     (['--dataset', 'minature'], 'did you mean "miniature"'),
     (['--classes', 'a'], 'say with --out which file to write'),
+    (['--classes', 'a', '--out', 'a.npy'], 'expected a file .pth to write'),
+    (['--classes', 'a', '--out', 'data'], 'expected a file .pth to write'),
     (['--ann-file', 'data/miniature/annotations/instances_val.json'],
      'say with --out'),
     (['--classes', 'a', '--ann-file', 'b.json'],

@@ -1,9 +1,10 @@
 """Make the class embeddings that a run needs, or refuse those of others."""
 import time
 from pathlib import Path
-from typing import List, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
@@ -11,6 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.files import PathLike
 from ovd.clip.class_embedding_recipe import Recipe
+from ovd.datasets.gzsl_header import load_header
 from ovd.spelling import canonical_spelling
 
 from ..first_process import run_on_first
@@ -25,8 +27,10 @@ class ClassEmbeddingHook(Hook):
     """Before a run, make the class embeddings that are not there yet.
 
     The files are those that parts of the model name as their
-    ``class_embeddings_file``, the names those of the datasets of the run. A
-    file that is there must have these names and be made in the same way. The
+    ``class_embeddings_file``. One that is made gets all names of the
+    annotation files of the run, as ``tools/class_embeddings.py`` gives it.
+    One that is there must have the names of the datasets, and come from the
+    same CLIP and sentences; sentences of converted ones are not known. The
     first process works, the others wait; all machines must share the files.
 
     In mmengine's own registry, so that it is found from every scope.
@@ -60,34 +64,36 @@ class ClassEmbeddingHook(Hook):
             ValueError: If the model names no file, or one that is there was
                 made in another way or lacks a name.
         """
-        paths = {
-            Path(module.class_embeddings_file): None
+        files: Dict[Path, Optional[int]] = {
+            Path(module.class_embeddings_file):
+            getattr(module, 'embed_dims', None)
             for module in runner.model.modules()
             if hasattr(module, 'class_embeddings_file')
         }
-        if not paths:
+        if not files:
             raise ValueError(
                 'ClassEmbeddingHook has nothing to do: no part of the model, '
                 f'a {type(runner.model).__name__}, names a file of class '
                 'embeddings; take the hook out of the config')
-        names = _class_names(runner)
 
         def provide() -> None:
-            for path in paths:
-                if path.is_file():
-                    self._check(runner, path, names)
+            for path, embed_dims in files.items():
+                if path.exists():
+                    self._check(runner, path)
                 else:
-                    self._make(runner, path, names)
+                    self._make(runner, path, embed_dims)
 
         run_on_first(provide)
         deadline = time.monotonic() + SECONDS_TO_APPEAR
-        while not all(map(Path.is_file, paths)):
+        while not all(map(Path.is_file, files)):
             if time.monotonic() > deadline:
                 break  # whoever reads it will say what is missing
             time.sleep(0.5)
 
-    def _make(self, runner: Runner, path: Path, names: List[str]) -> None:
+    def _make(self, runner: Runner, path: Path,
+              embed_dims: Optional[int]) -> None:
         """Embed the names and write the file."""
+        names = _category_names(runner)
         if not names:
             raise ValueError(
                 f'{path} is to be made, but the datasets of this run have no '
@@ -98,14 +104,26 @@ class ClassEmbeddingHook(Hook):
             f'{self.recipe.templates}')
         # Building a CLIP draws weights; what the run draws must not differ.
         with torch.random.fork_rng(devices=[]):
-            self.recipe.make(names).save(path)
+            made = self.recipe.make(names)
+        size = made.embeddings.shape[1]
+        if embed_dims not in (None, size):
+            raise ValueError(
+                f'{path} is to be made, but the model has '
+                f'embed_dims={embed_dims} and CLIP {self.recipe.pretrained} '
+                f'embeddings of the size {size}: change one of them')
+        made.save(path)
         runner.logger.info(f'{path} is written')
 
-    def _check(self, runner: Runner, path: Path, names: List[str]) -> None:
+    def _check(self, runner: Runner, path: Path) -> None:
         """Raise unless a file has the names and is what the recipe makes."""
         found = ClassEmbeddings.load(path)
-        differing = self.recipe.differences(
-            found, with_clip=self._knows_clip(runner, path, found))
+        differing = []
+        if found.templates != 'converted':  # which sentences, is not known
+            differing = [what for what in self.recipe.differences(found)
+                         if what in ('templates', 'prompts')]
+        if self._knows_clip(runner, path, found) and \
+                self.recipe.clip_sha256 != found.clip['sha256']:
+            differing.insert(0, 'CLIP weights')
         if differing:
             clips = 'two CLIPs made them: ' \
                 if 'CLIP weights' in differing else ''
@@ -115,15 +133,15 @@ class ClassEmbeddingHook(Hook):
                 f'{found.clip["name"]} (sha256 {found.clip["sha256"][:12]}), '
                 f'templates {found.templates}, the hook of '
                 f'{self.recipe.pretrained}, templates '
-                f'{self.recipe.templates}\nremove {path}, and the run makes '
-                "it anew, or change the hook's options in the config")
+                f'{self.recipe.templates}\nchange the options of the hook in '
+                f'the config, or move {path} away, and the run makes another')
         try:
-            found.select(names)
+            found.select(_class_names(runner))
         except ValueError as error:
             raise ValueError(
                 f'{path} does not fit the datasets of this run: {error}\n'
-                f'remove {path}, and the run makes it anew, or name another '
-                'file in the config') from error
+                f'name another file in the config, or move {path} away, and '
+                'the run makes another') from error
 
     def _knows_clip(self, runner: Runner, path: Path,
                     found: ClassEmbeddings) -> bool:
@@ -137,15 +155,38 @@ class ClassEmbeddingHook(Hook):
             return False
 
 
-def _class_names(runner: Runner) -> List[str]:
-    """Return the class names of the datasets of a run, each once."""
-    names = {}
+def _datasets(runner: Runner) -> Iterator[BaseDataset]:
+    """Yield the datasets of the loops that a run has built."""
     for kind in ('train', 'val', 'test'):
         # The runner's properties would build what this run doesn't need.
         loop = getattr(runner, f'_{kind}_loop')
-        if not isinstance(loop, BaseLoop):
-            continue
-        for dataset in leaf_datasets(loop.dataloader.dataset):
-            for name in read_metainfo(dataset).get('classes', ()):
-                names.setdefault(canonical_spelling(name), name)
+        if isinstance(loop, BaseLoop):
+            yield from leaf_datasets(loop.dataloader.dataset)
+
+
+def _class_names(runner: Runner) -> List[str]:
+    """Return the class names of the datasets of a run, each once."""
+    names: Dict[str, str] = {}
+    for dataset in _datasets(runner):
+        for name in read_metainfo(dataset).get('classes', ()):
+            names.setdefault(canonical_spelling(name), name)
+    return list(names.values())
+
+
+def _category_names(runner: Runner) -> List[str]:
+    """Return all names of a run's annotation files, those of no box too.
+
+    Files that are split keep every category, so these are the names of the
+    whole dataset, in its order. Names of datasets without such a file follow.
+    """
+    names: Dict[str, str] = {}
+    for dataset in _datasets(runner):
+        ann_file = getattr(dataset, 'ann_file', None)
+        if isinstance(ann_file, str) and ann_file.endswith('.json') and \
+                Path(ann_file).is_file():
+            for category in load_header(ann_file).categories:
+                names.setdefault(
+                    canonical_spelling(category.name), category.name)
+    for name in _class_names(runner):
+        names.setdefault(canonical_spelling(name), name)
     return list(names.values())

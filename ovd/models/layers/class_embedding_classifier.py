@@ -50,7 +50,12 @@ class ClassEmbeddingClassifier(BaseModule):
         self.class_embeddings_file = class_embeddings
         self.embed_dims = embed_dims
         if embed_dims is None or Path(class_embeddings).is_file():
-            self.embed_dims = self.source.embeddings.shape[1]
+            try:
+                self.embed_dims = self.source.embeddings.shape[1]
+            except FileNotFoundError as error:
+                raise FileNotFoundError(
+                    f'{error}\nor give the classifier embed_dims, and '
+                    'ClassEmbeddingHook makes it before the run') from error
         # One checkpoint, any vocabulary. No buffers, not even such as are not
         # saved: the host's moving averages pair those of two models by their
         # place, and here number and shapes change.
