@@ -23,6 +23,7 @@ def convert_class_embeddings(file: PathLike,
                              ann_file: Optional[PathLike] = None,
                              pretrained: Optional[str] = None,
                              background: str = 'last',
+                             transposed: bool = False,
                              out: Optional[PathLike] = None,
                              overwrite: bool = False) -> Path:
     """Write class embeddings of another project in ovd's form.
@@ -42,6 +43,8 @@ def convert_class_embeddings(file: PathLike,
             Defaults to that of the dataset.
         background (str): ``'first'`` or ``'last'``: which of one row more
             than classes is left out. Defaults to ``'last'``.
+        transposed (bool): Whether columns and not rows are classes; what
+            fits one way alone is found without. Defaults to False.
         out (PathLike, optional): The file to write. Defaults to
             ``data/<dataset>/prompt/<stem of file>.pth``, with the CLIP's
             name in it if it is not the default one.
@@ -60,7 +63,7 @@ def convert_class_embeddings(file: PathLike,
     table = read_foreign_table(file)
     clip, embed_dims = identify_clip(pretrained or names.pretrained)
     path = _find_output(out, names, table, clip['name'])
-    made = _convert(table, names, clip, embed_dims, background)
+    made = _convert(table, names, clip, embed_dims, background, transposed)
     print(f'{file}: {made.settings["converted_from"]["form"]}')
     if table.names is None:
         print(f'rows taken in the order of the classes of {_source(names)}')
@@ -100,11 +103,13 @@ def _find_output(out: Optional[PathLike], names: ClassNames,
 
 
 def _convert(table: ForeignTable, names: ClassNames, clip: Dict[str, str],
-             embed_dims: int, background: str) -> ClassEmbeddings:
+             embed_dims: int, background: str,
+             transposed: bool) -> ClassEmbeddings:
     """Return the rows of the names that were asked for."""
     row_names = table.names or names.names
     try:
-        rows, form = arrange_rows(table, row_names, embed_dims, background)
+        rows, form = arrange_rows(
+            table, row_names, embed_dims, background, transposed)
     except ValueError as error:
         hint = _explain_shape(table, names, clip['name'], embed_dims)
         raise ValueError(f'{error}{hint}') from error

@@ -13,7 +13,7 @@ Some have rows of unit norm and some do not, which is no difference to cosines.
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from .torch_file import read_torch_file
 
 # A file of ovd has all of these.
 OURS = {'names', 'embeddings', 'clip', 'templates'}
+MAX_KEYS = 10  # of a dict, that a message lists
 EXPECTED = ('expected an array or tensor (classes, numbers) of floats, or a '
             'dict of such "embeddings" and their "names"')
 
@@ -70,20 +71,24 @@ def read_foreign_table(path: PathLike) -> ForeignTable:
     content = _read(path)
     if not isinstance(content, dict):
         numbers, form = _as_table(content, path)
-        return ForeignTable(path, numbers, None, form,
-                            is_prompt_context(content))
+        return ForeignTable(
+            path, numbers, None, form,
+            is_prompt_context(content) and not _have_unit_norm(numbers))
     if OURS <= content.keys():
         raise ValueError(
             f"{path} is in ovd's own form already: use it as it is")
     if 'embeddings' not in content:
         raise ValueError(f'{path} holds a dict of '
-                         f'{", ".join(map(str, content)) or "nothing"}, '
-                         f'{EXPECTED}')
-    return _read_dict(path, **content)
+                         f'{_list_keys(content) or "nothing"}, {EXPECTED}')
+    if 'bboxes' in content:
+        raise ValueError(f"{path} is OADP's embeddings of proposals, not of "
+                         f'classes: {EXPECTED}')
+    return _read_dict(content, path)
 
 
 def arrange_rows(table: ForeignTable, names: Sequence[str], embed_dims: int,
-                 background: str = 'last') -> Tuple[Tensor, str]:
+                 background: str = 'last',
+                 transposed: bool = False) -> Tuple[Tensor, str]:
     """Return one row for each name, and what was done to get there.
 
     Args:
@@ -93,6 +98,8 @@ def arrange_rows(table: ForeignTable, names: Sequence[str], embed_dims: int,
         background (str): ``'first'`` or ``'last'``, the row that is left out
             of C + 1; one of zeros at either end goes before. Defaults to
             ``'last'``.
+        transposed (bool): Whether columns are classes. Where it is False and
+            both fit, those are that alone have unit norm, else rows.
 
     Returns:
         tuple: (C, D) float32 of unit norm, and words.
@@ -100,21 +107,17 @@ def arrange_rows(table: ForeignTable, names: Sequence[str], embed_dims: int,
     Raises:
         ValueError: If the table has another size, or a row no direction.
     """
-    numbers, done = _turn(table, len(names), embed_dims)
-    done = [table.form + done]
-    if len(numbers) > len(names):
-        numbers, what = _drop_background(numbers, background)
-        done.append(what)
-    else:
-        done.append('no background row')
+    numbers, form = _turn(
+        table, len(names), embed_dims, background, transposed)
+    numbers, what = _drop_background(numbers, len(names), background)
+    done = [form, what]
     norms = numbers.norm(dim=1)
     for bad, what in ((~torch.isfinite(norms), 'numbers that are NaN or '
                        'infinite'), (norms == 0, 'only zeros')):
         if bad.any():
             raise ValueError(f'{table.path}: the row of '
                              f'"{names[int(bad.int().argmax())]}" has {what}')
-    is_unit = (norms - 1).abs().max() < 1e-2
-    done.append('rows of unit norm' if is_unit else
+    done.append('rows of unit norm' if _have_unit_norm(numbers) else
                 f'rows of norms {norms.min():.3g} to {norms.max():.3g}, '
                 'made 1')
     return F.normalize(numbers, dim=1), '; '.join(done)
@@ -135,24 +138,32 @@ def _read(path: Path) -> Any:
                          f'numpy.save writes it: {error}') from error
 
 
-def _read_dict(path: Path, embeddings: Any, names: Any = None,
-               **others: Any) -> ForeignTable:
+def _read_dict(content: Dict[Any, Any], path: Path) -> ForeignTable:
     """Return what OADP's form holds."""
-    numbers, form = _as_table(embeddings, path, 'embeddings in ')
+    numbers, form = _as_table(content['embeddings'], path, 'embeddings in ')
     form = f'a dict of embeddings ({form.partition("(")[2]}'
+    names = content.get('names')
     if names is not None:
-        if not isinstance(names, (list, tuple)):
-            raise ValueError(f'{path}: names must be a list, got a '
-                             f'{type(names).__name__}')
+        if not isinstance(names, (list, tuple)) or not names:
+            what = 'an empty one' if names in ([], ()) else \
+                f'a {type(names).__name__}'
+            raise ValueError(f'{path}: names must be a list, got {what}')
         try:
             check_class_names(names)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from error
         form += f' and {len(names)} names'
+    others = [key for key in content if key not in ('embeddings', 'names')]
     if others:
-        form += f', without its {", ".join(map(str, others))}'
+        form += f', without its {_list_keys(others)}'
     return ForeignTable(path, numbers, None if names is None else list(names),
                         form)
+
+
+def _list_keys(keys: Iterable[Any]) -> str:
+    """Return the first keys in words: a state dict has hundreds."""
+    texts = [*map(str, keys)]
+    return ', '.join(texts[:MAX_KEYS] + ['...'] * (len(texts) > MAX_KEYS))
 
 
 def _as_table(content: Any, path: Path, what: str = '') -> Tuple[Tensor, str]:
@@ -171,25 +182,61 @@ def _as_table(content: Any, path: Path, what: str = '') -> Tuple[Tensor, str]:
     raise ValueError(f'{path} holds {what}{form}, {EXPECTED}')
 
 
-def _turn(table: ForeignTable, num_names: int,
-          embed_dims: int) -> Tuple[Tensor, str]:
-    """Return the numbers with rows for classes, and whether they were not."""
-    numbers = table.numbers
-    for turned, done in ((numbers, ''), (numbers.T, ', transposed')):
-        if len(turned) in (num_names, num_names + 1) and \
-                turned.shape[1] == embed_dims:
-            return turned, done
-    prompt = f'\nit may be a learned prompt of {len(numbers)} tokens: ' \
-        f'{table.how_to_use_as_prompt}' if table.may_be_prompt else ''
-    raise ValueError(
-        f'{table.path} holds {table.form}, expected {num_names, embed_dims}, '
-        f'or {num_names + 1, embed_dims} with a background, or one of them '
-        f'transposed{prompt}')
+def _turn(table: ForeignTable, num_names: int, embed_dims: int,
+          background: str, transposed: bool) -> Tuple[Tensor, str]:
+    """Return the numbers with rows for classes, and how they lay."""
+    rows, columns = table.numbers, table.numbers.T
+    rows_fit, columns_fit = (
+        len(turned) in (num_names, num_names + 1)
+        and turned.shape[1] == embed_dims for turned in (rows, columns))
+    if transposed and columns_fit:
+        return columns, f'{table.form}, transposed as told'
+    if transposed or not (rows_fit or columns_fit):
+        raise _misfit(table, num_names, embed_dims, transposed, rows_fit)
+    if rows_fit != columns_fit:
+        return (rows, table.form) if rows_fit else (
+            columns, f'{table.form}, transposed')
+    rows_unit, columns_unit = (
+        _have_unit_norm(_drop_background(turned, num_names, background)[0])
+        for turned in (rows, columns))
+    why = ', as they alone have unit norm'
+    if columns_unit and not rows_unit:
+        return columns, (f'{table.form}, transposed; square: columns taken '
+                         f'for classes{why}')
+    return rows, f'{table.form}; square: rows taken for classes' + (
+        why if rows_unit and not columns_unit else
+        '; say --transposed if columns are')
 
 
-def _drop_background(numbers: Tensor, background: str) -> Tuple[Tensor, str]:
+def _misfit(table: ForeignTable, num_names: int, embed_dims: int,
+            transposed: bool, rows_fit: bool) -> ValueError:
+    """Return the error of a table of another size."""
+    text = f'{table.path} holds {table.form}'
+    if transposed:
+        text += f', which transposed is {tuple(table.numbers.T.shape)}'
+    text += (f', expected {num_names, embed_dims}, or '
+             f'{num_names + 1, embed_dims} with a background')
+    if not transposed:
+        text += ', or one of them transposed'
+    elif rows_fit:
+        text += '; it fits as it is: leave --transposed out'
+    if table.may_be_prompt:
+        text += (f'\nit may be a learned prompt of {len(table.numbers)} '
+                 f'tokens: {table.how_to_use_as_prompt}')
+    return ValueError(text)
+
+
+def _have_unit_norm(rows: Tensor) -> bool:
+    """Whether rows have norm 1, as far as half precision can say."""
+    return bool((rows.norm(dim=1) - 1).abs().max() < 1e-2)
+
+
+def _drop_background(numbers: Tensor, num_names: int,
+                     background: str) -> Tuple[Tensor, str]:
     """Return the rows but that of the background, and which one that is."""
     total = len(numbers)
+    if total == num_names:
+        return numbers, 'no background row'
     zeros = [row for row in (0, total - 1) if not numbers[row].any()]
     row = zeros[0] if len(zeros) == 1 else 0 if background == 'first' else \
         total - 1

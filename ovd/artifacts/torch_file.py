@@ -1,10 +1,22 @@
 """Reading files of ``torch.save`` without running what they hold."""
 import errno
+import re
 from typing import Any
 
 import torch
 
 from .files import PathLike
+
+COLOURS = re.compile('\x1b\\[[0-9;]*m')
+# torch names what is not plain in one of these ways
+ASKED_FOR = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]*\w)')
+# Sentences of torch that tell to read the file in a way that runs it
+ADVICE = re.compile(
+    '`weights_only` |trust|Weights only load failed|documentation|two options')
+
+
+class NotPlainError(ValueError):
+    """A file holds more than tensors and plain containers."""
 
 
 def read_torch_file(path: PathLike, what: str) -> Any:
@@ -15,8 +27,9 @@ def read_torch_file(path: PathLike, what: str) -> Any:
         what (str): What it should hold, for the message.
 
     Raises:
-        ValueError: If it is damaged, no file of ``torch.save``, or holds
-            more than tensors and plain containers.
+        NotPlainError: If it holds more than tensors and plain containers,
+            with the class or function that it asks for.
+        ValueError: If it is damaged, or no file of ``torch.save``.
         OSError: If it can't be read at all.
     """
     try:
@@ -26,7 +39,23 @@ def read_torch_file(path: PathLike, what: str) -> Any:
         # A short file that is cut off makes torch seek to before its start.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
+        if asked_for := ASKED_FOR.search(str(error)):
+            raise NotPlainError(
+                f'{path} is not opened, because that could run code: it asks '
+                f'for {asked_for[1]}; it is probably a checkpoint that holds '
+                'more than tensors and plain containers, expected '
+                f'a file of {what}\n'
+                'whoever trusts it can save its tensors alone, in the '
+                'program that wrote it') from error
         raise ValueError(
             f'{path} is damaged, or no file of {what} as torch.save writes '
             f'it, with tensors and plain containers alone '
-            f'({type(error).__name__}: {error})') from error
+            f'({_reason(error)})') from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the error and its message without colours and advice."""
+    text = COLOURS.sub('', str(error)).rpartition('WeightsUnpickler error:')[2]
+    sentences = re.split(r'(?<=\.)\s+', text.strip())
+    kept = [s for s in sentences if s and not ADVICE.search(s)]
+    return ' '.join([type(error).__name__ + ':' * bool(kept), *kept])

@@ -103,6 +103,36 @@ def test_background_row(array):
         ClassEmbeddings.load('zoo.pth').embeddings, F.normalize(ROWS, dim=1))
 
 
+@pytest.mark.parametrize('num, extra', [(64, 0), (63, 1)])
+def test_square_table(tiny_clip_path, capsys, num, extra):
+    """Which way it was taken is said and kept; the user may say it."""
+    rows = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    np.save('zoo.npy', rows.numpy())
+    options = dict(
+        file='zoo.npy', classes=', '.join(f'class {i}' for i in range(num)),
+        pretrained=tiny_clip_path, out='zoo.pth')
+    convert_class_embeddings(**options)
+    said = 'square: rows taken for classes; say --transposed if columns are'
+    assert said in capsys.readouterr().out
+    found = ClassEmbeddings.load('zoo.pth')
+    assert said in found.settings['converted_from']['form']
+    torch.testing.assert_close(
+        found.embeddings, F.normalize(rows[:num], dim=1))
+    convert_class_embeddings(**options, transposed=True, overwrite=True)
+    assert 'transposed as told' in capsys.readouterr().out
+    torch.testing.assert_close(
+        ClassEmbeddings.load('zoo.pth').embeddings,
+        F.normalize(rows.T[:num], dim=1))
+
+
+def test_a_dict_of_many_entries_is_not_listed_in_full(tiny_clip_path):
+    with pytest.raises(ValueError) as error:
+        convert_class_embeddings(tiny_clip_path, 'coco')
+    message = str(error.value)
+    assert 'holds a dict of ' in message and ', ..., expected' in message
+    assert len(message) < 600 and message.count('.weight') <= 10
+
+
 def test_same_content_is_reused(array, capsys):
     convert_class_embeddings(**array)
     before = Path('zoo.pth').stat().st_mtime_ns
@@ -141,6 +171,8 @@ def test_the_file_itself_is_not_replaced():
 @pytest.mark.parametrize('changes, message', [
     (dict(classes=None), 'zoo.npy has no names: give those of its 3 rows .*'
      '--dataset, --classes, --classes-file or --ann-file'),
+    (dict(transposed=True), r'zoo.npy holds .*, which transposed is '
+     r'\(512, 3\), expected \(3, 512\), .*: leave --transposed out$'),
     (dict(background='lsat'), 'did you mean "last"'),
     (dict(file='zo.npy'), 'zo.npy does not exist; did you mean "zoo.npy"'),
     (dict(classes='cat, dog'), None),

@@ -27,9 +27,10 @@ def save(path, content):
     return path
 
 
-def load(path, names=NAMES, embed_dims=16, background='last'):
-    return arrange_rows(
-        read_foreign_table(path), names, embed_dims, background)
+def load(path, names=NAMES, embed_dims=16, background='last',
+         transposed=False):
+    return arrange_rows(read_foreign_table(path), names, embed_dims,
+                        background, transposed)
 
 
 @pytest.mark.parametrize('name, content, said', [
@@ -94,18 +95,73 @@ def test_names_in_the_file(tmp_path, kind):
     torch.testing.assert_close(found, UNIT)
 
 
+@pytest.mark.parametrize('key', ['path', 'content', 'self', 3, None, (1, )])
+def test_any_other_key(tmp_path, key):
+    path = save(tmp_path / 'a.pth', {'embeddings': ROWS, key: 1})
+    assert read_foreign_table(path).form == (
+        f'a dict of embeddings (70, 16) float32, without its {key}')
+    path = save(tmp_path / 'b.pth', {
+        'embeddings': ROWS, **{i: 1 for i in range(11)}})
+    assert read_foreign_table(path).form.endswith(
+        ', without its 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...')
+
+
 @pytest.mark.parametrize('rows', [ROWS[:1], ROWS[None, :1], ROWS[:1].T])
 def test_one_class(tmp_path, rows):
     found, _ = load(save(tmp_path / 'a.pth', rows), NAMES[:1])
     torch.testing.assert_close(found, UNIT[:1])
 
 
-def test_as_many_names_as_numbers_each(tmp_path):
-    """A square table is taken as it is."""
-    square = torch.cat([UNIT, UNIT])[:16]
-    found, form = load(save(tmp_path / 'a.pth', square), NAMES[:16])
-    assert 'transposed' not in form
-    torch.testing.assert_close(found, square)
+@pytest.mark.parametrize('extra', [None, ZERO, OTHER])
+def test_square_tables(tmp_path, extra):
+    """Which way they lie is told by unit norms, by the user, or guessed."""
+    names = NAMES[:16 if extra is None else 15]
+    rows = ROWS[:len(names)]
+
+    def load_square(table, **kwargs):
+        square = table if extra is None else torch.cat([table, extra])
+        if kwargs.pop('turn', False):
+            square = square.T.contiguous()
+        return load(save(tmp_path / 'a.pth', square), names, **kwargs)
+
+    unit, guessed = UNIT[:len(names)], 'square: rows taken for classes; say '
+    for table, kwargs, said in (
+        (unit, {}, 'square: rows taken for classes, as they alone have unit '),
+        (unit, dict(turn=True), 'transposed; square: columns taken for '
+         'classes, as they alone have unit norm'),
+        (unit, dict(turn=True, transposed=True), 'transposed as told; '),
+        (rows, {}, guessed + '--transposed if columns are'),
+        (rows, dict(turn=True, transposed=True), 'transposed as told; ')):
+        found, form = load_square(table, **kwargs)
+        assert said in form
+        torch.testing.assert_close(found, unit)
+    found, form = load_square(rows, turn=True)
+    assert guessed in form and not torch.allclose(found, unit)
+
+
+def test_square_of_unit_norms_both_ways(tmp_path):
+    """Rows are classes; so are columns where the user says so."""
+    turned = torch.eye(16)[[*range(1, 16), 0]]
+    path = save(tmp_path / 'a.pth', turned)
+    found, form = load(path, NAMES[:16])
+    assert torch.equal(found, turned) and 'square: rows taken for' in form
+    found, form = load(path, NAMES[:16], transposed=True)
+    assert torch.equal(found, turned.T) and 'square' not in form
+
+
+def test_transposed_on_demand(tmp_path):
+    path = save(tmp_path / 'a.npy', ROWS.T.numpy())
+    found, form = load(path, transposed=True)
+    assert form.startswith('an array (16, 70) float32, transposed as told; ')
+    torch.testing.assert_close(found, UNIT)
+    with pytest.raises(ValueError, match=r'a.pth holds a tensor \(70, 16\) '
+                       r'float32, which transposed is \(16, 70\), expected '
+                       r'\(70, 16\), .*; it fits as it is: leave '
+                       '--transposed out$'):
+        load(save(tmp_path / 'a.pth', ROWS), transposed=True)
+    with pytest.raises(ValueError, match=r'is \(16, 70\), expected '
+                       r'\(40, 16\), or \(41, 16\) with a background$'):
+        load(tmp_path / 'a.pth', NAMES[:40], transposed=True)
 
 
 def test_learned_prompts_are_told_apart(tmp_path):
@@ -119,8 +175,9 @@ def test_learned_prompts_are_told_apart(tmp_path):
     assert load(path, NAMES[:8])[0].shape == (8, 16)
     with pytest.raises(ValueError, match='may be a learned prompt'):
         load(path, NAMES[:8], embed_dims=12)
-    many = save(tmp_path / 'many.pth', ROWS)
-    assert not read_foreign_table(many).may_be_prompt
+    for other in (ROWS, UNIT[:8]):  # too long; of unit norm
+        assert not read_foreign_table(
+            save(tmp_path / 'other.pth', other)).may_be_prompt
 
 
 @pytest.mark.parametrize('content, names, message', [
@@ -151,12 +208,19 @@ def test_rows_that_have_no_direction(tmp_path, value, said):
 @pytest.mark.parametrize('content, message', [
     (dict(names=['a'], embeddings=torch.eye(1, 3), clip={}, templates='x'),
      "is in ovd's own form already"),
-    (dict(state_dict={}, meta={}), 'a dict of state_dict, meta'),
+    (dict(state_dict={}, meta={}), 'a dict of state_dict, meta, expected'),
+    ({i: i for i in range(10)}, 'a dict of 0, 1, .*, 8, 9, expected'),
+    ({f'{i}.weight': i for i in range(99)}, 'a dict of 0.weight, .*'
+     '8.weight, 9.weight, ..., expected an array'),
+    ({}, 'a dict of nothing, expected'),
+    (dict(embeddings=ROWS, bboxes=ROWS, objectness=ROWS), "is OADP's "
+     'embeddings of proposals, not of classes'),
     (dict(embeddings=torch.eye(2), names=['a', 'a']),
      r"must differ, several times: \['a'\]"),
     (dict(embeddings=torch.eye(2), names=['a', 3]), 'must be non-empty str'),
     (dict(embeddings=torch.eye(2), names='ab'), 'names must be a list'),
     (dict(embeddings=torch.eye(2), names=dict(a=1)), 'names must be a list'),
+    (dict(embeddings=torch.eye(1), names=[]), 'a list, got an empty one'),
     (dict(embeddings=[[1.]], names=['a']), 'embeddings in content of type'),
     ([1., 2.], 'holds content of type list, expected an array'),
     (torch.eye(3).long(), r'a tensor \(3, 3\) int64'),
@@ -180,8 +244,9 @@ def test_file_of_ours(tmp_path):
 def test_nothing_in_a_file_is_run(tmp_path):
     np.save(tmp_path / 'a.npy', np.array([os.getcwd], object))
     save(tmp_path / 'a.pth', os.getcwd)
-    for name in ('a.npy', 'a.pth'):
-        with pytest.raises(ValueError, match=f'{name} is damaged, or no '):
+    for name, message in (('a.npy', 'is damaged, or no array of numbers'),
+                          ('a.pth', 'is not opened, because that could run')):
+        with pytest.raises(ValueError, match=f'{name} {message}'):
             read_foreign_table(tmp_path / name)
 
 

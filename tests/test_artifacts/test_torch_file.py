@@ -3,8 +3,9 @@ import os
 
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
-from ovd.artifacts.torch_file import read_torch_file
+from ovd.artifacts.torch_file import NotPlainError, read_torch_file
 
 
 def test_plain_content(tmp_path):
@@ -32,9 +33,41 @@ def test_a_file_that_is_cut_off(tmp_path, size, cut):
         read_torch_file(tmp_path / 'a.pth', 'things')
 
 
-def test_code_is_refused(tmp_path):
-    torch.save(dict(a=os.getcwd), tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match='UnpicklingError'):
+@pytest.mark.parametrize('content, name', [
+    (os.getcwd, f'{os.getcwd.__module__}.getcwd'),
+    (HistoryBuffer(), 'mmengine.logging.history_buffer.HistoryBuffer'),
+    (torch.nn.Linear(1, 1), 'torch.nn.modules.linear.Linear'),
+])
+@pytest.mark.parametrize('zipped', [True, False])
+def test_code_is_refused_in_plain_words(tmp_path, content, name, zipped):
+    torch.save(dict(a=content), tmp_path / 'a.pth',
+               _use_new_zipfile_serialization=zipped)
+    with pytest.raises(NotPlainError) as error:
+        read_torch_file(tmp_path / 'a.pth', 'things')
+    message = str(error.value)
+    assert message.startswith(
+        f'{tmp_path / "a.pth"} is not opened, because that could run code: it '
+        f'asks for {name}; it is probably a checkpoint that holds more than ')
+    assert 'expected a file of things\n' in message
+    assert_plain(message)
+
+
+def assert_plain(message):
+    assert '\x1b' not in message and 'weights_only` ' not in message
+    assert 'trusted source' not in message and 'safe_globals' not in message
+
+
+@pytest.mark.filterwarnings('ignore:.*torch.jit:DeprecationWarning',
+                            'ignore:.*TorchScript')
+def test_advice_of_torch_is_left_out(tmp_path):
+    torch.jit.script(torch.nn.Linear(1, 1)).save(tmp_path / 'a.pth')
+    (tmp_path / 'b.pth').write_bytes(b'\x80\x02K\x01.')
+    for name in ('a.pth', 'b.pth'):
+        with pytest.raises(ValueError, match=f'{name} is damaged, or no file '
+                           r'of th.* \(\w+Error: .{9}') as error:
+            read_torch_file(tmp_path / name, 'things')
+        assert_plain(str(error.value))
+    with pytest.raises(ValueError, match='TorchScript archives'):
         read_torch_file(tmp_path / 'a.pth', 'things')
 
 
