@@ -1,4 +1,5 @@
 """A CLIP by name or file, as one frozen model with its digest."""
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from ovd.artifacts.files import sha256_file
 from ovd.suggest import check_choice
 
 from . import open_clip_models
+from .open_clip_models import VOCAB_SIZE
 from .openai import build_model
 from .text_tower import TextTower
 from .weights import find_weights, read_state_dict
@@ -33,7 +35,8 @@ class LoadedCLIP:
         model (nn.Module): In eval mode, without gradients; of openai-clip's
             class or open_clip's.
         name (str): What the user asked for: a published name or a path.
-        sha256 (str): Digest of the file that the weights come from.
+        sha256 (str): Digest of the file that the weights come from; of one
+            of open_clip's, also of its architecture and image transform.
         precision (str): That of its matrices. Defaults to ``'fp32'``.
         image_mean (tuple[float]): Of the RGB that its image tower takes.
         image_std (tuple[float]): Likewise.
@@ -105,17 +108,19 @@ def load_clip(name: str,
             there is no such precision.
     """
     check_choice(precision, PRECISIONS, 'precision')
-    path = find_weights(name)
-    preprocessing = dict(mean=CLIP_MEAN, std=CLIP_STD)
+    mean, std = CLIP_MEAN, CLIP_STD
     if open_clip_models.is_spec(name):
-        model, preprocessing = open_clip_models.build(name, precision)
+        model = open_clip_models.build(name, precision)
+        mean, std = open_clip_models.preprocessing(name).values()
+        digest = open_clip_models.digest(name)
     else:
+        path = find_weights(name)
         model = _build_openai(path)
         round_weights(model, PRECISIONS[precision])
+        digest = sha256_file(path)
     model.eval().requires_grad_(False)
     return LoadedCLIP(
-        model.to(device), str(name), sha256_file(path), precision,
-        tuple(preprocessing['mean']), tuple(preprocessing['std']))
+        model.to(device), str(name), digest, precision, mean, std)
 
 
 def _build_openai(path: Path) -> nn.Module:
@@ -130,6 +135,16 @@ def _build_openai(path: Path) -> nn.Module:
         raise ValueError(
             f"{path} is not a state dict of openai-clip's CLIP class: "
             f'{type(error).__name__}: {error}') from error
+    if model.vocab_size != VOCAB_SIZE:
+        raise ValueError(
+            f'{path} knows {model.vocab_size} tokens, expected the '
+            f"{VOCAB_SIZE} of openai-clip's tokenizer")
+    if state_dict['text_projection'].dtype == torch.float32:
+        # open_clip's files have the same entries and another activation.
+        warnings.warn(
+            f"{path} is taken for openai-clip's class, which has QuickGELU; "
+            f'if it is of open_clip, name it {open_clip_models.PREFIX}NAME/'
+            f'{path}', stacklevel=3)
     return model
 
 

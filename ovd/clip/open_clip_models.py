@@ -1,21 +1,28 @@
 """CLIPs of the open_clip project, by its optional package.
 
-They are named ``open_clip:NAME/TAG`` or ``open_clip:NAME/FILE``.
+They are named ``open_clip:NAME/TAG`` or ``open_clip:NAME/FILE``. A tag knows
+more than a file: with which activation the weights were trained, and how
+images were prepared.
 """
+import hashlib
+import json
 from pathlib import Path
 from types import ModuleType
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from torch import nn
 
-from ovd.artifacts.files import require_file
+from ovd.artifacts.files import require_file, sha256_file
 from ovd.suggest import did_you_mean
 
 PREFIX = 'open_clip:'
 FORM = f'{PREFIX}NAME/TAG or {PREFIX}NAME/FILE'
-# What ovd's own image transform does, and what it can be told.
+WEIGHTS_FOLDER = Path('pretrained/open_clip')
+SUFFIXES = ('.safetensors', '.bin', '.pt')
+# What ovd's own image transform does, and what open_clip's tags may ask for.
 PREPROCESSING = dict(mode='RGB', interpolation='bicubic',
                      resize_mode='shortest')
+VOCAB_SIZE = 49408  # of the one tokenizer that ovd has
 
 
 def is_spec(name: str) -> bool:
@@ -24,7 +31,10 @@ def is_spec(name: str) -> bool:
 
 
 def find_weights(spec: str) -> Path:
-    """Return the file of the weights; download those of a tag if need be.
+    """Return the file of the weights.
+
+    That of a tag is looked for as ``pretrained/open_clip/NAME_TAG.*``, then
+    in the cache of its host, then downloaded.
 
     Raises:
         ModuleNotFoundError: If open_clip is not installed.
@@ -35,6 +45,10 @@ def find_weights(spec: str) -> Path:
     model, weights, tag = _parse(spec)
     if tag is None:
         return require_file(weights, 'open_clip weights')
+    local = [WEIGHTS_FOLDER / f'{model}_{weights}{end}' for end in SUFFIXES]
+    for path in local:
+        if path.is_file():
+            return path
     try:
         return Path(open_clip.download_pretrained(tag))
     # The hub's client and urllib each have errors of their own.
@@ -42,7 +56,8 @@ def find_weights(spec: str) -> Path:
         raise FileNotFoundError(
             f'the weights {weights} of {model} could not be downloaded '
             f'({type(error).__name__}: {error}); get the file elsewhere and '
-            f'name it as {PREFIX}{model}/FILE') from error
+            f'put it at {local[0]}, or under that name with '
+            f'{" or ".join(SUFFIXES[1:])}') from error
 
 
 def embed_dims(spec: str) -> int:
@@ -51,8 +66,40 @@ def embed_dims(spec: str) -> int:
     return _import_open_clip().get_model_config(model)['embed_dim']
 
 
-def build(spec: str, precision: str) -> Tuple[nn.Module, dict]:
-    """Return the model and its preprocessing: ``mean`` and ``std``.
+def preprocessing(spec: str) -> Dict[str, Tuple[float, ...]]:
+    """Return ``mean`` and ``std`` of the images that a model takes.
+
+    Raises:
+        ValueError: If images are prepared in a way that ovd does not know.
+    """
+    open_clip = _import_open_clip()
+    tag = _parse(spec)[2] or {}
+    for key, value in PREPROCESSING.items():
+        if tag.get(key, value) != value:
+            raise ValueError(
+                f'{spec} wants images prepared with {key} {tag[key]!r}; ovd '
+                f'knows {value!r} alone')
+    return dict(mean=tuple(tag.get('mean', open_clip.OPENAI_DATASET_MEAN)),
+                std=tuple(tag.get('std', open_clip.OPENAI_DATASET_STD)))
+
+
+def digest(spec: str) -> str:
+    """Return what tells a model apart from all others.
+
+    A file alone does not: the same weights are another CLIP with another
+    activation, or for images that are prepared in another way.
+    """
+    model, _, _ = _parse(spec)
+    content = dict(
+        file=sha256_file(find_weights(spec)),
+        model=_import_open_clip().get_model_config(model),
+        **preprocessing(spec))
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def build(spec: str, precision: str) -> nn.Module:
+    """Return a model with its weights.
 
     Args:
         spec (str): ``open_clip:NAME/TAG`` or ``open_clip:NAME/FILE``.
@@ -60,14 +107,15 @@ def build(spec: str, precision: str) -> Tuple[nn.Module, dict]:
 
     Raises:
         FileNotFoundError: See :func:`find_weights`.
-        ValueError: If the file is not of that model, or images are prepared
-            in a way that ovd does not know.
+        ValueError: If the file is not of that model, or texts or images are
+            prepared in a way that ovd does not know.
     """
     open_clip = _import_open_clip()
-    path = find_weights(spec)
     model_name, weights, tag = _parse(spec)
+    _check_tokenizer(open_clip, model_name)
     if tag is not None:
         _check_activation(open_clip, model_name, weights, tag)
+    path = find_weights(spec)
     try:
         model = open_clip.create_model(
             model_name,
@@ -80,16 +128,8 @@ def build(spec: str, precision: str) -> Tuple[nn.Module, dict]:
         raise ValueError(
             f"{path} does not hold the weights of open_clip's {model_name} "
             f'({type(error).__name__}: {error})') from error
-    preprocessing = {**model.visual.preprocess_cfg}
-    if tag is not None:
-        preprocessing.update(
-            {key: tag[key] for key in preprocessing if key in tag})
-    for key, value in PREPROCESSING.items():
-        if preprocessing.get(key, value) != value:
-            raise ValueError(
-                f'{spec} wants images prepared with {key} '
-                f'{preprocessing[key]!r}; ovd knows {value!r} alone')
-    return model, preprocessing
+    _check_sizes(open_clip, model, path, model_name)
+    return model
 
 
 def _import_open_clip() -> ModuleType:
@@ -125,6 +165,40 @@ def _parse(spec: str) -> Tuple[str, str, Optional[dict]]:
             f'{model}: {", ".join(tags) or "it has none"}'
             f'{did_you_mean(rest, tags)}')
     return model, rest, tag or None
+
+
+def _check_tokenizer(open_clip: ModuleType, model: str) -> None:
+    """Refuse a model whose texts are cut into other tokens than openai's."""
+    config = open_clip.get_model_config(model)['text_cfg']
+    others = [key for key in ('hf_tokenizer_name', 'tokenizer_kwargs',
+                              'tokenizer_mode') if config.get(key)]
+    size = config.get('vocab_size', VOCAB_SIZE)
+    if others or size != VOCAB_SIZE:
+        raise ValueError(
+            f"open_clip's {model} has a tokenizer of its own "
+            f'({", ".join(others) or f"{size} tokens"}); ovd has that of '
+            'openai-clip alone')
+
+
+def _check_sizes(open_clip: ModuleType, model: nn.Module, path: Path,
+                 name: str) -> None:
+    """Refuse weights for another size of images or texts.
+
+    open_clip would interpolate them, and say nothing.
+    """
+    size = model.visual.image_size
+    if not isinstance(size, int) and size[0] != size[1]:
+        raise ValueError(f"open_clip's {name} takes images of "
+                         f'{size[0]} x {size[1]}; ovd makes square ones')
+    expected = model.state_dict()
+    found = open_clip.factory.load_state_dict(str(path), weights_only=True)
+    for key in expected.keys() & found.keys():
+        if key.endswith('positional_embedding') and \
+                found[key].shape != expected[key].shape:
+            raise ValueError(
+                f"{path} is not of open_clip's {name}: its {key} is "
+                f'{tuple(found[key].shape)}, expected '
+                f'{tuple(expected[key].shape)}')
 
 
 def _check_activation(open_clip: ModuleType, model: str, weights: str,

@@ -23,6 +23,7 @@ from .openai import OPENAI_URLS, download
 
 WEIGHTS_FOLDER = Path('pretrained/clip')
 CACHE_FOLDER = Path('~/.cache/clip')
+MAKE_MINIATURE = 'python tools/train.py configs/miniature/clip_rn_miniature.py'
 # D of the published CLIPs, which tells them apart without their files.
 EMBED_DIMS = {
     'RN50': 1024,
@@ -54,11 +55,12 @@ def identify_clip(name: str) -> Tuple[Dict[str, str], int]:
     """
     if name in OPENAI_URLS:
         return dict(name=name, sha256=published_digest(name)), EMBED_DIMS[name]
-    path = find_weights(name)
     if open_clip_models.is_spec(name):
-        embed_dims = open_clip_models.embed_dims(name)
-    else:
-        embed_dims = read_state_dict(path)['text_projection'].shape[1]
+        digest = open_clip_models.digest(name)
+        return dict(name=name, sha256=digest), open_clip_models.embed_dims(
+            name)
+    path = find_weights(name)
+    embed_dims = read_state_dict(path)['text_projection'].shape[1]
     return dict(name=str(name), sha256=sha256_file(path)), embed_dims
 
 
@@ -79,8 +81,11 @@ def find_weights(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    if path.suffix in ('.pt', '.pth', '.safetensors'):
-        return require_file(path, 'CLIP weights')
+    if path.suffix in ('.bin', '.pt', '.pth', '.safetensors'):
+        return require_file(
+            path, 'CLIP weights',
+            MAKE_MINIATURE if path == WEIGHTS_FOLDER / 'miniature.pt' else
+            None)
     raise FileNotFoundError(
         f'"{name}" is neither a file nor one of {", ".join(OPENAI_URLS)}, '
         f'nor {open_clip_models.FORM}'
@@ -120,7 +125,7 @@ def _find_openai_weights(name: str) -> Path:
 def read_state_dict(path: Path) -> Dict[str, Tensor]:
     """Read the tensors of a CLIP file of any of the three forms."""
     try:
-        if path.suffix == '.safetensors':
+        if path.suffix == '.safetensors' or is_safetensors(path):
             state_dict = load_file(path)
         elif _is_jit_archive(path):
             state_dict = dict(
@@ -135,6 +140,14 @@ def read_state_dict(path: Path) -> Dict[str, Tensor]:
             f"{path} is not a state dict of openai-clip's CLIP class: it "
             f'has no entry text_projection')
     return state_dict
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: a length, then json."""
+    with open(path, 'rb') as file:
+        start = file.read(9)
+    length = int.from_bytes(start[:8], 'little')
+    return start[8:] == b'{' and length <= path.stat().st_size - 8
 
 
 def _is_jit_archive(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Tests of CLIPs of open_clip, of small sizes with random weights."""
 import json
+import shutil
 import sys
 
 import pytest
@@ -20,6 +21,12 @@ TINY = dict(
 CUSTOM = {**TINY, 'custom_text': True,
           'text_cfg': {**TINY['text_cfg'], 'ls_init_value': 0.5}}
 LAST = {**TINY, 'text_cfg': {**TINY['text_cfg'], 'pool_type': 'last'}}
+QUICK = {**TINY, 'quick_gelu': True}
+LARGE = {**TINY, 'vision_cfg': {**TINY['vision_cfg'], 'image_size': 128}}
+WIDE = {**TINY, 'vision_cfg': {**TINY['vision_cfg'], 'image_size': (64, 96)}}
+WORDS = {**TINY, 'text_cfg': {**TINY['text_cfg'], 'vocab_size': 1000}}
+OTHER_TOKENS = {**TINY, 'text_cfg': {
+    **TINY['text_cfg'], 'tokenizer_kwargs': dict(clean='canonicalize')}}
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +39,9 @@ def open_clip():
 def files(open_clip, tmp_path_factory):
     """Files of random weights of three models that open_clip then knows."""
     folder = tmp_path_factory.mktemp('open_clip')
-    configs = dict(tiny=TINY, tiny_custom=CUSTOM, tiny_last=LAST)
+    configs = dict(tiny=TINY, tiny_custom=CUSTOM, tiny_last=LAST,
+                   tiny_quick=QUICK, tiny_large=LARGE, tiny_wide=WIDE,
+                   tiny_words=WORDS, tiny_tokens=OTHER_TOKENS)
     for name, config in configs.items():
         (folder / f'{name}.json').write_text(json.dumps(config))
     open_clip.add_model_config(folder)
@@ -96,7 +105,8 @@ def test_offline(open_clip, files, monkeypatch):
     monkeypatch.setattr(open_clip, 'download_pretrained', refuse)
     with pytest.raises(
             FileNotFoundError, match='laion2b_s34b_b88k of ViT-B-16 could not '
-            'be downloaded .*no network.*name it as open_clip:ViT-B-16/FILE'):
+            'be downloaded .*no network.*put it at pretrained/open_clip/'
+            'ViT-B-16_laion2b_s34b_b88k.safetensors'):
         load_clip('open_clip:ViT-B-16/laion2b_s34b_b88k')
 
 
@@ -117,6 +127,45 @@ def test_tags_are_downloaded_and_their_activation_is_checked(
     tag.update(quick_gelu=False, resize_mode='squash')
     with pytest.raises(ValueError, match="prepared with resize_mode 'squash'"):
         load_clip('open_clip:tiny/some_tag')
+
+
+def test_one_file_is_two_models(files):
+    one, two = (load_clip(f'open_clip:{name}/{files["tiny"]}')
+                for name in ('tiny', 'tiny_quick'))
+    assert one.sha256 != two.sha256
+    difference = embed_class_names(one, ['cat']) - embed_class_names(
+        two, ['cat'])
+    assert difference.abs().max() > 1e-5
+    with pytest.warns(UserWarning, match='if it is of open_clip, name it '):
+        load_clip(str(files['tiny']))
+
+
+@pytest.mark.parametrize('name, file, message', [
+    ('tiny_large', 'tiny', r'its visual.positional_embedding is \(17, 64\), '
+     r'expected \(65, 64\)'),
+    ('tiny_wide', 'tiny_wide', 'takes images of 64 x 96; ovd makes square'),
+    ('tiny_words', 'tiny_words', r'tokenizer of its own \(1000 tokens\)'),
+    ('tiny_tokens', 'tiny_tokens', r'of its own \(tokenizer_kwargs\)'),
+])
+def test_what_ovd_does_not_know_is_refused(files, name, file, message):
+    with pytest.raises(ValueError, match=message):
+        load_clip(f'open_clip:{name}/{files[file]}')
+
+
+def test_weights_of_a_tag_in_the_folder(open_clip, files, tmp_path,
+                                        monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'pretrained/open_clip'
+    folder.mkdir(parents=True)
+    shutil.copy(files['tiny'], folder / 'tiny_some_tag.bin')
+    tag = dict(mean=(0.5, 0.5, 0.5))
+    monkeypatch.setattr(
+        open_clip, 'get_pretrained_cfg',
+        lambda model, name: dict(tag) if name == 'some_tag' else None)
+    clip = load_clip('open_clip:tiny/some_tag')
+    assert clip.image_mean == (0.5, 0.5, 0.5)
+    # The same weights as a file, which knows nothing of the images.
+    assert clip.sha256 != load_clip(f'open_clip:tiny/{files["tiny"]}').sha256
 
 
 def test_without_the_package(monkeypatch):

@@ -5,9 +5,11 @@ from urllib.error import URLError
 import clip
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ovd.artifacts.files import sha256_file
 from ovd.clip import weights
+from ovd.clip.building import build_clip, save_clip
 from ovd.clip.loading import load_clip
 from ovd.clip.weights import EMBED_DIMS, identify_clip
 
@@ -15,8 +17,10 @@ from ovd.clip.weights import EMBED_DIMS, identify_clip
 @pytest.mark.parametrize('name, message', [
     ('ViT-B-32', 'neither a file nor one of .*did you mean "ViT-B/32"'),
     ('no/such.pt', r'CLIP weights no/such.pt does not exist'),
+    ('pretrained/clip/miniature.pt', 'make it with: python tools/train.py'),
 ])
-def test_unknown_name(name, message):
+def test_unknown_name(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=message):
         load_clip(name)
 
@@ -25,7 +29,7 @@ def test_unknown_name(name, message):
     (b'no weights', 'is damaged, or no file of CLIP weights'),
     (dict(weight=torch.ones(2)), 'no entry text_projection'),
     (dict(text_projection=torch.ones(2, 2)), 'visual.layer1.0.conv1.weight'),
-    (dict(model=os.getcwd), 'is damaged, or no file of CLIP weights'),
+    (dict(model=os.getcwd), 'is not opened, .* a file of CLIP weights'),
 ])
 def test_file_without_a_clip(tmp_path, content, message):
     path = tmp_path / 'bad.pt'
@@ -95,6 +99,23 @@ def test_identity_without_the_file_of_a_published_clip(no_network):
     identity, embed_dims = identify_clip('ViT-B/32')
     assert identity['name'] == 'ViT-B/32' and embed_dims == 512
     assert identity['sha256'] in weights.OPENAI_URLS['ViT-B/32']
+
+
+def test_safetensors_are_known_without_their_suffix(tmp_path, tiny_clip_path):
+    state_dict = torch.load(tiny_clip_path, weights_only=True)
+    for name in ('a.bin', 'weights'):
+        save_file(state_dict, tmp_path / name)
+        assert load_clip(str(tmp_path / name)).embed_dims == 64
+
+
+def test_another_vocabulary_is_refused(tmp_path):
+    model = build_clip(
+        embed_dim=64, image_resolution=64, vision_layers=(1, 1, 1, 1),
+        vision_width=16, transformer_width=64, transformer_layers=1,
+        vocab_size=1000)
+    save_clip(model, tmp_path / 'a.pt')
+    with pytest.raises(ValueError, match='a.pt knows 1000 tokens, expected'):
+        load_clip(str(tmp_path / 'a.pt'))
 
 
 def test_identity_of_a_file(tiny_clip_path):
