@@ -1,9 +1,9 @@
 """Say what a file of the project is and what made it, and check it.
 
 It may be class embeddings (of ovd or another project), a learned prompt,
-annotations (split or not), proposals, a store of proposal embeddings (its
-folder, its manifest.json or a shard), CLIP weights or a checkpoint. Nothing
-is written.
+annotations (split or not), a split of class names, predictions, metrics of a
+test run, proposals, a store of proposal embeddings (its folder, its
+manifest.json or a shard), CLIP weights or a checkpoint. Nothing is written.
 
 exit code:
   0  all files are known and sound

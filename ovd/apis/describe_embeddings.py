@@ -1,7 +1,9 @@
 """What files of class embeddings and of learned prompts say of themselves."""
 from shlex import quote
+from typing import Any, Dict
 
 import torch
+from torch import Tensor
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.files import PathLike
@@ -33,7 +35,10 @@ def describe_class_embeddings(path: PathLike) -> Description:
 
 
 def describe_foreign_table(path: PathLike) -> Description:
-    """Describe class embeddings of another project, or a learned prompt.
+    """Describe a table of another project, or a learned prompt.
+
+    Without names it may be of classes, or of images: DetPro keeps a table of
+    unit norm for the proposals of each image.
 
     Raises:
         ValueError: If they are damaged, or in no form that is known.
@@ -52,6 +57,10 @@ def describe_foreign_table(path: PathLike) -> Description:
     ]
     details['clip'] = '; '.join(['the file does not say', *fitting])
     headline = 'class embeddings of another project'
+    if not table.names:
+        rows, numbers = table.numbers.shape
+        headline = (f'a table of embeddings ({rows:,} x {numbers:,}): '
+                    f'{headline}, or image embeddings')
     if table.may_be_prompt:
         headline = (f'learned prompt of {len(table.numbers)} tokens, or '
                     f'{headline}')
@@ -60,3 +69,43 @@ def describe_foreign_table(path: PathLike) -> Description:
         f'python tools/class_embeddings.py convert {quote(str(path))} '
         '--dataset NAME')
     return Description(headline, details)
+
+
+def describe_oadp_proposals(path: PathLike,
+                            content: Dict[Any, Any]) -> Description:
+    """Describe what OADP keeps of the proposals, or blocks, of an image.
+
+    Args:
+        path (PathLike): The file, for messages.
+        content (dict): ``embeddings`` (P, D), ``bboxes`` (P, 4) and, of
+            proposals, ``objectness``.
+
+    Raises:
+        ValueError: If these are malformed or not finite.
+    """
+    shapes = {}
+    for key in ('embeddings', 'bboxes'):
+        if not isinstance(content[key], Tensor) or content[key].ndim != 2:
+            raise ValueError(f'{path}: {key} must be a tensor of two '
+                             f'dimensions, got {_form(content[key])}')
+        if not torch.isfinite(content[key]).all():
+            raise ValueError(f'{path}: {key} has numbers that are NaN or '
+                             'infinite')
+        shapes[key] = tuple(content[key].shape)
+    if shapes['bboxes'] != (shapes['embeddings'][0], 4):
+        raise ValueError(f'{path}: {shapes["embeddings"]} embeddings and '
+                         f'{shapes["bboxes"]} bboxes do not belong together')
+    what = ('proposal', 'proposals') if 'objectness' in content else (
+        'proposal or block', 'proposals or blocks')
+    return Description(
+        f"OADP's embeddings of {counted(shapes['embeddings'][0], *what)}", {
+            'size': shapes['embeddings'][1],
+            'clip': 'the file does not say',
+            'to use it': 'not read by this project yet; make embeddings of '
+            'proposals anew with a config of configs/feature_extractor',
+        })
+
+
+def _form(content: Any) -> str:
+    return f'a tensor {tuple(content.shape)}' if isinstance(
+        content, Tensor) else f'a {type(content).__name__}'

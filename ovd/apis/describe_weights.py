@@ -14,13 +14,15 @@ def describe_clip(path: PathLike) -> Description:
     """Describe a CLIP, which is loaded for it.
 
     Raises:
-        ValueError: If it does not load.
+        ValueError: If it does not load, or a number is not finite.
     """
     from ovd.clip.loading import load_clip
     from ovd.clip.openai import OPENAI_URLS
     from ovd.clip.weights import published_digest
     clip = load_clip(str(path))
     model = clip.model
+    for key, value in model.state_dict().items():
+        _check_finite(path, key, value)
     published = [name for name in OPENAI_URLS
                  if published_digest(name) == clip.sha256]
     side = clip.image_size
@@ -64,17 +66,15 @@ def describe_checkpoint(path: PathLike,
     state_dict: Dict[str, Tensor] = content.get('state_dict', content)
     parts: Counter = Counter()
     for key, value in state_dict.items():
-        if not torch.isfinite(value).all():
-            raise ValueError(f'{path}: {key} has numbers that are NaN or '
-                             'infinite')
+        _check_finite(path, key, value)
         parts[key.partition('.')[0]] += value.numel()
     details: Dict[str, Any] = dict(
         numbers=f'{sum(parts.values()):,} in {len(state_dict):,} entries')
     if 'state_dict' not in content:
         return Description('weights', details)
-    details['parts'] = ', '.join(
-        f'{part} {number:,}' for part, number in parts.items())
-    details.update(_describe_run(content.get('meta') or {}))
+    details['parts'] = list_names(
+        [f'{part} {number:,}' for part, number in parts.items()])
+    details.update(_describe_run(content.get('meta')))
     details['resumable'] = 'yes, it has the optimizer' \
         if 'optimizer' in content else 'no, weights alone'
     # mmdet's RPN calls its own head `bbox_head`.
@@ -84,21 +84,32 @@ def describe_checkpoint(path: PathLike,
     return Description(f'checkpoint of {kind}', details)
 
 
-def _describe_run(meta: Dict[str, Any]) -> Dict[str, Any]:
-    """Return what mmengine notes of a run."""
+def _check_finite(path: PathLike, key: str, value: Tensor) -> None:
+    if not torch.isfinite(value).all():
+        raise ValueError(f'{path}: {key} has numbers that are NaN or '
+                         'infinite')
+
+
+def _describe_run(meta: Any) -> Dict[str, Any]:
+    """Return what mmengine notes of a run; others note other things."""
+    if not isinstance(meta, dict):
+        return {}
     details = {key: meta[key] for key in (
         'epoch', 'iter', 'experiment_name', 'time', 'mmengine_version')
         if key in meta}
-    classes = (meta.get('dataset_meta') or {}).get('classes')
-    if classes:
-        details['classes'] = list_names(classes)
+    dataset_meta = meta.get('dataset_meta')
+    classes = dataset_meta.get('classes') if isinstance(
+        dataset_meta, dict) else None
+    if isinstance(classes, (list, tuple)):
+        details['classes'] = list_names([*map(str, classes)])
     return details
 
 
 def is_state_dict(content: Any) -> bool:
-    """Whether this is a non-empty dict of tensors."""
+    """Whether this is a non-empty dict of tensors with names."""
     return isinstance(content, dict) and bool(content) and all(
-        isinstance(value, Tensor) for value in content.values())
+        isinstance(key, str) and isinstance(value, Tensor)
+        for key, value in content.items())
 
 
 def is_checkpoint(content: Any) -> bool:

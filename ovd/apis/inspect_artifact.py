@@ -2,23 +2,19 @@
 from pathlib import Path
 from typing import Callable, Dict, Sequence
 
-from ovd.artifacts.embedding_store import MANIFEST
 from ovd.artifacts.files import PathLike, require_file
 from ovd.artifacts.proposals import FORMAT as PROPOSALS
 from ovd.artifacts.tensor_file import TensorFile
-from ovd.artifacts.torch_file import read_torch_file
+from ovd.artifacts.torch_file import NotPlainError, read_torch_file
 
 from .artifact_description import Description
-from .describe_data import (
-    describe_annotation_file,
-    describe_proposals,
-    describe_shard,
-    describe_store,
-)
+from .describe_data import describe_proposals, describe_shard, describe_store
 from .describe_embeddings import (
     describe_class_embeddings,
     describe_foreign_table,
+    describe_oadp_proposals,
 )
+from .describe_json import describe_json
 from .describe_weights import (
     describe_checkpoint,
     describe_clip,
@@ -49,24 +45,33 @@ def describe(path: Path) -> Description:
         if path.is_dir():
             return describe_store(path)
         require_file(path, 'file')
-        if path.suffix not in READERS:
-            suffixes = sorted(READERS)
-            raise ValueError(
-                f'{path} is none of the files that ovd knows, which end in '
-                f'{", ".join(suffixes[:-1])} or {suffixes[-1]}')
-        if not path.stat().st_size:
-            raise ValueError(f'{path} is empty')
-        return READERS[path.suffix](path)
+        return _find_reader(path)(path)
     except FileNotFoundError as error:
         return Description('MISSING', faults=[str(error)])
+    except NotPlainError as error:
+        return Description(
+            'NOT OPENED: probably a checkpoint that holds more than plain '
+            'content', faults=[str(error)])
     except (ValueError, OSError) as error:
         return Description('DAMAGED OR UNKNOWN', faults=[str(error)])
 
 
-def _describe_json(path: Path) -> Description:
-    if path.name == MANIFEST:
-        return describe_store(path.parent)
-    return describe_annotation_file(path)
+def _find_reader(path: Path) -> Callable[[Path], Description]:
+    """Return what describes a file, by its suffix or its first bytes."""
+    reader = READERS.get(path.suffix)
+    # Safetensors get called .bin, .pt or nothing at all
+    if reader in (None, _describe_torch_file):
+        from ovd.clip.weights import is_safetensors
+        if is_safetensors(path):
+            return _describe_safetensors
+    if reader is None:
+        suffixes = sorted(READERS)
+        raise ValueError(
+            f'{path} is none of the files that ovd knows, which end in '
+            f'{", ".join(suffixes[:-1])} or {suffixes[-1]}')
+    if not path.stat().st_size:
+        raise ValueError(f'{path} is empty')
+    return reader
 
 
 def _describe_safetensors(path: Path) -> Description:
@@ -88,6 +93,8 @@ def _describe_torch_file(path: Path) -> Description:
     keys = content if isinstance(content, dict) else ()
     if 'embeddings' in keys and 'clip' in keys:
         return describe_class_embeddings(path)
+    if 'embeddings' in keys and 'bboxes' in keys:
+        return describe_oadp_proposals(path, content)
     if is_checkpoint(content) and 'embeddings' not in keys:
         return describe_checkpoint(path, content)
     return describe_foreign_table(path)
@@ -104,7 +111,7 @@ def _is_clip(path: Path) -> bool:
 
 
 READERS: Dict[str, Callable[[Path], Description]] = {
-    '.json': _describe_json,
+    '.json': describe_json,
     '.npy': describe_foreign_table,
     '.pkl': describe_proposals,
     '.pt': _describe_torch_file,

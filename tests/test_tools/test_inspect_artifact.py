@@ -2,12 +2,14 @@
 import json
 import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.embedding_store import EmbeddingStoreWriter
@@ -81,7 +83,9 @@ def test_foreign_class_embeddings(inspect):
     assert code == 0
     one, two = out.split('\n\n')
     assert one.startswith(
-        'synonym.npy: class embeddings of another project\n')
+        'synonym.npy: a table of embeddings (512 x 1,203): class embeddings '
+        'of another project, or image embeddings\n')
+    assert two.startswith('oadp.pth: class embeddings of another project\n')
     assert fields(one) == {
         'form': 'an array (512, 1203) float16',
         'clip': 'the file does not say; RN101, ViT-B/32, ViT-B/16 have 512 '
@@ -100,11 +104,55 @@ def test_learned_prompt(inspect):
     torch.save(torch.ones(8, 512), 'my prompt.pth')
     code, out = inspect('my prompt.pth')
     assert code == 0
-    assert out.startswith('my prompt.pth: learned prompt of 8 tokens, or ')
+    assert out.startswith('my prompt.pth: learned prompt of 8 tokens, or a ta')
     found = fields(out)
     assert found['as a prompt'] == (
         "python tools/class_embeddings.py learned --prompt 'my prompt.pth'")
     assert "convert 'my prompt.pth'" in found['to use it']
+
+
+def test_image_embeddings_of_detpro(inspect):
+    """One file for each image."""
+    torch.save(torch.eye(1000, 512)[:, [0] * 512] * 0 + 512 ** -0.5,
+               '000000000009.pth')
+    code, out = inspect('000000000009.pth')
+    assert code == 0
+    assert out.startswith(
+        '000000000009.pth: a table of embeddings (1,000 x 512): class '
+        'embeddings of another project, or image embeddings\n')
+
+
+def oadp_proposals(**changes):
+    return {**dict(embeddings=torch.ones(7, 512).half(),
+                   bboxes=torch.ones(7, 4).half(),
+                   objectness=torch.ones(7, 1).half()), **changes}
+
+
+def test_proposal_embeddings_of_oadp(inspect):
+    torch.save(oadp_proposals(), 'objects.pth')
+    block = oadp_proposals()
+    del block['objectness']
+    torch.save(block, 'blocks.pth')
+    code, out = inspect('objects.pth', 'blocks.pth')
+    assert code == 0
+    one, two = out.split('\n\n')
+    assert one.startswith("objects.pth: OADP's embeddings of 7 proposals\n")
+    assert fields(one)['size'] == '512'
+    assert fields(one)['to use it'].startswith('not read by this project yet')
+    assert two.startswith(
+        "blocks.pth: OADP's embeddings of 7 proposals or blocks\n")
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(bboxes=torch.ones(6, 4)), '(7, 512) embeddings and (6, 4) bboxes'),
+    (dict(bboxes=[1]), 'bboxes must be a tensor of two dimensions, got a li'),
+    (dict(embeddings=torch.ones(7)), 'two dimensions, got a tensor (7,)'),
+    (dict(embeddings=torch.ones(7, 4) / 0), 'embeddings has numbers that are'),
+])
+def test_damaged_proposal_embeddings_of_oadp(inspect, changes, message):
+    torch.save(oadp_proposals(**changes), 'a.pth')
+    code, out = inspect('a.pth')
+    assert code == 1 and message in out
 
 
 def write_annotations(path: str = 'train.json', **category) -> None:
@@ -163,6 +211,93 @@ def test_plain_annotations(inspect, category, kind):
     assert found['images'] == '3' and found['annotations'] == '4'
     assert found['classes'] == 'cat, dog'
     assert found['split'].startswith('none, make one with: python tools/bu')
+
+
+def test_split_definition(inspect):
+    Path('my split.json').write_text(json.dumps(dict(
+        base=['cat', 'dog'], novel=['owl'], groups=dict(pets=['dog', 'cat']))))
+    code, out = inspect('my split.json')
+    assert code == 0
+    assert out.startswith(
+        'my split.json: split of class names into base and novel\n')
+    assert fields(out) == {
+        'base': '2 classes: cat, dog',
+        'novel': '1 class: owl',
+        'group pets': '2 classes: cat, dog',
+        'to use it': 'python tools/build_zsl_dataset.py CONFIG --split '
+        "'my split.json'",
+    }
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(novel=['cat']), 'has names that are base and novel: cat'),
+    (dict(base=[]), 'split my has no base name'),
+    (dict(base=['cat', 'cat']), 'lists "cat" twice'),
+    (dict(base='cat'), 'my.json is not a split, expected {"base": [names]'),
+    (dict(others=[]), 'my.json is not a split'),
+    (dict(groups=dict(pets=['ct'])), 'neither base nor novel; did you mean'),
+])
+def test_wrong_split_definition(inspect, changes, message):
+    Path('my.json').write_text(json.dumps(
+        {**dict(base=['cat'], novel=['dog']), **changes}))
+    code, out = inspect('my.json')
+    assert code == 1 and message in out
+
+
+RESULT = dict(image_id=1, category_id=2, score=0.25)
+
+
+def test_predictions(inspect):
+    mask = dict(size=[2, 2], counts='04')
+    Path('a.json').write_text(json.dumps([
+        dict(RESULT, bbox=[0, 0, 1, 1], segmentation=mask),
+        dict(RESULT, bbox=[0, 0, 1, 1], score=1),
+        dict(RESULT, image_id=3, category_id=7, segmentation=mask)]))
+    code, out = inspect('a.json')
+    assert code == 0
+    assert out.startswith(
+        'a.json: predictions for 2 images in COCO results format\n')
+    assert fields(out) == {
+        'predictions': '3',
+        'boxes': '2',
+        'masks': '2',
+        'classes': '2 of the ids of categories occur',
+        'scores': '0.25 to 1',
+        'made by': 'the file does not say',
+    }
+
+
+@pytest.mark.parametrize('entry, message', [
+    (dict(RESULT, score='1'), 'a.json is not a list of COCO predictions'),
+    (dict(RESULT, bbox=[1, 2]), 'a.json is not a list of COCO predictions'),
+    (dict(image_id=1, bbox=[1, 2]), 'is not a list of COCO predictions'),
+    (dict(RESULT, score=float('nan')), 'has NaN, which is no json'),
+])
+def test_wrong_predictions(inspect, entry, message):
+    Path('a.json').write_text(json.dumps([RESULT, entry]))
+    code, out = inspect('a.json')
+    assert code == 1 and message in out
+
+
+def test_metrics(inspect):
+    Path('few.json').write_text(json.dumps({
+        'gzsl/bbox_AP50_base': 41.25, 'gzsl/bbox_AP50_novel': None, 'n': 3}))
+    Path('many.json').write_text(json.dumps({
+        f'AR@{i}': i / 7 for i in range(14)}))
+    # What the accuracies of crops are called
+    Path('parts.json').write_text('{"base": 0.5, "novel": 0.25}')
+    code, out = inspect('few.json', 'many.json', 'parts.json')
+    assert code == 0
+    few, many, parts = out.split('\n\n')
+    assert few.startswith('few.json: metrics as a test run writes them\n')
+    assert fields(few) == {
+        'metrics': '3',
+        'gzsl/bbox_AP50_base': '41.25',
+        'n': '3',
+        'without ground truth': 'gzsl/bbox_AP50_novel',
+    }
+    assert len(fields(many)) == 12 and fields(many)['...'] == '4 more'
+    assert fields(parts)['novel'] == '0.25'
 
 
 @pytest.mark.parametrize('suffix', ['.safetensors', '.pkl'])
@@ -318,9 +453,38 @@ def test_clip_of_other_forms(inspect, tiny_clip_path):
     inputs = torch.zeros(1, 3, 64, 64), torch.zeros(1, 77, dtype=torch.long)
     torch.jit.trace(model, inputs).save('jit.pt')
     code, out = inspect('clip.safetensors', 'jit.pt')
+    for other in ('clip.bin', 'clip', 'pretend.pt'):
+        shutil.copy('clip.safetensors', other)
+    assert inspect('clip.bin', 'clip', 'pretend.pt')[0] == 0
     assert code == 0
     assert 'clip.safetensors: CLIP weights\n' in out
     assert 'jit.pt: CLIP weights\n' in out
+
+
+@pytest.mark.parametrize('name', ['a.bin', 'a', 'a.safetensors'])
+def test_safetensors_are_known_by_their_header(inspect, name, tiny_clip_path):
+    from safetensors.torch import save_file
+    weights = {key: value.clone() for key, value in
+               load_clip(tiny_clip_path).model.state_dict().items()}
+    save_file(weights, name)
+    code, out = inspect(name)
+    assert code == 0 and out.startswith(f'{name}: CLIP weights\n')
+    Path(name).write_bytes(Path(name).read_bytes()[:-4])
+    assert inspect(name)[0] == 1
+    save_file(dict(a=torch.ones(3)), name)
+    code, out = inspect(name)
+    assert code == 1 and 'no CLIP either' in out
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_clip_with_numbers_that_are_not_finite(inspect, tiny_clip_path, value):
+    weights = load_clip(tiny_clip_path).model.state_dict()
+    weights['text_projection'][3, 4] = value
+    torch.save(weights, 'clip.pt')
+    code, out = inspect('clip.pt')
+    assert code == 1
+    assert ('clip.pt: text_projection has numbers that are NaN or infinite'
+            in out)
 
 
 def test_checkpoints(inspect):
@@ -352,6 +516,31 @@ def test_checkpoints(inspect):
     assert three.startswith('resnet.pth: weights\n')
 
 
+@pytest.mark.parametrize('meta', [None, [], dict(dataset_meta=[]), dict(
+    dataset_meta=dict(classes=3)), dict(dataset_meta=dict(classes=(1, 2)))])
+def test_meta_of_other_programs(inspect, meta):
+    torch.save(dict(
+        state_dict={f'part{i}.a': torch.ones(1) for i in range(20)},
+        meta=meta), 'a.pth')
+    code, out = inspect('a.pth')
+    assert code == 0
+    assert fields(out)['parts'].endswith('part5 1, ... (20)')
+
+
+def test_checkpoint_that_is_not_plain(inspect):
+    """What mmengine's runner writes without ovd's hook."""
+    torch.save(dict(
+        state_dict=dict(a=torch.ones(2)),
+        message_hub=dict(log_scalars=dict(loss=HistoryBuffer()))), 'a.pth')
+    code, out = inspect('a.pth')
+    assert code == 1
+    assert out.startswith('a.pth: NOT OPENED: probably a checkpoint that '
+                          'holds more than plain content\n')
+    assert 'because that could run code: it asks for mmengine.logging.' \
+        'history_buffer.HistoryBuffer;' in out
+    assert '\x1b' not in out and 'weights_only' not in out
+
+
 def test_checkpoint_with_nan(inspect):
     torch.save(dict(state_dict={
         'backbone.a': torch.ones(2), 'roi_head.b': torch.tensor([1, np.nan])
@@ -369,6 +558,17 @@ def test_checkpoint_with_nan(inspect):
     ('a.json', b'{"images": [', 'a.json is not json or is cut off'),
     ('a.json', b'{"base": []}', 'lacks the key `categories`, it has base'),
     ('a.json', b'[1]', 'a.json is not in COCO format'),
+    ('a.json', b'[]', 'a.json is not in COCO format'),
+    ('a.json', b'[{"image_id": 1}]', 'a.json is not in COCO format'),
+    ('a.json', b'{}', 'lacks the key `categories`, it has none'),
+    ('a.json', b'{"a": true}', 'lacks the key `categories`, it has a'),
+    ('a.json', b'{"a": {"b": 1}}', 'lacks the key `categories`, it has a'),
+    ('a.json', b'{"a": 1', 'is not json or is cut off'),
+    ('a.json', b'3', 'a.json is not in COCO format'),
+    ('a.json', b'{"\xff": 1}', 'a.json is not UTF-8'),
+    ('a', b'hello', 'a is none of the files that ovd knows'),
+    ('a.bin', b'', 'a.bin is none of the files that ovd knows'),
+    ('a.bin', b'\x01' + bytes(7) + b'{"a"', 'a.bin is damaged'),
     ('store/manifest.json', b'{', 'manifest.json is damaged'),
     ('a.pth', b'', 'a.pth is empty'),
     ('a.txt', b'hello', 'a.txt is none of the files that ovd knows, which '
@@ -386,6 +586,9 @@ def test_damaged_or_unknown(inspect, name, content, message):
 @pytest.mark.parametrize('content, message', [
     ([1, 2], 'content of type list'),
     (dict(a=1), 'a dict of a'),
+    ({1: torch.ones(2)}, 'a dict of 1'),
+    (dict(embeddings=torch.ones(2), path=3), 'embeddings in a tensor (2,)'),
+    (dict(state_dict={2: torch.ones(2)}), 'a dict of state_dict'),
     (dict(state_dict=3), 'a dict of state_dict'),
     (dict(names=['a'], embeddings=torch.ones(1, 3), clip=CLIP),
      'it has no templates'),
