@@ -83,7 +83,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         default=None,
         help='columns and not rows are classes, with convert alone; needed '
-        'where there are as many of the one as of the other')
+        'where the shape and the norms fit both')
     parser.add_argument(
         '--background',
         help='first or last: which of one row more than classes is that of '

@@ -1,6 +1,6 @@
 """Names in, a file of class embeddings out."""
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence
+from typing import Dict, Optional, Sequence
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.files import PathLike
@@ -9,6 +9,8 @@ from ovd.clip.open_clip_models import is_spec
 from ovd.clip.openai import OPENAI_URLS
 
 from .class_names import ClassNames
+
+REPLACE = 'replace it with --overwrite, or write elsewhere with --out'
 
 
 def make_class_embeddings(templates: str = 'vild',
@@ -63,16 +65,12 @@ def make_class_embeddings(templates: str = 'vild',
     path = output_path(out, names, recipe.pretrained, stem)
     others = names.read_synonyms() if synonyms else None
     if path.exists() and not overwrite:
-
-        def differences(found: ClassEmbeddings) -> List[str]:
-            return [
-                *(['classes'] if found.names != names.names else []),
-                *(['CLIP weights'] if
-                  found.clip['sha256'] != recipe.clip_sha256 else []),
-                *recipe.differences(found, others)
-            ]
-
-        refuse_other(path, differences)
+        found = load_reusable(path)
+        refuse_other(path, {
+            'classes': found.names == names.names,
+            'CLIP weights': found.clip['sha256'] == recipe.clip_sha256,
+            **dict.fromkeys(recipe.differences(found, others), False),
+        })
         print(f'{path} has these {len(names.names)} classes already: reused')
         return path
     recipe.make(names.names, others).save(path)
@@ -111,21 +109,26 @@ def _model_name(pretrained: str) -> str:
     return Path(OPENAI_URLS.get(pretrained, pretrained)).stem
 
 
-def refuse_other(
-        path: Path,
-        differences: Callable[[ClassEmbeddings], List[str]]) -> None:
+def load_reusable(path: Path) -> ClassEmbeddings:
+    """Read the file that is to be written, which exists already.
+
+    Raises:
+        ValueError: If it is no class embeddings, with what to do.
+    """
+    try:
+        return ClassEmbeddings.load(path)
+    except ValueError as error:
+        raise ValueError(f'{error}\n{REPLACE}') from error
+
+
+def refuse_other(path: Path, same: Dict[str, bool]) -> None:
     """Raise unless a file is what would be written.
 
     Args:
-        path (Path): An existing file.
-        differences (Callable): Returns in what its content differs.
+        path (Path): The file.
+        same (dict[str, bool]): Part of its content -> whether it is the same.
     """
-    hint = 'replace it with --overwrite, or write elsewhere with --out'
-    try:
-        found = ClassEmbeddings.load(path)
-    except ValueError as error:
-        raise ValueError(f'{error}\n{hint}') from error
-    differs = differences(found)
+    differs = [what for what, is_same in same.items() if not is_same]
     if differs:
         raise ValueError(
-            f'{path} exists with other {" and ".join(differs)}; {hint}')
+            f'{path} exists with other {" and ".join(differs)}; {REPLACE}')

@@ -3,7 +3,7 @@ import mmap
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import List, Optional, Union
+from typing import Dict, List, Optional, Union
 
 import msgspec
 
@@ -101,15 +101,16 @@ class ClassNames:
 
     @property
     def are_of_dataset(self) -> bool:
-        """Whether they are the names of a dataset, whatever gives them."""
+        """Whether they are the names of a dataset, whatever gives them.
+
+        Raises:
+            FileNotFoundError: If the names of the dataset are not known.
+        """
         if not self._others:
             return True
         if self.ann_file is None or self.dataset is None:
             return False
-        try:
-            known = dataset_class_names(self.dataset)
-        except FileNotFoundError:
-            return False
+        known = dataset_class_names(self.dataset)
         return {*map(canonical_spelling, known)} == {
             *map(canonical_spelling, self.names)}
 
@@ -144,7 +145,7 @@ class ClassNames:
             names = read_class_names(self.classes_file)
         try:
             check_class_names(names)
-            check_class_names([*map(canonical_spelling, names)])
+            _check_spellings(names)
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from error
         if not names:
@@ -176,6 +177,16 @@ class ClassNames:
             if not all(synonym.strip() for synonym in own):
                 raise ValueError(f'{path}: "{name}" has an empty synonym')
         return synonyms
+
+
+def _check_spellings(names: List[str]) -> None:
+    """Raise if two names are spellings of one class."""
+    first: Dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(canonical_spelling(name), name)
+        if other != name:
+            raise ValueError(
+                f'"{other}" and "{name}" are two spellings of one class')
 
 
 def dataset_class_names(dataset: str) -> List[str]:

@@ -1,6 +1,6 @@
 """Class embeddings of another project in, a file of ours out."""
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, Optional
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.files import PathLike, sha256_file
@@ -12,7 +12,7 @@ from ovd.artifacts.foreign_class_embeddings import (
 from ovd.clip.weights import EMBED_DIMS, identify_clip
 from ovd.suggest import check_choice
 
-from .class_embeddings import output_path
+from .class_embeddings import load_reusable, output_path, refuse_other
 from .class_names import ClassNames
 
 
@@ -156,21 +156,12 @@ def _source(names: ClassNames) -> str:
 
 def _check_reusable(path: Path, made: ClassEmbeddings) -> None:
     """Raise unless a file has what was made."""
-    hint = 'replace it with --overwrite, or write elsewhere with --out'
-    try:
-        found = ClassEmbeddings.load(path)
-    except ValueError as error:
-        raise ValueError(f'{error}\n{hint}') from error
-
-    def origin(item: ClassEmbeddings) -> Optional[str]:
-        return item.settings.get('converted_from', {}).get('sha256')
-
-    differs: List[str] = [what for what, same in (
-        ('classes', found.names == made.names),
-        ('CLIP weights', found.clip['sha256'] == made.clip['sha256']),
-        ('origin', origin(found) == origin(made)),
-        ('embeddings', found.embeddings.equal(made.embeddings)),
-    ) if not same]
-    if differs:
-        raise ValueError(
-            f'{path} exists with other {" and ".join(differs)}; {hint}')
+    found = load_reusable(path)
+    theirs, ours = (item.settings.get('converted_from', {}).get('sha256')
+                    for item in (found, made))
+    refuse_other(path, {
+        'classes': found.names == made.names,
+        'CLIP weights': found.clip['sha256'] == made.clip['sha256'],
+        'origin': theirs == ours,
+        'embeddings': found.embeddings.equal(made.embeddings),
+    })

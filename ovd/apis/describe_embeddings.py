@@ -101,8 +101,7 @@ def describe_oadp_proposals(path: PathLike,
         f"OADP's embeddings of {counted(shapes['embeddings'][0], *what)}", {
             'size': shapes['embeddings'][1],
             'clip': 'the file does not say',
-            'to use it': 'not read by this project yet; make embeddings of '
-            'proposals anew with a config of configs/feature_extractor',
+            'to use it': 'this project does not read it',
         })
 
 

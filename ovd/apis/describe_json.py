@@ -37,7 +37,8 @@ def describe_json(path: Path) -> Description:
     # What is large stays undecoded
     content = decode(
         text, Union[Dict[str, msgspec.Raw], List[msgspec.Raw]], path)
-    if isinstance(content, list) and content and _is_result(content[0]):
+    if isinstance(content, list) and (
+            not content or _is_result(content[0])):
         return describe_predictions(path)
     if isinstance(content, dict) and {'base', 'novel'} <= content.keys() \
             and 'categories' not in content:
@@ -64,7 +65,8 @@ def describe_predictions(path: PathLike) -> Description:
             'masks': f'{masks:,}',
             'classes': f'{len(np.unique(found.cat_ids)):,} of the ids of '
             'categories occur',
-            'scores': f'{found.scores.min():.4g} to {found.scores.max():.4g}',
+            'scores': f'{found.scores.min():.4g} to {found.scores.max():.4g}'
+            if len(found) else 'none',
             'made by': 'the file does not say',
         })
 
@@ -102,7 +104,8 @@ def _describe_metrics(metrics: Mapping[str, Optional[float]]) -> Description:
     empty = [name for name in metrics if name not in known]
     if empty:
         details['without ground truth'] = list_names(empty)
-    return Description('metrics as a test run writes them', details)
+    return Description(
+        'a table of numbers, such as the metrics of a test run', details)
 
 
 def _is_result(entry: msgspec.Raw) -> bool:

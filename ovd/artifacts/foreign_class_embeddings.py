@@ -22,7 +22,11 @@ from torch import Tensor
 
 from .class_embeddings import check_class_names
 from .files import PathLike, require_file
-from .prompt_context import is_prompt_context
+from .prompt_context import (
+    have_unit_norm,
+    is_class_embeddings,
+    is_prompt_context,
+)
 from .torch_file import read_torch_file
 
 # A file of ovd has all of these.
@@ -73,7 +77,7 @@ def read_foreign_table(path: PathLike) -> ForeignTable:
         numbers, form = _as_table(content, path)
         return ForeignTable(
             path, numbers, None, form,
-            is_prompt_context(content) and not _have_unit_norm(numbers))
+            is_prompt_context(content) and not is_class_embeddings(numbers))
     if OURS <= content.keys():
         raise ValueError(
             f"{path} is in ovd's own form already: use it as it is")
@@ -117,7 +121,7 @@ def arrange_rows(table: ForeignTable, names: Sequence[str], embed_dims: int,
         if bad.any():
             raise ValueError(f'{table.path}: the row of '
                              f'"{names[int(bad.int().argmax())]}" has {what}')
-    done.append('rows of unit norm' if _have_unit_norm(numbers) else
+    done.append('rows of unit norm' if have_unit_norm(numbers) else
                 f'rows of norms {norms.min():.3g} to {norms.max():.3g}, '
                 'made 1')
     return F.normalize(numbers, dim=1), '; '.join(done)
@@ -197,7 +201,7 @@ def _turn(table: ForeignTable, num_names: int, embed_dims: int,
         return (rows, table.form) if rows_fit else (
             columns, f'{table.form}, transposed')
     rows_unit, columns_unit = (
-        _have_unit_norm(_drop_background(turned, num_names, background)[0])
+        have_unit_norm(_drop_background(turned, num_names, background)[0])
         for turned in (rows, columns))
     why = ', as they alone have unit norm'
     if columns_unit and not rows_unit:
@@ -224,11 +228,6 @@ def _misfit(table: ForeignTable, num_names: int, embed_dims: int,
         text += (f'\nit may be a learned prompt of {len(table.numbers)} '
                  f'tokens: {table.how_to_use_as_prompt}')
     return ValueError(text)
-
-
-def _have_unit_norm(rows: Tensor) -> bool:
-    """Whether rows have norm 1, as far as half precision can say."""
-    return bool((rows.norm(dim=1) - 1).abs().max() < 1e-2)
 
 
 def _drop_background(numbers: Tensor, num_names: int,

@@ -55,10 +55,24 @@ def is_prompt_context(content: object) -> bool:
         and content.shape[1] > 0
 
 
+def have_unit_norm(rows: Tensor) -> bool:
+    """Whether rows have norm 1, as far as half precision can say.
+
+    Those of class embeddings often have, those of a prompt never.
+    """
+    return bool((rows.detach().float().norm(dim=1) - 1).abs().max() < 1e-2)
+
+
+def is_class_embeddings(rows: Tensor) -> bool:
+    """Whether rows have norm 1, but for a background of zeros at an end."""
+    is_zero = ~rows.any(dim=1)
+    start, end = int(is_zero[0]), len(rows) - int(is_zero[-1])
+    return start < end and have_unit_norm(rows[start:end])
+
+
 def _refuse_class_embeddings(content: Tensor, path: PathLike) -> None:
-    """Raise if all rows have unit norm, which those of a prompt have not."""
-    norms = content.detach().float().norm(dim=1)
-    if len(content) > 1 and (norms - 1).abs().max() < 1e-3:
+    """Raise if what has the shape of a prompt must be something else."""
+    if is_class_embeddings(content):
         raise ValueError(
             f'{path} holds a table {tuple(content.shape)} whose rows all have '
             'norm 1: those are class embeddings and no learned prompt; they '

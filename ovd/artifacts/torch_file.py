@@ -42,9 +42,9 @@ def read_torch_file(path: PathLike, what: str) -> Any:
         if asked_for := ASKED_FOR.search(str(error)):
             raise NotPlainError(
                 f'{path} is not opened, because that could run code: it asks '
-                f'for {asked_for[1]}; it is probably a checkpoint that holds '
-                'more than tensors and plain containers, expected '
-                f'a file of {what}\n'
+                f'for {asked_for[1]}; expected a file of {what} with tensors '
+                'and plain containers alone, which checkpoints of other '
+                'programs are not\n'
                 'whoever trusts it can save its tensors alone, in the '
                 'program that wrote it') from error
         raise ValueError(

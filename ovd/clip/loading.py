@@ -106,6 +106,10 @@ def load_clip(name: str,
         ModuleNotFoundError: If the name asks for open_clip, which is absent.
         ValueError: If the file holds no CLIP, or not the published one, or
             there is no such precision.
+
+    Warns:
+        UserWarning: If a file in float32, which published ones are not, may
+            be of open_clip: its models need not have QuickGELU.
     """
     check_choice(precision, PRECISIONS, 'precision')
     mean, std = CLIP_MEAN, CLIP_STD
@@ -142,9 +146,9 @@ def _build_openai(path: Path) -> nn.Module:
     if state_dict['text_projection'].dtype == torch.float32:
         # open_clip's files have the same entries and another activation.
         warnings.warn(
-            f"{path} is taken for openai-clip's class, which has QuickGELU; "
-            f'if it is of open_clip, name it {open_clip_models.PREFIX}NAME/'
-            f'{path}', stacklevel=3)
+            f"is {path} of openai-clip's class, with QuickGELU? It is taken "
+            f'for one; if it is of open_clip, name it '
+            f'{open_clip_models.PREFIX}NAME/{path}', stacklevel=3)
     return model
 
 

@@ -90,9 +90,15 @@ def digest(spec: str) -> str:
     activation, or for images that are prepared in another way.
     """
     model, _, _ = _parse(spec)
+    config = _import_open_clip().get_model_config(model)
+    # What shapes of weights don't say; not all, since open_clip may add keys.
     content = dict(
         file=sha256_file(find_weights(spec)),
-        model=_import_open_clip().get_model_config(model),
+        quick_gelu=bool(config.get('quick_gelu')),
+        text={key: config['text_cfg'].get(key)
+              for key in ('heads', 'pool_type', 'act_kwargs')},
+        vision={key: config['vision_cfg'].get(key)
+                for key in ('head_width', 'pool_type', 'timm_model_name')},
         **preprocessing(spec))
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -190,8 +196,11 @@ def _check_sizes(open_clip: ModuleType, model: nn.Module, path: Path,
     if not isinstance(size, int) and size[0] != size[1]:
         raise ValueError(f"open_clip's {name} takes images of "
                          f'{size[0]} x {size[1]}; ovd makes square ones')
-    expected = model.state_dict()
-    found = open_clip.factory.load_state_dict(str(path), weights_only=True)
+    # A text tower of its own module may lie in the file without one.
+    expected, found = (
+        {key.removeprefix('text.'): value for key, value in weights.items()}
+        for weights in (model.state_dict(), open_clip.factory.load_state_dict(
+            str(path), weights_only=True)))
     for key in expected.keys() & found.keys():
         if key.endswith('positional_embedding') and \
                 found[key].shape != expected[key].shape:

@@ -109,8 +109,7 @@ class TextTower:
         if context is not None:
             size = len(context)
             context = context.to(x).expand(len(x), -1, -1)
-            x = torch.cat([x[:, :1], context, x[:, 1 + size:]],
-                          dim=1)[:, :tokens.shape[1]]
+            x = torch.cat([x[:, :1], context, x[:, 1 + size:]], dim=1)
         return x + self.text.positional_embedding[:x.shape[1]].float()
 
     def _encode_prefix(self, x: Tensor) -> Prefix:

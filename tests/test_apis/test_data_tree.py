@@ -9,6 +9,7 @@ import pytest
 from ovd.apis.class_names import DATASETS, ClassNames
 from ovd.apis.data_tree import DATA_TREES
 from ovd.apis.inspect_data import INSPECTORS
+from ovd.clip.weights import MAKE_MINIATURE
 from ovd.datasets.gzsl_split import how_to_make
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +91,7 @@ def test_paths_are_those_that_the_code_reads_and_writes():
         assert ClassNames(name).folder / 'vild.pth' in map(Path, ENTRIES)
     split = 'data/miniature/annotations/instances_train_48_17_1.json'
     assert ENTRIES[split].origin == how_to_make(split)
-    assert DATASETS['miniature'].pretrained in ENTRIES
+    assert ENTRIES[DATASETS['miniature'].pretrained].origin == MAKE_MINIATURE
 
 
 def test_what_data_configs_read_has_its_place():

@@ -29,3 +29,19 @@ def test_class_embeddings_may_be_missing_or_there(
     Recipe(tiny_clip_path).make(NAMES).save('data/miniature/prompt/vild.pth')
     detector = OpenVocabularyDetector(CONFIG, 'a.pth', device='cpu')
     assert detector.classes == NAMES
+
+
+def test_base_classes_are_known_in_either_spelling(
+        tmp_path: Path, tiny_clip_path: str,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Novel classes are scored in another way."""
+    monkeypatch.chdir(tmp_path)
+    names = ['speaker_(stereo_equipment)', 'blue star']
+    Recipe(tiny_clip_path).make(names).save('data/miniature/prompt/vild.pth')
+    model = MODELS.build(Config.fromfile(CONFIG).model)
+    base = dict(base_classes=('speaker_(stero_equipment)', ))
+    torch.save(dict(state_dict=model.state_dict(),
+                    meta=dict(dataset_meta=base)), 'a.pth')
+    detector = OpenVocabularyDetector(CONFIG, 'a.pth', device='cpu')
+    classifier = detector.model.roi_head.bbox_head.classifier
+    assert classifier.novel_mask.tolist() == [False, True]

@@ -34,6 +34,9 @@ def test_the_prompts_of_class_embeddings(tmp_path):
     (torch.full((8, 512), torch.nan), 'contexts must be finite'),
     (dict(contexts=torch.ones(8)), r'shape \(G, L, E\), got .* \(8,\)'),
     (F.normalize(torch.randn(20, 512), dim=1), 'all have norm 1: those are'),
+    (F.normalize(torch.randn(1, 512), dim=1), 'all have norm 1: those are'),
+    (torch.cat([F.normalize(torch.randn(20, 512), dim=1),
+                torch.zeros(1, 512)]), 'all have norm 1: those are'),
 ])
 def test_anything_else(tmp_path, content, message):
     torch.save(content, tmp_path / 'a.pth')

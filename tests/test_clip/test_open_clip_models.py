@@ -23,6 +23,7 @@ CUSTOM = {**TINY, 'custom_text': True,
 LAST = {**TINY, 'text_cfg': {**TINY['text_cfg'], 'pool_type': 'last'}}
 QUICK = {**TINY, 'quick_gelu': True}
 LARGE = {**TINY, 'vision_cfg': {**TINY['vision_cfg'], 'image_size': 128}}
+SHORT = {**CUSTOM, 'text_cfg': {**CUSTOM['text_cfg'], 'context_length': 32}}
 WIDE = {**TINY, 'vision_cfg': {**TINY['vision_cfg'], 'image_size': (64, 96)}}
 WORDS = {**TINY, 'text_cfg': {**TINY['text_cfg'], 'vocab_size': 1000}}
 OTHER_TOKENS = {**TINY, 'text_cfg': {
@@ -41,6 +42,7 @@ def files(open_clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp('open_clip')
     configs = dict(tiny=TINY, tiny_custom=CUSTOM, tiny_last=LAST,
                    tiny_quick=QUICK, tiny_large=LARGE, tiny_wide=WIDE,
+                   tiny_short=SHORT,
                    tiny_words=WORDS, tiny_tokens=OTHER_TOKENS)
     for name, config in configs.items():
         (folder / f'{name}.json').write_text(json.dumps(config))
@@ -143,6 +145,7 @@ def test_one_file_is_two_models(files):
 @pytest.mark.parametrize('name, file, message', [
     ('tiny_large', 'tiny', r'its visual.positional_embedding is \(17, 64\), '
      r'expected \(65, 64\)'),
+    ('tiny_custom', 'tiny_short', r'its positional_embedding is \(32, 128\)'),
     ('tiny_wide', 'tiny_wide', 'takes images of 64 x 96; ovd makes square'),
     ('tiny_words', 'tiny_words', r'tokenizer of its own \(1000 tokens\)'),
     ('tiny_tokens', 'tiny_tokens', r'of its own \(tokenizer_kwargs\)'),

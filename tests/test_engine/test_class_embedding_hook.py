@@ -170,15 +170,24 @@ def test_all_categories_of_the_annotation_files_are_embedded(
     dataset.ann_file = str(ann_file)
     ClassEmbeddingHook(tiny_clip_path, 'photo').before_run(runner)
     assert ClassEmbeddings.load(path).names == categories
+    path.unlink()
+    ann_file.write_text(json.dumps(dict(  # mmengine's own form
+        metainfo=dict(classes=TRAIN), data_list=[])))
+    ClassEmbeddingHook(tiny_clip_path, 'photo').before_run(runner)
+    assert ClassEmbeddings.load(path).names == UNION
 
 
 def test_a_clip_of_another_size_writes_nothing(path: Path,
                                                tiny_clip_path: str) -> None:
     runner = make_runner(path)
-    runner.model = nn.Sequential(
-        ClassEmbeddingClassifier(str(path), embed_dims=512))
-    with pytest.raises(ValueError, match='has embed_dims=512 and CLIP .* 64'):
+    runner.model = nn.Sequential(*(
+        ClassEmbeddingClassifier(str(path), embed_dims=size)
+        for size in (512, 64)))
+    with pytest.raises(ValueError, match='embed_dims=64, 512 and CLIP .* 64'):
         ClassEmbeddingHook(tiny_clip_path).before_run(runner)
+    with pytest.raises(ValueError, match='vild.npy is to be made, but class'):
+        ClassEmbeddingHook(tiny_clip_path).before_run(
+            make_runner(path.with_suffix('.npy')))
     assert not path.exists()
 
 

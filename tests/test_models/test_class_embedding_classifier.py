@@ -142,3 +142,9 @@ def test_wrong_input_says_what_is_wrong(file: str) -> None:
     other = make_embeddings(clip=dict(name='other', sha256='1' * 64))
     with pytest.raises(ValueError, match='two CLIPs'):
         classifier.set_classes(NAMES, (), other)
+
+
+def test_a_missing_file_without_its_size_names_both_ways(tmp_path):
+    with pytest.raises(FileNotFoundError, match='make it with: python tools/'
+                       '.*\nor give the classifier embed_dims, and ClassEmb'):
+        ClassEmbeddingClassifier(str(tmp_path / 'no.pth'))

@@ -51,7 +51,7 @@ def fields(out: str) -> dict:
 def test_class_embeddings(inspect):
     names = [f'class {i}' for i in range(12)]
     ClassEmbeddings(names, torch.eye(12, 16), CLIP, 'vild', dict(
-        precision='fp32', synonyms=True)).save('vild.pth')
+        precision='fp32', synonyms='a' * 64)).save('vild.pth')
     code, out = inspect('vild.pth')
     assert code == 0
     assert out.startswith('vild.pth: class embeddings of 12 classes\n')
@@ -59,7 +59,7 @@ def test_class_embeddings(inspect):
     assert found['size'] == '16'
     assert found['clip.name'] == 'RN50'
     assert found['clip.sha256'] == '0' * 64
-    assert found['templates'] == 'vild' and found['synonyms'] == 'True'
+    assert found['templates'] == 'vild' and found['synonyms'] == 'a' * 64
     assert found['classes'].startswith('class 0, class 1, ')
     assert found['classes'].endswith(', ... (12)')
 
@@ -113,7 +113,7 @@ def test_learned_prompt(inspect):
 
 def test_image_embeddings_of_detpro(inspect):
     """One file for each image."""
-    torch.save(torch.eye(1000, 512)[:, [0] * 512] * 0 + 512 ** -0.5,
+    torch.save(torch.full((1000, 512), 512 ** -0.5),
                '000000000009.pth')
     code, out = inspect('000000000009.pth')
     assert code == 0
@@ -138,7 +138,7 @@ def test_proposal_embeddings_of_oadp(inspect):
     one, two = out.split('\n\n')
     assert one.startswith("objects.pth: OADP's embeddings of 7 proposals\n")
     assert fields(one)['size'] == '512'
-    assert fields(one)['to use it'].startswith('not read by this project yet')
+    assert fields(one)['to use it'].startswith('this project does not')
     assert two.startswith(
         "blocks.pth: OADP's embeddings of 7 proposals or blocks\n")
 
@@ -289,7 +289,7 @@ def test_metrics(inspect):
     code, out = inspect('few.json', 'many.json', 'parts.json')
     assert code == 0
     few, many, parts = out.split('\n\n')
-    assert few.startswith('few.json: metrics as a test run writes them\n')
+    assert few.startswith('few.json: a table of numbers, such as the metrics ')
     assert fields(few) == {
         'metrics': '3',
         'gzsl/bbox_AP50_base': '41.25',
@@ -558,7 +558,7 @@ def test_checkpoint_with_nan(inspect):
     ('a.json', b'{"images": [', 'a.json is not json or is cut off'),
     ('a.json', b'{"base": []}', 'lacks the key `categories`, it has base'),
     ('a.json', b'[1]', 'a.json is not in COCO format'),
-    ('a.json', b'[]', 'a.json is not in COCO format'),
+    ('a.json', b'[7]', 'a.json is not in COCO format'),
     ('a.json', b'[{"image_id": 1}]', 'a.json is not in COCO format'),
     ('a.json', b'{}', 'lacks the key `categories`, it has none'),
     ('a.json', b'{"a": true}', 'lacks the key `categories`, it has a'),
@@ -640,3 +640,11 @@ def test_all_files_are_reported(inspect):
                        'exist; did you mean "vild.pth"?')
     assert there.startswith('vild.pth: class embeddings of 1 class\n')
     assert '.: DAMAGED OR UNKNOWN' in folder
+
+
+def test_predictions_of_a_run_that_found_nothing(inspect):
+    Path('a.json').write_text('[]')
+    code, out = inspect('a.json')
+    assert code == 0
+    assert out.startswith('a.json: predictions for 0 images in COCO results')
+    assert fields(out)['scores'] == 'none'

@@ -1,7 +1,7 @@
 """Make the class embeddings that a run needs, or refuse those of others."""
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Dict, Iterator, List, Sequence, Set
 
 import torch
 from mmengine.dataset import BaseDataset
@@ -12,6 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.files import PathLike
 from ovd.clip.class_embedding_recipe import Recipe
+from ovd.clip.weights import identify_clip
 from ovd.datasets.gzsl_header import load_header
 from ovd.spelling import canonical_spelling
 
@@ -64,12 +65,13 @@ class ClassEmbeddingHook(Hook):
             ValueError: If the model names no file, or one that is there was
                 made in another way or lacks a name.
         """
-        files: Dict[Path, Optional[int]] = {
-            Path(module.class_embeddings_file):
-            getattr(module, 'embed_dims', None)
-            for module in runner.model.modules()
-            if hasattr(module, 'class_embeddings_file')
-        }
+        files: Dict[Path, Set[int]] = {}
+        for module in runner.model.modules():
+            if hasattr(module, 'class_embeddings_file'):
+                sizes = files.setdefault(
+                    Path(module.class_embeddings_file), set())
+                if size := getattr(module, 'embed_dims', None):
+                    sizes.add(size)
         if not files:
             raise ValueError(
                 'ClassEmbeddingHook has nothing to do: no part of the model, '
@@ -77,11 +79,11 @@ class ClassEmbeddingHook(Hook):
                 'embeddings; take the hook out of the config')
 
         def provide() -> None:
-            for path, embed_dims in files.items():
+            for path, sizes in files.items():
                 if path.exists():
                     self._check(runner, path)
                 else:
-                    self._make(runner, path, embed_dims)
+                    self._make(runner, path, sizes)
 
         run_on_first(provide)
         deadline = time.monotonic() + SECONDS_TO_APPEAR
@@ -90,9 +92,18 @@ class ClassEmbeddingHook(Hook):
                 break  # whoever reads it will say what is missing
             time.sleep(0.5)
 
-    def _make(self, runner: Runner, path: Path,
-              embed_dims: Optional[int]) -> None:
-        """Embed the names and write the file."""
+    def _make(self, runner: Runner, path: Path, sizes: Set[int]) -> None:
+        """Embed the names and write the file, if it suits the model."""
+        size = identify_clip(self.recipe.pretrained)[1]
+        if sizes - {size}:
+            raise ValueError(
+                f'{path} is to be made, but the model has embed_dims='
+                f'{", ".join(map(str, sorted(sizes)))} and CLIP '
+                f'{self.recipe.pretrained} embeddings of the size {size}: '
+                'change one of them')
+        if path.suffix != '.pth':
+            raise ValueError(f'{path} is to be made, but class embeddings go '
+                             'to a file .pth: change it in the config')
         names = _category_names(runner)
         if not names:
             raise ValueError(
@@ -104,14 +115,7 @@ class ClassEmbeddingHook(Hook):
             f'{self.recipe.templates}')
         # Building a CLIP draws weights; what the run draws must not differ.
         with torch.random.fork_rng(devices=[]):
-            made = self.recipe.make(names)
-        size = made.embeddings.shape[1]
-        if embed_dims not in (None, size):
-            raise ValueError(
-                f'{path} is to be made, but the model has '
-                f'embed_dims={embed_dims} and CLIP {self.recipe.pretrained} '
-                f'embeddings of the size {size}: change one of them')
-        made.save(path)
+            self.recipe.make(names).save(path)
         runner.logger.info(f'{path} is written')
 
     def _check(self, runner: Runner, path: Path) -> None:
@@ -182,11 +186,14 @@ def _category_names(runner: Runner) -> List[str]:
     names: Dict[str, str] = {}
     for dataset in _datasets(runner):
         ann_file = getattr(dataset, 'ann_file', None)
-        if isinstance(ann_file, str) and ann_file.endswith('.json') and \
-                Path(ann_file).is_file():
-            for category in load_header(ann_file).categories:
-                names.setdefault(
-                    canonical_spelling(category.name), category.name)
+        if not isinstance(ann_file, str) or not Path(ann_file).is_file():
+            continue
+        try:
+            categories = load_header(ann_file).categories
+        except ValueError:
+            continue  # the dataset could read it: it is in another form
+        for category in categories:
+            names.setdefault(canonical_spelling(category.name), category.name)
     for name in _class_names(runner):
         names.setdefault(canonical_spelling(name), name)
     return list(names.values())
