@@ -36,7 +36,7 @@ class LoadedCLIP:
             class or open_clip's.
         name (str): What the user asked for: a published name or a path.
         sha256 (str): Digest of the file that the weights come from; of one
-            of open_clip's, also of its architecture and image transform.
+            of open_clip's, also of its activation, heads and image transform.
         precision (str): That of its matrices. Defaults to ``'fp32'``.
         image_mean (tuple[float]): Of the RGB that its image tower takes.
         image_std (tuple[float]): Likewise.
@@ -114,8 +114,9 @@ def load_clip(name: str,
     check_choice(precision, PRECISIONS, 'precision')
     mean, std = CLIP_MEAN, CLIP_STD
     if open_clip_models.is_spec(name):
-        model = open_clip_models.build(name, precision)
+        # Refuses what ovd can't prepare images for, before any download
         mean, std = open_clip_models.preprocessing(name).values()
+        model = open_clip_models.build(name, precision)
         digest = open_clip_models.digest(name)
     else:
         path = find_weights(name)

@@ -131,6 +131,22 @@ def test_tags_are_downloaded_and_their_activation_is_checked(
         load_clip('open_clip:tiny/some_tag')
 
 
+def test_nothing_is_downloaded_for_what_is_refused(open_clip, files,
+                                                   monkeypatch):
+    def download(tag):
+        raise AssertionError('it was downloaded')
+    monkeypatch.setattr(open_clip, 'download_pretrained', download)
+    tag = dict(resize_mode='squash')
+    monkeypatch.setattr(
+        open_clip, 'get_pretrained_cfg', lambda model, name: dict(tag))
+    for changes, message in ((dict(resize_mode='squash'), 'resize_mode'),
+                             (dict(quick_gelu=True), 'with QuickGELU')):
+        tag.clear()
+        tag.update(changes)
+        with pytest.raises(ValueError, match=message):
+            load_clip('open_clip:tiny/some_tag')
+
+
 def test_one_file_is_two_models(files):
     one, two = (load_clip(f'open_clip:{name}/{files["tiny"]}')
                 for name in ('tiny', 'tiny_quick'))
