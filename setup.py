@@ -50,6 +50,7 @@ setup(
     extras_require={
         'lite': ['mmcv-lite==2.1.0'],
         'dev': ['pytest>=8', 'ruff>=0.9'],
-        'open_clip': ['open_clip_torch>=3'],
+        # With a hyphen: older pip, such as 23.2, finds none with underscores.
+        'open-clip': ['open_clip_torch>=3'],
         'demo': ['gradio>=4.44'],
     })
