@@ -42,19 +42,17 @@ class _DType:
 class _Array:
     """Stands for ``numpy.ndarray``; filled by ``__setstate__``."""
 
-    array: np.ndarray
+    view: np.ndarray  # of the bytes in the pickle
 
     def __setstate__(self, state: Tuple) -> None:
         _, shape, dtype, is_fortran, data = state
-        self.array = _make_array(data, dtype, shape,
-                                 'F' if is_fortran else 'C')
+        self.fill(data, dtype, shape, 'F' if is_fortran else 'C')
 
-
-def _make_array(data: bytes, dtype: _DType, shape: Tuple[int, ...],
-                order: str) -> np.ndarray:
-    """Make an array of its own memory from raw bytes."""
-    flat = np.frombuffer(data, dtype.dtype)
-    return flat.reshape(shape, order=order).copy()
+    def fill(self, data: bytes, dtype: _DType, shape: Tuple[int, ...],
+             order: str) -> None:
+        """Show raw bytes as an array."""
+        self.view = np.frombuffer(data, dtype.dtype).reshape(
+            shape, order=order)
 
 
 def _reconstruct(subtype: type, shape: Tuple, code: bytes) -> _Array:
@@ -68,7 +66,7 @@ def _frombuffer(data: bytes, dtype: _DType, shape: Tuple[int, ...],
                 order: str) -> _Array:
     """Stands for the function that protocol 5 makes arrays with."""
     made = _Array()
-    made.array = _make_array(data, dtype, shape, order)
+    made.fill(data, dtype, shape, order)
     return made
 
 
@@ -135,13 +133,17 @@ def load_arrays(file: IO[bytes]) -> Any:
 
 
 def _unwrap(value: Any) -> Any:
-    """Replace the stand-ins by what they stand for, in containers too."""
+    """Replace the stand-ins by what they stand for, in containers too.
+
+    One by one in their places, so that no two copies of all are in memory.
+    """
     if isinstance(value, _Array):
-        return value.array
+        return value.view.copy()
     if isinstance(value, _Instances):
         return _unwrap(value.fields)
-    if isinstance(value, dict):
-        return {key: _unwrap(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_unwrap(item) for item in value)
+    if isinstance(value, tuple):
+        return tuple(map(_unwrap, value))
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            value[key] = _unwrap(value[key])
     return value

@@ -11,20 +11,18 @@ and its header says what made it. A ``.pkl`` holds the plain dict that mmdet's
 own ``load_proposals`` reads, followed by a second pickle with what made it,
 which mmdet doesn't look at.
 """
-import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
-from .array_pickle import load_arrays
 from .files import PathLike, atomic_write, require_file
+from .proposal_pickle import Entry, check_entry, read_pickle, write_pickle
 from .tensor_file import TensorFile, write_tensors
 
 FORMAT = 'ovd.proposals.v1'
-Entry = Dict[str, np.ndarray]
+BLOCK = 1 << 20  # boxes that are checked at a time
 
 
 def image_key(path: PathLike) -> str:
@@ -66,6 +64,33 @@ class Proposals(Mapping):
             raise ValueError(f'{source} names an image twice')
         self._check(len(keys))
 
+    @classmethod
+    def pack(cls,
+             entries: Dict[str, Entry],
+             provenance: Optional[Dict[str, Any]] = None,
+             source: str = 'proposals') -> 'Proposals':
+        """Lay entries end to end.
+
+        Args:
+            entries (dict): Name -> entry; each is let go once it is copied,
+                so that the dict is empty in the end.
+            provenance (dict, optional): What made them.
+            source (str): File name for messages.
+
+        Raises:
+            ValueError: If an entry is malformed, with its name.
+        """
+        keys = list(entries)
+        counts = [check_entry(key, entries[key], source) for key in keys]
+        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        bboxes = np.empty((offsets[-1], 4), np.float32)
+        scores = np.empty(offsets[-1], np.float32)
+        for key, start, stop in zip(keys, offsets[:-1], offsets[1:]):
+            entry = entries.pop(key)
+            bboxes[start:stop] = entry['bboxes']
+            scores[start:stop] = entry['scores']
+        return cls(keys, bboxes, scores, offsets, provenance, source)
+
     def _check(self, num_images: int) -> None:
         """Check shapes and dtypes, then values."""
         total = int(self._offsets[-1]) if len(self._offsets) else -1
@@ -80,16 +105,19 @@ class Proposals(Mapping):
                     f'{array.dtype.name}')
         if self._offsets[0] != 0 or (np.diff(self._offsets) < 0).any():
             raise ValueError(f'{self.source}: offsets do not ascend from 0')
-        finite = np.isfinite(self._bboxes).all(1) & np.isfinite(self._scores)
-        self._refuse(~finite, 'a box or score that is not finite')
-        self._refuse((self._bboxes[:, 2:] < self._bboxes[:, :2]).any(1),
-                     'a box that is not (x1, y1, x2, y2)')
+        for start in range(0, total, BLOCK):
+            bboxes = self._bboxes[start:start + BLOCK]
+            finite = np.isfinite(bboxes).all(1) & np.isfinite(
+                self._scores[start:start + BLOCK])
+            self._refuse(~finite, start, 'a box or score that is not finite')
+            self._refuse((bboxes[:, 2:] < bboxes[:, :2]).any(1), start,
+                         'a box that is not (x1, y1, x2, y2)')
 
-    def _refuse(self, bad: np.ndarray, what: str) -> None:
-        """Raise with the first of the rows that ``bad`` (sum of P,) marks."""
+    def _refuse(self, bad: np.ndarray, start: int, what: str) -> None:
+        """Raise with the first box that is marked, from ``start`` on."""
         if not bad.any():
             return
-        row = int(bad.argmax())
+        row = start + int(bad.argmax())
         image = int(np.searchsorted(self._offsets, row, side='right')) - 1
         raise ValueError(
             f'{self.source}: {list(self._index)[image]} has {what}: '
@@ -156,31 +184,27 @@ def save_proposals(path: PathLike, proposals: Mapping,
         path (PathLike): The extension decides the form.
         proposals (Mapping): Name ``'<folder>/<file>'`` to ``{'bboxes':
             (P, 4) xyxy in pixels of the original image, 'scores': (P,)}``.
+            :class:`Proposals` are written without a copy.
         provenance (dict): What made them; anything that JSON can hold.
 
     Raises:
         ValueError: If they are malformed, or for another extension.
     """
-    suffix = _check_suffix(path)
-    packed = _pack(proposals, provenance, source=str(path))
-    if suffix == '.safetensors':
-        keys = '\n'.join(packed).encode('utf-8')
-        write_tensors(
-            path,
-            dict(
-                bboxes=packed._bboxes,
-                scores=packed._scores,
-                offsets=packed._offsets,
-                keys=np.frombuffer(keys, np.uint8)),
-            dict(format=FORMAT, provenance=packed.provenance))
+    suffix = check_suffix(path)
+    if not isinstance(proposals, Proposals):
+        proposals = Proposals.pack(dict(proposals), source=str(path))
+    info = dict(format=FORMAT, provenance=provenance)
+    if suffix == '.pkl':
+        with atomic_write(path) as file:
+            write_pickle(file, proposals, info)
         return
-    with atomic_write(path) as file:
-        # Views of one large array would each pickle as themselves alone.
-        pickle.dump(dict(packed), file, protocol=4)
-        pickle.dump(
-            json.dumps(dict(format=FORMAT, provenance=packed.provenance)),
-            file,
-            protocol=4)
+    keys = '\n'.join(proposals).encode('utf-8')
+    arrays = dict(
+        bboxes=proposals._bboxes,
+        scores=proposals._scores,
+        offsets=proposals._offsets,
+        keys=np.frombuffer(keys, np.uint8))
+    write_tensors(path, arrays, info)
 
 
 def load_proposals(path: PathLike,
@@ -199,7 +223,7 @@ def load_proposals(path: PathLike,
     """
     make_it = make_it or ('python tools/test.py RPN_CONFIG CHECKPOINT '
                           f'--out {path}')
-    suffix = _check_suffix(path)
+    suffix = check_suffix(path)
     path = require_file(path, 'proposals file', make_it)
     read = _read_tensors if suffix == '.safetensors' else _read_pickle
     return read(path)
@@ -211,14 +235,19 @@ def count_proposals(path: PathLike) -> Tuple[int, int]:
     Of a ``.safetensors`` only the header is read. The errors are those of
     :func:`load_proposals`.
     """
-    if _check_suffix(path) != '.safetensors':
+    if check_suffix(path) != '.safetensors':
         found = load_proposals(path)
         return len(found), len(found._scores)
     file = _open_tensors(require_file(path, 'proposals file'))
     return file.shape('offsets')[0] - 1, file.shape('scores')[0]
 
 
-def _check_suffix(path: PathLike) -> str:
+def check_suffix(path: PathLike) -> str:
+    """Return the extension of a proposals file.
+
+    Raises:
+        ValueError: If it is neither ``.safetensors`` nor ``.pkl``.
+    """
     suffix = Path(path).suffix
     if suffix not in ('.safetensors', '.pkl'):
         raise ValueError(
@@ -245,56 +274,10 @@ def _read_tensors(path: Path) -> Proposals:
 
 
 def _read_pickle(path: Path) -> Proposals:
-    with open(path, 'rb') as file:
-        try:
-            content = load_arrays(file)
-            more = file.peek(1)
-            info = json.loads(load_arrays(file)) if more else {}
-        except ValueError as error:
-            raise ValueError(f'{path} is refused: {error}') from error
+    content, provenance = read_pickle(path)
     if isinstance(content, list):
         raise ValueError(
             f'{path} is a list (mmdet 2.x), which does not say whose boxes '
-            'they are; expected a dict "<folder>/<file>" -> boxes')
-    if not isinstance(content, dict):
-        raise ValueError(
-            f'{path} holds a {type(content).__name__}, expected a dict '
-            '"<folder>/<file>" -> boxes')
-    return _pack(content, info.get('provenance', {}), source=str(path))
-
-
-def _pack(proposals: Mapping, provenance: Dict[str, Any],
-          source: str) -> Proposals:
-    """Lay the entries end to end, each checked with its name."""
-    bboxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
-    for key, entry in proposals.items():
-        if not isinstance(key, str) or not key or '\n' in key:
-            raise ValueError(
-                f'{source}: an image is named by "<folder>/<file>", got '
-                f'{key!r}')
-        bboxes.append(_as_float32(entry, 'bboxes', 2, f'{source}: {key}'))
-        scores.append(_as_float32(entry, 'scores', 1, f'{source}: {key}'))
-        if len(bboxes[-1]) != len(scores[-1]):
-            raise ValueError(
-                f'{source}: {key} has {len(bboxes[-1])} boxes and '
-                f'{len(scores[-1])} scores')
-    counts = [len(item) for item in scores]
-    return Proposals(
-        list(proposals), np.concatenate(bboxes), np.concatenate(scores),
-        np.cumsum(counts, dtype=np.int64), provenance, source)
-
-
-def _as_float32(entry: Any, name: str, num_dims: int,
-                what: str) -> np.ndarray:
-    """Return (P, 4) boxes or (P,) scores of an entry, shape checked."""
-    value: Optional[np.ndarray] = \
-        entry.get(name) if isinstance(entry, Mapping) else None
-    expected = '(P, 4)' if num_dims == 2 else '(P,)'
-    if not isinstance(value, np.ndarray) or value.dtype.kind != 'f':
-        raise ValueError(
-            f'{what}: {name} must be a float array {expected}, got '
-            f'{getattr(value, "dtype", type(value).__name__)}')
-    if value.ndim != num_dims or value.shape[1:] not in ((), (4, )):
-        raise ValueError(
-            f'{what}: {name} must be {expected}, got {value.shape}')
-    return value.astype(np.float32, copy=False)
+            'they are\nname them with: python tools/convert_proposals.py '
+            f'{path} OUT --ann-file FILE')
+    return Proposals.pack(content, provenance, str(path))

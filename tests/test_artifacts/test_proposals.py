@@ -2,11 +2,13 @@
 import pickle
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from ovd.artifacts.proposals import (
+    Proposals,
     image_key,
     load_proposals,
     save_proposals,
@@ -52,6 +54,47 @@ def test_no_images_and_loaded_proposals_can_be_saved(tmp_path, suffix):
     before = path.read_bytes()
     save_proposals(path, load_proposals(path), {})
     assert path.read_bytes() == before
+
+
+def _peak(job):
+    """Return the most bytes that a call took, and what it returns."""
+    tracemalloc.start()
+    try:
+        result = job()
+        return tracemalloc.get_traced_memory()[1], result
+    finally:
+        tracemalloc.stop()
+
+
+def test_little_is_held_twice(tmp_path):
+    """Writing makes no copy; reading a pickle has what it reads from."""
+    entry = dict(
+        bboxes=np.tile(np.float32([1, 2, 3, 4]), (20_000, 1)),
+        scores=np.ones(20_000, np.float32))
+    found = Proposals.pack({f'a/{i}.png': dict(entry) for i in range(20)})
+    size, path = 20 * 20_000 * 5 * 4, tmp_path / 'p.pkl'
+    assert _peak(lambda: save_proposals(path, found, {}))[0] < size / 4
+    peak, again = _peak(lambda: load_proposals(path))
+    assert peak < 2.1 * size
+    np.testing.assert_array_equal(again['a/7.png']['bboxes'], entry['bboxes'])
+
+
+def test_packing_says_whose_entry_is_malformed_and_empties_the_dict():
+    entries = _proposals()
+    found = Proposals.pack(entries, dict(made_by='test'), 'p.pkl')
+    assert entries == {} and found.provenance == dict(made_by='test')
+    assert {k: v['bboxes'].tolist() for k, v in found.items()} == {
+        k: v['bboxes'].tolist() for k, v in _proposals().items()}
+    with pytest.raises(ValueError, match='p.pkl: a/b.png: bboxes must be'):
+        Proposals.pack({'a/b.png': None}, source='p.pkl')
+
+
+def test_a_bad_box_behind_the_first_block(monkeypatch):
+    monkeypatch.setattr('ovd.artifacts.proposals.BLOCK', 2)
+    entries = _proposals()
+    entries['val/ä b.png']['scores'][0] = np.nan
+    with pytest.raises(ValueError, match='val/ä b.png has a .* not finite'):
+        Proposals.pack(entries)
 
 
 def test_mmdet_reads_our_pickle_and_we_read_mmdets(tmp_path):
@@ -109,7 +152,7 @@ def test_malformed_entries_are_refused(tmp_path, suffix, entry, match):
 
 
 @pytest.mark.parametrize('content, match', [
-    ([np.zeros((3, 5))], 'is a list .mmdet 2.x.'),
+    ([np.zeros((3, 5))], r'is a list \(mmdet 2.x\)(.|\n)*convert_proposals'),
     (np.zeros(3), 'holds a ndarray, expected a dict'),
     ({1: _entry()}, 'named by "<folder>/<file>", got 1'),
 ])
