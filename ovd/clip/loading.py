@@ -12,6 +12,7 @@ from ovd.artifacts.files import sha256_file
 from ovd.suggest import check_choice
 
 from . import open_clip_models
+from .image_tower import ImageTower
 from .open_clip_models import VOCAB_SIZE
 from .openai import build_model
 from .text_tower import TextTower
@@ -63,6 +64,11 @@ class LoadedCLIP:
         """What encodes tokens."""
         return TextTower(self.model)
 
+    @cached_property
+    def image_tower(self) -> ImageTower:
+        """What encodes images."""
+        return ImageTower(self.model)
+
     @property
     def embed_dims(self) -> int:
         """D, the size of the embeddings of texts and images."""
@@ -82,8 +88,7 @@ class LoadedCLIP:
             images (Tensor): (B, 3, n, n) float32 RGB, less ``image_mean``,
                 by ``image_std``.
         """
-        dtype = PRECISIONS[self.precision]
-        return self.model.encode_image(images.to(dtype)).float()
+        return self.image_tower.encode(images, PRECISIONS[self.precision])
 
 
 def load_clip(name: str,

@@ -6,8 +6,9 @@ others, E token embedding size, H heads, D embedding size.
 from typing import List, NamedTuple, Optional
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .transformer import finish, layer_norm, project
 
 
 class Prefix(NamedTuple):
@@ -119,12 +120,12 @@ class TextTower:
             length, length, dtype=torch.bool, device=x.device).tril()
         keys, values = [], []
         for block in self.blocks:
-            h = _layer_norm(x, block.ln_1)
-            query, key, value = _project(h, block.attn, 3)
+            h = layer_norm(x, block.ln_1)
+            query, key, value = project(h, block.attn)
             keys.append(key[0])
             values.append(value[0])
             if block is not self.blocks[-1]:
-                x = _finish(x, block, query, key, value, mask)
+                x = finish(x, block, query, key, value, mask)
         return Prefix(length, keys, values)
 
     def _encode(self, x: Tensor, ends: Tensor,
@@ -137,8 +138,8 @@ class TextTower:
             device=x.device).tril(length)
         texts = torch.arange(len(x), device=x.device)
         for i, block in enumerate(self.blocks):
-            h = _layer_norm(x, block.ln_1)
-            query, key, value = _project(h, block.attn, 3)
+            h = layer_norm(x, block.ln_1)
+            query, key, value = project(h, block.attn)
             if prefix:
                 key, value = (
                     torch.cat([part[i].expand(len(x), -1, -1, -1), own], dim=2)
@@ -148,8 +149,8 @@ class TextTower:
                 x = x[texts, ends, None]  # (B, 1, E)
                 query = query[texts, :, ends, None]
                 mask = mask[ends][:, None, None]  # (B, 1, 1, p + S)
-            x = _finish(x, block, query, key, value, mask)
-        x = _layer_norm(x[:, 0], self.text.ln_final)
+            x = finish(x, block, query, key, value, mask)
+        x = layer_norm(x[:, 0], self.text.ln_final)
         projection = self.text.text_projection
         if isinstance(projection, nn.Linear):
             return projection(x.to(projection.weight.dtype)).float()
@@ -185,37 +186,3 @@ def _common_length(tokens: Tensor, ends: Tensor, context_size: int) -> int:
     same = (tokens == tokens[0]).all(dim=0)
     same[1:1 + context_size] = True
     return min(int(same.long().cumprod(dim=0).sum()), int(ends.min()))
-
-
-def _layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """Apply a layer norm in float32, whatever its weights are in."""
-    return F.layer_norm(x, norm.normalized_shape, norm.weight.float(),
-                        norm.bias.float(), norm.eps)
-
-
-def _project(h: Tensor, attn: nn.MultiheadAttention,
-             number: int) -> List[Tensor]:
-    """Return queries, keys and values of (B, S, E), each (B, H, S, E / H)."""
-    dtype = attn.in_proj_weight.dtype
-    packed = F.linear(h.to(dtype), attn.in_proj_weight, attn.in_proj_bias)
-    packed = packed.unflatten(-1, (number, attn.num_heads, -1))
-    return list(packed.permute(2, 0, 3, 1, 4).unbind(0))
-
-
-def _finish(x: Tensor, block: nn.Module, query: Tensor, key: Tensor,
-            value: Tensor, mask: Tensor) -> Tensor:
-    """Return what a block makes of (B, S, E), given its projections.
-
-    The sum that runs through the blocks stays in float32.
-    """
-    y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    y = block.attn.out_proj(y.transpose(1, 2).flatten(2))
-    x = x + _scale(block, 'ls_1', y).float()
-    h = _layer_norm(x, block.ln_2).to(y.dtype)
-    return x + _scale(block, 'ls_2', block.mlp(h)).float()
-
-
-def _scale(block: nn.Module, name: str, x: Tensor) -> Tensor:
-    """Apply open_clip's layer scale, which openai-clip's blocks lack."""
-    scale = getattr(block, name, None)
-    return x if scale is None else scale(x)

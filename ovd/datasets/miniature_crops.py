@@ -8,7 +8,7 @@ from typing import List, Optional, Tuple
 import numpy as np
 import torch
 
-from ovd.clip.image_encoder import crop_windows, iter_crops
+from ovd.clip.crops import crop_windows, cut_crops
 
 from .miniature_scene import MAX_SIZE, MIN_SIZE, Scene
 
@@ -45,7 +45,7 @@ def cut_crops(rng: np.random.Generator,
         labels.append(scene.labels[i] + 1)
     scales = rng.choice(CROP_SCALES, len(boxes))
     crops = [
-        next(iter_crops(scene.image, box[None], (scale, ), CROP_SIZE))
+        cut_crops(scene.image, crop_windows(box[None], scale), CROP_SIZE)[0]
         for box, scale in zip(boxes, scales, strict=True)
     ]
     return (torch.stack(crops).permute(0, 2, 3, 1).numpy(), np.array(labels))

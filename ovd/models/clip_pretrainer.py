@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ovd.artifacts.files import PathLike, require_file
 from ovd.clip.building import build_clip, save_clip
-from ovd.clip.image_encoder import normalize_crops
+from ovd.clip.crops import normalize_crops
 from ovd.clip.prompt_templates import fill_templates
 from ovd.clip.tokenizer import tokenize
 from ovd.datasets.captioned_crops import MAKE_CROPS

@@ -1,4 +1,4 @@
-"""Tests of crops and image embeddings against openai-clip's transform."""
+"""Tests of image embeddings of boxes against openai-clip's transform."""
 from pathlib import Path
 
 import clip.clip
@@ -8,12 +8,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from ovd.clip.crops import crop_windows
 from ovd.clip.image_encoder import (
-    crop_windows,
     embed_boxes,
     embed_boxes_of_images,
-    iter_crops,
-    normalize_crops,
+    encode_crops,
 )
 from ovd.clip.loading import load_clip
 
@@ -37,53 +36,6 @@ def _by_openai(model, image, windows, side=64):
     transform = clip.clip._transform(side)
     crops = [transform(Image.fromarray(image).crop(w)) for w in windows]
     return model.encode_image(torch.stack(crops))
-
-
-@pytest.mark.parametrize('box, scale, expected', [
-    ([10, 20, 30, 60], 1.0, [9, 19, 31, 61]),  # whole pixels: margin of 0.001
-    ([10.4, 20.4, 30.4, 60.4], 1.0, [10, 20, 31, 61]),
-    ([10.4, 20.4, 30.4, 60.4], 1.5, [5, 10, 36, 71]),  # 5.4 10.4 35.4 70.4
-    ([0, 0, 8, 8], 1.5, [-3, -3, 11, 11]),  # not clamped
-    ([5.5, 5.5, 5.5, 5.5], 1.0, [5, 5, 6, 6]),  # no area: one pixel
-    ([5, 5, 5, 5], 1.5, [4, 4, 6, 6]),
-])
-def test_crop_windows(box, scale, expected):
-    assert crop_windows(np.array([box]), scale).tolist() == [expected]
-    assert crop_windows(torch.tensor([box]), scale).tolist() == [expected]
-
-
-def test_outside_the_image_is_black():
-    image = np.full((8, 8, 3), 200, np.uint8)
-    crop, = iter_crops(image, np.array([[0.5, 0.5, 8, 7.5]]), (2.0, ), 16)
-    # 2x: x -3.25 ... 11.75, y -3 ... 11: pixels -4 ... 12 and -4 ... 12
-    expected = np.zeros((16, 16), np.uint8)
-    expected[4:12, 4:12] = 200
-    np.testing.assert_array_equal(crop[1].numpy(), expected)
-
-
-def test_small_scale_of_a_box_that_sticks_out():
-    image = np.full((8, 8, 3), 200, np.uint8)
-    crop, = iter_crops(image, np.array([[-20., 0, 1, 8]]), (0.5, ), 16)
-    assert not crop.any()  # x -14.75 ... -4.25
-
-
-def test_the_middle_of_long_crops_is_kept():
-    image = np.zeros((10, 30, 3), np.uint8)
-    image[:, 10:20] = (10, 20, 30)
-    crop, = iter_crops(image, np.array([[.5, .5, 29.5, 9.5]]), (1.0, ), 10)
-    assert crop.shape == (3, 10, 10)
-    assert (crop == torch.tensor([10, 20, 30]).view(3, 1, 1)).all()
-
-
-@pytest.mark.parametrize('width, height', [(90, 60), (31, 77), (3, 50),
-                                           (200, 200)])
-def test_crops_equal_openai_transform(width, height):
-    image = _image(height, width)
-    box = np.array([[.5, .5, width - .5, height - .5]])
-    crop, = iter_crops(image, box, (1.0, ), 64)
-    expected = clip.clip._transform(64)(Image.fromarray(image))
-    difference = (normalize_crops(crop[None])[0] - expected).abs()
-    assert difference.max() < 2 / 255 / 0.26  # one or two grey levels
 
 
 def test_embed_boxes_is_the_normalised_sum_of_scales(tiny):
@@ -185,3 +137,38 @@ def test_wrong_settings(tiny, settings, message):
 def test_images_and_boxes_must_pair(tiny):
     with pytest.raises(ValueError, match='argument 2 is shorter'):
         embed_boxes_of_images(tiny, [_image(), _image()], [np.zeros((1, 4))])
+
+
+def test_crop_mode_clip_is_openai_preprocessing(tiny):
+    image = _image()
+    bboxes = np.array([[10.4, 20.4, 30.4, 50.4], [0, 0, 90, 60]])
+    features = sum(
+        _by_openai(tiny.model, image, crop_windows(bboxes, scale).tolist())
+        for scale in (1.0, 1.5))
+    actual = embed_boxes(tiny, image, bboxes, crop_mode='clip')
+    assert F.cosine_similarity(actual, features).min() >= 0.9999
+
+
+@pytest.mark.parametrize('batch_size', [1, 3, 4, 100])
+def test_features_come_back_chunk_by_chunk(tiny, batch_size):
+    crops = torch.randint(0, 256, (9, 3, 64, 64), dtype=torch.uint8)
+    sizes = [0, 5, 0, 3, 1, 0]
+    whole, = encode_crops(tiny, [crops], 100)
+    chunks = encode_crops(tiny, iter(crops.split(sizes)), batch_size)
+    expected = whole.split(sizes)
+    for actual, rows in zip(chunks, expected, strict=True):
+        torch.testing.assert_close(actual, rows, rtol=0, atol=1e-5)
+
+
+def test_same_crop_is_encoded_once(tiny, monkeypatch):
+    counts = []
+    encode = type(tiny).encode_image
+
+    def counted(self, images):
+        counts.append(len(images))
+        return encode(self, images)
+
+    monkeypatch.setattr(type(tiny), 'encode_image', counted)
+    box = [10., 10, 30, 20]
+    embed_boxes(tiny, _image(), np.array([box, box, [5, 7.5, 35, 22.5]]))
+    assert sum(counts) == 3

@@ -1,0 +1,93 @@
+"""The blocks that text and image towers of CLIP are made of.
+
+They compute what openai-clip's own blocks compute, with fewer passes over
+memory; weights stay where they are.
+
+Shapes: B sequences, S tokens, E token embedding size, H heads.
+"""
+from typing import List, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+QUICK_GELU_SLOPE = 1.702
+
+
+def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """Apply a layer norm in float32, whatever its weights are in."""
+    return F.layer_norm(x, norm.normalized_shape, norm.weight.float(),
+                        norm.bias.float(), norm.eps)
+
+
+def project(h: Tensor, attn: nn.MultiheadAttention,
+            parts: slice = slice(0, 3)) -> List[Tensor]:
+    """Return queries, keys and values of (B, S, E), each (B, H, S, E / H).
+
+    Args:
+        h (Tensor): (B, S, E), normalised.
+        attn (nn.MultiheadAttention): Has the weights.
+        parts (slice): Which of the three. Defaults to all.
+    """
+    weight, bias = attn.in_proj_weight, attn.in_proj_bias
+    rows = slice(parts.start * h.shape[-1], parts.stop * h.shape[-1])
+    packed = F.linear(h.to(weight.dtype), weight[rows], bias[rows])
+    packed = packed.unflatten(
+        -1, (parts.stop - parts.start, attn.num_heads, -1))
+    return list(packed.permute(2, 0, 3, 1, 4).unbind(0))
+
+
+def finish(x: Tensor,
+           block: nn.Module,
+           query: Tensor,
+           key: Tensor,
+           value: Tensor,
+           mask: Optional[Tensor] = None) -> Tensor:
+    """Return what a block makes of (B, S, E), given its projections.
+
+    The sum that runs through the blocks stays in float32. Where there are no
+    gradients, ``x`` is overwritten.
+    """
+    y = attend(query, key, value, mask).transpose(1, 2).flatten(2)
+    x = _add(x, _scale(block, 'ls_1', block.attn.out_proj(y)))
+    h = layer_norm(x, block.ln_2).to(y.dtype)
+    return _add(x, _scale(block, 'ls_2', _mlp(block.mlp, h)))
+
+
+def _add(x: Tensor, y: Tensor) -> Tensor:
+    """Add to the float32 sum what may be in half precision."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor,
+           mask: Optional[Tensor]) -> Tensor:
+    """Return the attention (B, H, S, E / H) of queries to keys."""
+    if mask is None and query.dtype == torch.bfloat16 \
+            and query.device.type == 'cpu':
+        # torch 2.11's fused kernel takes longer for so short sequences.
+        q, k, v = (item.flatten(0, 1) for item in (query, key, value))
+        logits = torch.bmm(q * q.shape[-1]**-0.5, k.transpose(1, 2))
+        return torch.bmm(logits.softmax(-1), v).view_as(query)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+def _mlp(mlp: nn.Sequential, h: Tensor) -> Tensor:
+    """Run the two linear layers of (B, S, E).
+
+    QuickGELU(x) = x sigmoid(a x) = silu(a x) / a: matrix products scale for
+    free, so one pass over the hidden layer is left of its three.
+    """
+    if type(mlp.gelu).__name__ != 'QuickGELU' or torch.is_grad_enabled():
+        return mlp(h)
+    a, shape = QUICK_GELU_SLOPE, h.shape
+    fc, proj = mlp.c_fc, mlp.c_proj
+    h = torch.addmm(
+        fc.bias, h.flatten(0, 1), fc.weight.t(), beta=a, alpha=a)
+    h = F.silu(h, inplace=True)
+    return torch.addmm(proj.bias, h, proj.weight.t(), alpha=1 / a).view(shape)
+
+
+def _scale(block: nn.Module, name: str, x: Tensor) -> Tensor:
+    """Apply open_clip's layer scale, which openai-clip's blocks lack."""
+    scale = getattr(block, name, None)
+    return x if scale is None else scale(x)
