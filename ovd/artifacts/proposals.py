@@ -136,6 +136,11 @@ class Proposals(Mapping):
     def __len__(self) -> int:
         return len(self._index)
 
+    @property
+    def num_boxes(self) -> int:
+        """Number of boxes of all images."""
+        return len(self._scores)
+
     def check_covers(self, keys: Iterable[str], ann_file: PathLike) -> None:
         """Raise unless every image of an annotation file has an entry.
 
@@ -237,7 +242,7 @@ def count_proposals(path: PathLike) -> Tuple[int, int]:
     """
     if check_suffix(path) != '.safetensors':
         found = load_proposals(path)
-        return len(found), len(found._scores)
+        return len(found), found.num_boxes
     file = _open_tensors(require_file(path, 'proposals file'))
     return file.shape('offsets')[0] - 1, file.shape('scores')[0]
 

@@ -11,11 +11,14 @@ from mmengine.dist import is_main_process
 
 from ovd.artifacts.files import atomic_write, sha256_file
 
+from .seen_classes import read_seen_classes
+
 
 def set_out_file(cfg: Config, out: Optional[str]) -> None:
     """Tell the test evaluator where to keep the predictions.
 
-    One that notes its ``provenance`` also gets the checkpoint's.
+    One that notes its ``provenance`` also gets the checkpoint's, and which
+    classes that has seen in training (``trained_on``), as far as it says so.
 
     Args:
         cfg (Config): Has ``test_evaluator`` and ``load_from``, a file.
@@ -37,7 +40,8 @@ def set_out_file(cfg: Config, out: Optional[str]) -> None:
     if 'provenance' in _arguments(takers[0]):
         takers[0].provenance = dict(
             checkpoint=dict(
-                file=cfg.load_from, sha256=sha256_file(cfg.load_from)))
+                file=cfg.load_from, sha256=sha256_file(cfg.load_from)),
+            trained_on=read_seen_classes(cfg.load_from))
 
 
 def set_report_dir(cfg: Config) -> None:

@@ -5,6 +5,7 @@ size takes a fraction of the memory of its objects.
 """
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Iterable, Optional, Union
 
 import msgspec
@@ -101,6 +102,21 @@ class GroundTruth:
             f'those with base or novel objects ({removed:,} more left out)'
             if removed else 'all of the file') +
                 (f', {empty:,} of them without an object' if empty else ''))
+
+    @cached_property
+    def _by_id(self) -> dict[Id, Image]:
+        return {image.id: image for image in self.images}
+
+    def of_images(self, image_ids: Iterable[Id]) -> 'GroundTruth':
+        """Return the same for those of these images that it has."""
+        kept = sorted(self._by_id.keys() & set(image_ids))
+        return replace(
+            self,
+            images=[self._by_id[image_id] for image_id in kept],
+            annotations={
+                image_id: self.annotations[image_id]
+                for image_id in kept if image_id in self.annotations
+            })
 
     def only_annotated(self) -> 'GroundTruth':
         """Return the same without the images that have no object."""

@@ -2,8 +2,9 @@
 import os
 import tempfile
 import weakref
+from itertools import islice
 from pathlib import Path
-from typing import Iterable, Iterator, Optional, Sequence, Union
+from typing import IO, Iterator, NamedTuple, Optional, Sequence, Union
 
 import msgspec
 import numpy as np
@@ -20,17 +21,49 @@ class _Record(msgspec.Struct, array_like=True):
     masks: Optional[list[dict]]
 
 
+class Place(NamedTuple):
+    """Where the predictions of an image are in the file of its process.
+
+    Args:
+        offset (int): First byte.
+        length (int): Number of bytes.
+        count (int): Number of predictions.
+        name (str): What the image is called.
+    """
+
+    offset: int
+    length: int
+    count: int
+    name: str
+
+
+class Found(NamedTuple):
+    """The N predictions of an image.
+
+    Args:
+        labels (ndarray): (N,) int32.
+        scores (ndarray): (N,) float32.
+        bboxes (ndarray): (N, 4) float32, xyxy.
+        masks (list[dict], optional): N RLE.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    bboxes: np.ndarray
+    masks: Optional[list[dict]]
+
+
 class Spool(msgspec.Struct):
     """Where the predictions of one process are.
 
     Args:
         path (str): The file.
-        index (dict): Image id -> offset and length of its record.
+        index (dict[Id, Place]): Image id -> where its predictions are.
         rank (int): The process.
     """
 
     path: str
-    index: dict[Id, tuple[int, int]]
+    index: dict[Id, Place]
     rank: int
 
 
@@ -50,7 +83,7 @@ class PredictionSpool:
         handle, path = tempfile.mkstemp(
             dir=folder, prefix='predictions_', suffix='.tmp')
         self.path = os.path.abspath(path)
-        self.index: dict[Id, tuple[int, int]] = {}
+        self.index: dict[Id, Place] = {}
         self._file = os.fdopen(handle, 'wb')
         self.remove = weakref.finalize(self, _remove, self._file, self.path)
 
@@ -59,25 +92,28 @@ class PredictionSpool:
             labels: np.ndarray,
             scores: np.ndarray,
             bboxes: np.ndarray,
-            masks: Optional[list[dict]] = None) -> None:
+            masks: Optional[list[dict]] = None,
+            name: str = '') -> None:
         """Keep the predictions of one image.
 
         Args:
             image_id (int | str): Of a second one of the same image (samplers
                 repeat some, to give all processes as many) nothing is kept.
             labels (ndarray): (N,) integers.
-            scores (ndarray): (N,) floats.
-            bboxes (ndarray): (N, 4) floats, xywh.
+            scores (ndarray): (N,) floats; kept as float32, as are boxes.
+            bboxes (ndarray): (N, 4) floats, xyxy.
             masks (list[dict], optional): N RLE.
+            name (str): What the image is called. Defaults to ''.
         """
         if image_id in self.index:
             return
         record = msgspec.msgpack.encode(
             _Record(
-                labels.astype(np.int64).tobytes(),
-                scores.astype(np.float64).tobytes(),
-                bboxes.astype(np.float64).tobytes(), masks))
-        self.index[image_id] = (self._file.tell(), len(record))
+                labels.astype(np.int32).tobytes(),
+                scores.astype(np.float32).tobytes(),
+                bboxes.astype(np.float32).tobytes(), masks))
+        self.index[image_id] = Place(self._file.tell(), len(record),
+                                     len(scores), name)
         self._file.write(record)
 
     def finish(self, rank: int = 0) -> Spool:
@@ -91,12 +127,55 @@ def _remove(file, path: str) -> None:
     Path(path).unlink(missing_ok=True)
 
 
+def find_places(spools: Sequence[Spool]) -> dict[Id, tuple[int, Place]]:
+    """Return image id -> position of the spool and place, sorted by id.
+
+    So nothing depends on which process had which image.
+    """
+    where = {
+        image_id: (number, spool.index[image_id])
+        for number, spool in reversed([*enumerate(spools)])
+        for image_id in spool.index
+    }
+    return {image_id: where[image_id] for image_id in sorted(where)}
+
+
+def read_found(spools: Sequence[Spool]) -> Iterator[tuple[Id, Found]]:
+    """Yield the ids and predictions of all images, sorted by id.
+
+    Raises:
+        FileNotFoundError: If the file of another machine is not seen here.
+    """
+    files: list[IO[bytes]] = []
+    try:
+        files += map(_open, spools)
+        for image_id, (number, place) in find_places(spools).items():
+            files[number].seek(place.offset)
+            record = msgspec.msgpack.decode(
+                files[number].read(place.length), type=_Record)
+            yield image_id, Found(
+                np.frombuffer(record.labels, np.int32),
+                np.frombuffer(record.scores, np.float32),
+                np.frombuffer(record.bboxes, np.float32).reshape(-1, 4),
+                record.masks)
+    finally:
+        for file in files:
+            file.close()
+
+
+def _open(spool: Spool) -> IO[bytes]:
+    if not Path(spool.path).is_file():
+        raise FileNotFoundError(
+            f'process {spool.rank} wrote its predictions to {spool.path}, '
+            'which the first process does not see: set collect_dir of the '
+            'metric to a folder that all machines share')
+    return open(spool.path, 'rb')
+
+
 def read_spools(spools: Sequence[Spool],
                 cat_ids: Sequence[int],
                 num_images: int = BLOCK) -> Iterator[Predictions]:
     """Yield all predictions in blocks, sorted by image id.
-
-    So the result does not depend on which process had which image.
 
     Args:
         spools (Sequence[Spool]): Of all processes.
@@ -106,47 +185,22 @@ def read_spools(spools: Sequence[Spool],
     Raises:
         FileNotFoundError: If the file of another machine is not seen here.
     """
-    for spool in spools:
-        if not Path(spool.path).is_file():
-            raise FileNotFoundError(
-                f'process {spool.rank} wrote its predictions to {spool.path},'
-                ' which the first process does not see: set collect_dir of '
-                'the metric to a folder that all machines share')
-    where = {
-        image_id: (spool.path, *place)
-        for spool in reversed(spools)
-        for image_id, place in spool.index.items()
-    }
-    image_ids = sorted(where)
-    files = {spool.path: open(spool.path, 'rb') for spool in spools}
-    try:
-        for start in range(0, len(image_ids), num_images):
-            yield _read(files, where, image_ids[start:start + num_images],
-                        np.asarray(cat_ids))
-    finally:
-        for file in files.values():
-            file.close()
+    images = read_found(spools)
+    while block := [*islice(images, num_images)]:
+        yield _join(block, np.asarray(cat_ids))
 
 
-def _read(files: dict, where: dict, image_ids: Iterable[Id],
+def _join(block: Sequence[tuple[Id, Found]],
           cat_ids: np.ndarray) -> Predictions:
-    """Read the records of these images as one block."""
-    records = []
-    for image_id in image_ids:
-        path, offset, length = where[image_id]
-        files[path].seek(offset)
-        records.append(
-            msgspec.msgpack.decode(files[path].read(length), type=_Record))
-    labels, scores, bboxes = (
-        np.concatenate([
-            np.frombuffer(getattr(record, name), dtype) for record in records
-        ]) for name, dtype in (('labels', np.int64), ('scores', np.float64),
-                               ('bboxes', np.float64)))
-    has_masks = any(record.masks is not None for record in records)
+    """Return the predictions of these images as columns."""
+    image_ids, found = zip(*block)
+    bboxes = np.concatenate([one.bboxes for one in found], dtype=np.float64)
+    bboxes[:, 2:] -= bboxes[:, :2]
+    has_masks = any(one.masks is not None for one in found)
     return Predictions(
-        np.repeat(
-            np.asarray(image_ids),
-            [len(record.scores) // 8 for record in records]), cat_ids[labels],
-        scores, bboxes.reshape(-1, 4),
-        [mask for record in records
-         for mask in record.masks or ()] if has_masks else None)
+        np.repeat(np.asarray(image_ids), [len(one.scores) for one in found]),
+        cat_ids[np.concatenate([one.labels for one in found])],
+        np.concatenate([one.scores for one in found], dtype=np.float64),
+        bboxes,
+        [mask for one in found for mask in one.masks or ()]
+        if has_masks else None)

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from ovd.artifacts.files import sha256_file
@@ -23,7 +24,7 @@ def test_out_needs_a_metric_that_can_write() -> None:
 
 def test_out_notes_the_checkpoint(tmp_path: Path) -> None:
     checkpoint = tmp_path / 'iter_1.pth'
-    checkpoint.write_bytes(b'weights')
+    torch.save(dict(meta=dict(CLASSES=('cat', 'dog'))), checkpoint)
     cfg = Config(
         dict(
             load_from=str(checkpoint),
@@ -32,6 +33,7 @@ def test_out_notes_the_checkpoint(tmp_path: Path) -> None:
     assert cfg.test_evaluator.out_file == 'x.pkl'
     assert cfg.test_evaluator.provenance.checkpoint == dict(
         file=str(checkpoint), sha256=sha256_file(checkpoint))
+    assert cfg.test_evaluator.provenance.trained_on == ['cat', 'dog']
 
 
 def test_metrics_without_a_value_are_null(tmp_path: Path) -> None:

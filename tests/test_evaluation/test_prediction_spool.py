@@ -4,7 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ovd.evaluation.prediction_spool import PredictionSpool, read_spools
+from ovd.evaluation.prediction_spool import (
+    PredictionSpool,
+    find_places,
+    read_spools,
+)
 
 RLE = dict(size=[4, 4], counts='04')
 
@@ -15,8 +19,8 @@ def fill(folder: Path, rows: dict, masks: bool = False) -> PredictionSpool:
     for image_id, scores in rows.items():
         count = len(scores)
         spool.add(image_id, np.arange(count), np.array(scores, np.float32),
-                  np.full((count, 4), image_id, np.float32),
-                  [RLE] * count if masks else None)
+                  np.full((count, 4), image_id) + [0, 0, 2, 3],
+                  [RLE] * count if masks else None, f'val/{image_id}.jpg')
     return spool
 
 
@@ -36,7 +40,8 @@ def test_blocks_are_sorted_whoever_wrote_them(tmp_path, masks):
     assert [b.image_ids.tolist() for b in alone] == [[3], [5, 5, 9]]
     assert alone[1].cat_ids.tolist() == [10, 20, 10]
     assert alone[1].scores.tolist() == [.5, .25, .75]
-    assert alone[1].bboxes.tolist() == [[5] * 4, [5] * 4, [9] * 4]
+    assert alone[1].bboxes.tolist() == [
+        [5, 5, 2, 3], [5, 5, 2, 3], [9, 9, 2, 3]]
     assert alone[1].masks == ([RLE] * 3 if masks else None)
 
 
@@ -46,6 +51,16 @@ def test_repeated_images_count_once(tmp_path):
     first.add(1, np.zeros(1, int), np.ones(1), np.ones((1, 4)))
     found = list(read_spools([first.finish(0), second.finish(1)], [7]))
     assert [block.scores.tolist() for block in found] == [[.5]]
+
+
+def test_places_of_images_are_sorted_and_named(tmp_path):
+    first, second = fill(tmp_path, {7: [.5], 3: []}), fill(
+        tmp_path, {3: [], 1: [.5, .25]})
+    places = find_places([first.finish(0), second.finish(1)])
+    assert [(image_id, number, place.count, place.name)
+            for image_id, (number, place) in places.items()] == [
+                (1, 1, 2, 'val/1.jpg'), (3, 0, 0, 'val/3.jpg'),
+                (7, 0, 1, 'val/7.jpg')]
 
 
 def test_a_file_of_another_machine(tmp_path):

@@ -69,8 +69,8 @@ def test_eval(folder):
      'did you mean "test_evaluator'),
     (['found.json', '--cfg-options', '+test_evaluator.metric=segm'],
      'objects without a `segmentation`|needs the `segmentation`'),
-    (['found.json', '--cfg-options', 'test_evaluator.type=ProposalDump'],
-     'not by ProposalDump'),
+    (['found.json', '--cfg-options', 'test_evaluator.type=CocoMetric'],
+     'not by CocoMetric'),
 ])
 def test_errors(folder, options, message):
     done = run(folder, *options)

@@ -69,8 +69,6 @@ class DetectionMetric(BaseMetric):
             boxes, scores, labels = (
                 found[name].detach().cpu().numpy()
                 for name in ('bboxes', 'scores', 'labels'))
-            boxes = boxes.astype(np.float64)
-            boxes[:, 2:] -= boxes[:, :2]
             spool.add(sample['img_id'], labels, scores, boxes,
                       _encode_masks(found) if self.masks else None)
 

@@ -1,4 +1,7 @@
-"""How many base and novel objects the proposals find."""
+"""How many base and novel objects the proposals find.
+
+Shapes: T IoU thresholds, A areas, M limits.
+"""
 from dataclasses import replace
 from typing import Callable, Iterable, Sequence
 
@@ -7,10 +10,11 @@ import numpy as np
 from mmdet.registry import METRICS
 from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
+from tqdm import tqdm
 
 from ovd.artifacts.files import PathLike
 
-from ..engines import AREAS, Curves, Protocol, evaluate
+from ..engines import AREAS, Protocol, evaluate
 from ..ground_truth import GroundTruth
 from ..predictions import Predictions
 from .detection_metric import DetectionMetric
@@ -48,11 +52,14 @@ class ProposalRecall(DetectionMetric):
                 read: Callable[[], Iterable[Predictions]]
                 ) -> dict[str, float]:
         """Return ``AR_{group}@{limit}`` and ``AR{s,m,l}_{group}``."""
+        objects = {
+            group: _one_class(truth, names)
+            for group, names in truth.groups.items()
+        }
+        num_found = self._count_found(objects, truth, read)
         metrics, rows = {}, []
-        for group, names in truth.groups.items():
-            found = self._recall(
-                evaluate(_one_class(truth, names),
-                         map(_as_one_class, read()), self.protocol))
+        for group, whole in objects.items():
+            found = self._recall(num_found[group], _count(whole))
             rows.append([group, *(f'{value:.1f}' for value in found.values())])
             metrics.update({
                 name.format(group=group): value
@@ -65,11 +72,42 @@ class ProposalRecall(DetectionMetric):
             + AsciiTable([['objects', *head], *rows]).table)
         return metrics
 
-    def _recall(self, curves: Curves) -> dict[str, float]:
-        """Return name with a place for the group -> percent."""
-        # (T, A, M) of the one class -> (A, M)
-        recall = curves.recall[:, 0]
-        recall = 100 * np.where(recall < 0, np.nan, recall).mean(axis=0)
+    def _count_found(
+            self, objects: dict[str, GroundTruth], truth: GroundTruth,
+            read: Callable[[], Iterable[Predictions]]
+    ) -> dict[str, np.ndarray]:
+        """Return group -> (A, M) objects found, a mean over the thresholds.
+
+        Evaluators sort all boxes of all images by score, which recall does
+        not need: what is found in each block adds up, in little memory.
+        """
+        shape = len(AREAS), len(self.protocol.max_dets)
+        num_found = {group: np.zeros(shape) for group in objects}
+        progress = tqdm(
+            desc='recall of proposals', total=len(truth.images), unit='img',
+            leave=False, disable=None)
+        for block in filter(len, read()):
+            ids = np.unique(block.image_ids).tolist()
+            block = replace(block, cat_ids=np.full(len(block), ANY))
+            for group, whole in objects.items():
+                part = whole.of_images(ids)
+                recall = evaluate(part, [block], self.protocol).recall[:, 0]
+                num_found[group] += np.rint(
+                    recall * _count(part)[:, None]).mean(axis=0)
+            progress.update(len(ids))
+        progress.close()
+        return num_found
+
+    def _recall(self, num_found: np.ndarray,
+                num_objects: np.ndarray) -> dict[str, float]:
+        """Return name with a place for the group -> percent.
+
+        Args:
+            num_found (ndarray): (A, M), a mean over the thresholds.
+            num_objects (ndarray): (A,).
+        """
+        recall = 100 * num_found / np.where(
+            num_objects > 0, num_objects, np.nan)[:, None]
         result = {
             f'AR_{{group}}@{limit}': float(value)
             for limit, value in zip(self.protocol.max_dets, recall[0])
@@ -80,6 +118,9 @@ class ProposalRecall(DetectionMetric):
 
 
 ANY = 1  # category of all objects and proposals
+# COCO's areas in square pixels, ends included, in the order of AREAS
+LEAST = np.array([0, 0, 32**2, 96**2])
+MOST = np.array([1e10, 32**2, 96**2, 1e10])
 
 
 def _one_class(truth: GroundTruth, names: Sequence[str]) -> GroundTruth:
@@ -98,5 +139,14 @@ def _one_class(truth: GroundTruth, names: Sequence[str]) -> GroundTruth:
         cat_ids={'object': ANY})
 
 
-def _as_one_class(block: Predictions) -> Predictions:
-    return replace(block, cat_ids=np.full(len(block), ANY))
+def _count(truth: GroundTruth) -> np.ndarray:
+    """Return (A,) the numbers of objects that are to be found."""
+    shown = {image.id for image in truth.images}
+    areas = np.array([
+        annotation.bbox[2] * annotation.bbox[3]
+        if annotation.area is None else annotation.area
+        for image_id, annotations in truth.annotations.items()
+        if image_id in shown
+        for annotation in annotations if not annotation.iscrowd
+    ]).reshape(-1, 1)
+    return ((areas >= LEAST) & (areas <= MOST)).sum(axis=0)
