@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ovd.artifacts.files import PathLike, atomic_write
 
-from .miniature_crops import CROP_SIZE, CROPS_PER_SCENE, cut_crops
+from .miniature_crops import CROP_SIZE, CROPS_PER_SCENE, draw_crops
 from .miniature_names import BACKGROUND, SPLIT, build_vocabulary
 from .miniature_scene import IMAGE_SIZE, Scene, render_scene
 
@@ -194,7 +194,7 @@ def write_crops(root: Path, subset: str, seed: int, count: int) -> None:
         rng = _scene_rng(seed, subset, start // CROPS_PER_SCENE)
         part = slice(start, min(start + CROPS_PER_SCENE, count))
         size = part.stop - part.start
-        found, found_labels = cut_crops(rng, render_scene(rng, looks))
+        found, found_labels = draw_crops(rng, render_scene(rng, looks))
         crops[part], labels[part] = found[:size], found_labels[:size]
     for path, array in ((labels_file, labels), (crops_file, crops)):
         with atomic_write(path) as file:

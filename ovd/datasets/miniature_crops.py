@@ -1,7 +1,7 @@
 """Cut captioned crops out of scenes: what the miniature CLIP learns from.
 
 Frames: boxes are xyxy pixels of the scene; crops are RGB, cut and resized as
-:mod:`ovd.clip.image_encoder` does it for proposals.
+:mod:`ovd.clip.crops` does it for proposals.
 """
 from typing import List, Optional, Tuple
 
@@ -19,8 +19,8 @@ BOX_JITTER = 0.1
 BACKGROUND_LABEL = 0
 
 
-def cut_crops(rng: np.random.Generator,
-              scene: Scene) -> Tuple[np.ndarray, np.ndarray]:
+def draw_crops(rng: np.random.Generator,
+               scene: Scene) -> Tuple[np.ndarray, np.ndarray]:
     """Return 8 crops of a scene: 7 of its objects, 1 of background.
 
     Boxes are loose, as proposals are. Half of the background crops show a

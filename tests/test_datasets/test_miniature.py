@@ -16,7 +16,7 @@ from ovd.datasets.miniature import (
     encode_mask,
     write_world,
 )
-from ovd.datasets.miniature_crops import CROPS_PER_SCENE, cut_crops
+from ovd.datasets.miniature_crops import CROPS_PER_SCENE, draw_crops
 from ovd.datasets.miniature_names import (
     COLOURS,
     DISTRACTOR_COLOURS,
@@ -244,7 +244,7 @@ def test_crops_have_the_labels_of_their_names(world: Path):
     # The last scene is cut short; it is the same as on its own.
     rng = np.random.default_rng([3, 2, 2])
     scene = render_scene(rng, build_vocabulary().looks)
-    expected, expected_labels = cut_crops(rng, scene)
+    expected, expected_labels = draw_crops(rng, scene)
     assert np.array_equal(crops[16:], expected[:5])
     assert np.array_equal(labels[16:], expected_labels[:5])
 
@@ -253,7 +253,7 @@ def test_crops_show_every_object_and_mostly_one_background():
     backgrounds = 0
     for i in range(20):
         scene = draw_scene(0, 'crops', i)
-        crops, labels = cut_crops(np.random.default_rng(i), scene)
+        crops, labels = draw_crops(np.random.default_rng(i), scene)
         assert len(crops) == len(labels) == CROPS_PER_SCENE
         assert set(labels) - {0} == set(scene.labels + 1)
         backgrounds += (labels == 0).sum()
