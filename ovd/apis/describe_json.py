@@ -12,7 +12,8 @@ from ovd.datasets.annotation_file import decode, map_annotation_file
 from ovd.datasets.gzsl_splits import Category, check_split, load_split
 
 from .artifact_description import Description, counted, list_names
-from .describe_data import describe_annotation_file, describe_store
+from .describe_data import describe_annotation_file
+from .describe_store import describe_store
 
 # Of the entries of a COCO results file
 RESULT_KEYS = {'image_id', 'category_id', 'score'}

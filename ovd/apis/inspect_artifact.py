@@ -8,13 +8,14 @@ from ovd.artifacts.tensor_file import TensorFile
 from ovd.artifacts.torch_file import NotPlainError, read_torch_file
 
 from .artifact_description import Description
-from .describe_data import describe_proposals, describe_shard, describe_store
+from .describe_data import describe_proposals
 from .describe_embeddings import (
     describe_class_embeddings,
     describe_foreign_table,
     describe_oadp_proposals,
 )
 from .describe_json import describe_json
+from .describe_store import describe_shard, describe_store
 from .describe_weights import (
     describe_checkpoint,
     describe_clip,

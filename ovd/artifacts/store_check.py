@@ -1,58 +1,79 @@
-"""Check a shard of an embedding store in full: each of its bytes."""
+"""Look into a shard of an embedding store: what it has; each of its bytes."""
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Dict, Optional, Tuple
 
-from .embedding_store import digest_arrays
+import numpy as np
+
 from .files import PathLike, require_file
-from .store_plan import StorePlan, shard_name
+from .store_shard import BOX_KINDS, check_digest, open_shard
 from .tensor_file import TensorFile
-
-NAMES = ('bboxes', 'embeddings', 'image_ids', 'offsets', 'scores')
 
 
 @dataclass(frozen=True)
-class ShardSize:
-    """What a sound shard has.
+class ShardContent:
+    """What a shard has.
 
     Args:
         shard (int): Its number.
-        images (int): How many.
-        embeddings (int): Of all images together.
+        boxes (tuple[int]): How many, of each image.
+        kinds (dict[str, int]): How many boxes of each of `BOX_KINDS`.
         embed_dims (int): D.
+        dtype (str): What embeddings are stored as.
+        broken (dict[int, str]): Images that could not be read: id -> reason.
+        size (int): Of the file, in bytes.
     """
     shard: int
-    images: int
-    embeddings: int
+    boxes: Tuple[int, ...]
+    kinds: Dict[str, int]
     embed_dims: int
+    dtype: str
+    broken: Dict[int, str]
+    size: int
 
 
 def check_shard(path: PathLike,
-                plan: Optional[StorePlan] = None) -> ShardSize:
+                plan: Optional[str] = None) -> ShardContent:
     """Read a shard and compare it with its digest and its place.
 
     Args:
         path (PathLike): The file.
-        plan (StorePlan, optional): That of its store, if there is one.
+        plan (str, optional): Digest of the plan of its store, if there is
+            one.
 
     Raises:
         FileNotFoundError: If it does not exist.
-        ValueError: If it is damaged, changed, of another store, or another
-            shard than its name says.
+        ForeignShardError: If it belongs to another store.
+        ValueError: If it is damaged, changed, or another shard than its name
+            says.
     """
+    file = _open(path, plan)
+    check_digest(file)
+    return _count(file)
+
+
+def count_shard(path: PathLike,
+                plan: Optional[str] = None) -> ShardContent:
+    """Return what a shard has without reading its embeddings.
+
+    Arguments and errors are those of :func:`check_shard`, but bytes that
+    changed are not found.
+    """
+    return _count(_open(path, plan))
+
+
+def _open(path: PathLike, plan: Optional[str]) -> TensorFile:
     path = require_file(path, 'shard of an embedding store')
-    file = TensorFile(path)
-    if not {'plan', 'shard', 'sha256'} <= file.info.keys():
-        raise ValueError(f'{path} is no shard of an embedding store')
-    arrays = {name: file.read(name) for name in NAMES}
-    if digest_arrays(arrays) != file.info['sha256']:
-        raise ValueError(f'{path} is damaged: its content has another digest '
-                         'than it says')
-    if plan is not None and file.info['plan'] != plan.digest():
-        raise ValueError(f'{path} belongs to another store')
-    shard = file.info['shard']
-    if Path(path).name != shard_name(shard):
-        raise ValueError(f'{path} is shard {shard} under another name: '
-                         f'expected {shard_name(shard)}')
-    return ShardSize(shard, len(arrays['image_ids']),
-                     *arrays['embeddings'].shape)
+    return open_shard(path, plan)
+
+
+def _count(file: TensorFile) -> ShardContent:
+    kinds = np.bincount(file.read('kinds'), minlength=len(BOX_KINDS))
+    embeddings = file.read('embeddings')
+    return ShardContent(
+        file.info['shard'],
+        tuple(np.diff(file.read('offsets')).tolist()),
+        dict(zip(BOX_KINDS, kinds.tolist())), embeddings.shape[1],
+        embeddings.dtype.name,
+        {int(key): reason for key, reason in file.info['broken'].items()},
+        Path(file.path).stat().st_size)

@@ -3,11 +3,17 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
+
+from ovd.suggest import check_choice
 
 from .files import PathLike, atomic_write
 
-FORMAT = 'ovd.embedding_store.v1'
+MANIFEST = 'manifest.json'
+FORMAT = 'ovd.embedding_store.v2'
+# What embeddings are stored as, the default first
+STORE_DTYPES = ('float16', 'int8')
+_REMEDY = 'remove it: the run that made the store writes it again'
 
 
 @dataclass
@@ -16,18 +22,23 @@ class StorePlan:
 
     Args:
         clip (dict): ``{'name', 'sha256'}`` of the CLIP.
-        proposals (dict): ``{'file', 'sha256'}`` of the proposals.
+        proposals (dict, optional): ``{'file', 'sha256'}`` of the proposals;
+            None where whole images or true boxes alone are embedded.
         annotations (dict): ``{'file', 'sha256'}`` of the annotation file.
         settings (dict): What else decides the content, such as
-            ``crop_scales``; anything that JSON can hold.
+            ``crop_scales``; anything that JSON can hold. ``dtype`` is what
+            embeddings are stored as, one of `STORE_DTYPES`.
         images_per_shard (int): n.
         image_ids (list[int]): Ids of all images, in any order.
         image_keys (list[str]): Their ``<dir>/<file>``, in the same order:
             ids of two annotation files may be the same, and their images not.
         command (str): What computes the missing shards, for messages.
+
+    Raises:
+        ValueError: If an image id comes twice, or a setting is impossible.
     """
     clip: Dict[str, str]
-    proposals: Dict[str, str]
+    proposals: Optional[Dict[str, str]]
     annotations: Dict[str, str]
     settings: Dict[str, Any]
     images_per_shard: int
@@ -49,6 +60,12 @@ class StorePlan:
         self.image_keys = [key for _, key in pairs]
         # As JSON gives it back: tuples are lists there.
         self.settings = json.loads(json.dumps(self.settings))
+        check_choice(str(self.dtype), STORE_DTYPES, 'dtype')
+
+    @property
+    def dtype(self) -> str:
+        """What embeddings are stored as."""
+        return self.settings.get('dtype', STORE_DTYPES[0])
 
     @property
     def num_shards(self) -> int:
@@ -66,13 +83,14 @@ class StorePlan:
         return {
             'format': self.format,
             'clip.sha256': self.clip.get('sha256'),
-            'proposals.sha256': self.proposals.get('sha256'),
+            'proposals.sha256': (self.proposals or {}).get('sha256'),
             'annotations.sha256': self.annotations.get('sha256'),
             'images_per_shard': self.images_per_shard,
             'image_ids': f'{len(self.image_ids)} ids, SHA-256 '
                          f'{hashlib.sha256(ids).hexdigest()}',
             **{f'settings.{key}': value
-               for key, value in self.settings.items()}
+               for key, value in self.settings.items()},
+            'settings.dtype': self.dtype,
         }
 
     def digest(self) -> str:
@@ -81,9 +99,10 @@ class StorePlan:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def save(self, path: PathLike) -> None:
-        """Write the manifest, one line per entry."""
+        """Write the manifest, one line per entry, with its digest."""
+        content = dict(asdict(self), sha256=self.digest())
         lines = [f' {json.dumps(key)}: {json.dumps(value)}'
-                 for key, value in asdict(self).items()]
+                 for key, value in content.items()]
         with atomic_write(path, 'w') as file:
             file.write('{\n' + ',\n'.join(lines) + '\n}\n')
 
@@ -92,20 +111,28 @@ class StorePlan:
         """Read a manifest.
 
         Raises:
-            ValueError: If it is damaged or of another format.
+            ValueError: If it is damaged, changed, or of another format.
         """
         try:
             content = json.loads(Path(path).read_text(encoding='utf-8'))
         except ValueError as error:
-            raise ValueError(f'{path} is damaged ({error})') from error
+            raise ValueError(f'{path} is damaged ({error}); {_REMEDY}'
+                             ) from error
         found = content.get('format') if isinstance(content, dict) else None
         if found != FORMAT:
-            raise ValueError(f'{path} is of format {found!r}, expected '
-                             f'{FORMAT!r}')
+            raise ValueError(
+                f'{path} is of format {found!r}, expected {FORMAT!r}; one of '
+                'another version has to be made again')
+        digest = content.pop('sha256', None)
         try:
-            return cls(**content)
-        except TypeError as error:
+            plan = cls(**content)
+        except (TypeError, ValueError, AttributeError) as error:
             raise ValueError(f'{path} is no manifest: {error}') from error
+        if digest != plan.digest():
+            # Else all of its shards would be those of another store
+            raise ValueError(f'{path} is damaged: its content has another '
+                             f'digest than it says; {_REMEDY}')
+        return plan
 
 
 def shard_name(shard: int) -> str:

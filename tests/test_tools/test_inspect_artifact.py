@@ -325,28 +325,41 @@ def test_proposals(inspect, suffix):
         'boxes': '0', 'made by': 'the file does not say'}
 
 
-def make_store(shards=range(3)) -> None:
-    plan = StorePlan(
-        CLIP, dict(file='p.pkl', sha256='1'), dict(file='a.json', sha256='2'),
-        dict(crop_scales=[1.0, 1.5]), 2, list(range(5)),
-        [f'train/{i}.jpg' for i in range(5)], 'python tools/train.py a.py')
-    writer = EmbeddingStoreWriter('store', plan)
+def make_store(shards=range(3), folder='store', kinds=None, broken=(),
+               **changes) -> None:
+    """Write images 0 to 4 with two boxes each."""
+    plan = StorePlan(**{**dict(
+        clip=CLIP, proposals=dict(file='p.pkl', sha256='1'),
+        annotations=dict(file='a.json', sha256='2'),
+        settings=dict(crop_scales=[1.0, 1.5]), images_per_shard=2,
+        image_ids=list(range(5)),
+        image_keys=[f'train/{i}.jpg' for i in range(5)],
+        command='python tools/train.py a.py'), **changes})
+    writer = EmbeddingStoreWriter(folder, plan)
+    item = dict(embeddings=np.ones((2, 4)), bboxes=np.ones((2, 4)),
+                scores=np.ones(2), kinds=kinds)
+    none = dict(embeddings=np.ones((0, 4)), bboxes=np.ones((0, 4)),
+                scores=np.ones(0))
     for k in shards:
-        writer.write_shard(k, [dict(
-            embeddings=np.ones((2, 4)), bboxes=np.ones((2, 4)),
-            scores=np.ones(2))] * len(plan.shard_image_ids(k)))
+        ids = plan.shard_image_ids(k)
+        writer.write_shard(k, [none if i in broken else item for i in ids],
+                           {i: broken[i] for i in ids if i in broken})
 
 
 @pytest.mark.parametrize('path', ['store', 'store/manifest.json'])
 def test_store(inspect, path):
     make_store()
+    size = sum(p.stat().st_size for p in Path('store').glob('shard-*'))
     code, out = inspect(path)
     assert code == 0
     assert out.startswith(f'{path}: proposal embeddings of 5 images\n')
     assert fields(out) == {
         'shards': '3 of 3, 2 images each',
-        'embeddings': '10 in these',
-        'size': '4',
+        'embeddings': '10',
+        'kinds': 'proposal 10',
+        'per image': '2 to 2, 2.0 on average',
+        'bytes': f'{size:,}, {size / 10:,.1f} per embedding',
+        'size': '4 float16',
         'clip.name': 'RN50',
         'clip.sha256': '0' * 64,
         'proposals.file': 'p.pkl',
@@ -364,9 +377,10 @@ def test_store_that_is_incomplete(inspect):
     assert code == 1
     found = fields(out)
     assert found['shards'] == '1 of 3, 2 images each'
-    assert found['embeddings'] == '4 in these'
-    assert found['FAULT'] == ('2 of 3 shards are missing; resume with: '
-                              'python tools/train.py a.py')
+    assert found['embeddings'] == '4'
+    assert found['FAULT'] == (
+        '2 of 3 shards are missing: shard-00000.safetensors, '
+        'shard-00002.safetensors; resume with: python tools/train.py a.py')
 
 
 def test_store_with_damaged_shards(inspect):
@@ -387,12 +401,37 @@ def test_store_with_damaged_shards(inspect):
                  'is shard 1 under another name'):
         assert text in out
     assert 'remove it and resume with: python tools/train.py a.py' in out
-    info = json.loads(Path('store/manifest.json').read_text())
-    info['settings'] = {}
-    Path('store/manifest.json').write_text(json.dumps(info))
-    shards[0].write_bytes(whole[0])
-    assert 'shard-00000.safetensors belongs to another store' in \
+    for shard in shards:
+        shard.unlink()
+    make_store([0], 'elsewhere', images_per_shard=3)
+    shutil.copy('elsewhere/shard-00000.safetensors', 'store')
+    assert 'shard-00000.safetensors belongs to another store; move it' in \
         inspect('store')[1]
+
+
+def test_store_with_a_manifest_that_was_changed(inspect):
+    make_store()
+    manifest = Path('store/manifest.json')
+    manifest.write_text(manifest.read_text().replace('1.5', '1.6'))
+    code, out = inspect('store')
+    assert code == 1 and 'manifest.json is damaged: its content has an' in out
+
+
+def test_int8_store_with_all_kinds_and_broken_images(inspect):
+    make_store(settings=dict(dtype='int8'), proposals=None,
+               kinds=np.array([1, 3]), broken={4: 'cut off'})
+    found = fields(inspect('store')[1])
+    assert found['kinds'] == 'ground_truth 4, image 4'
+    assert found['per image'] == '0 to 2, 1.6 on average'
+    assert found['size'] == '4 int8' and found['settings.dtype'] == 'int8'
+    assert found['proposals'] == 'none'
+    assert found['broken images'] == '1, they have no boxes'
+    assert found['broken image train/4.jpg (id 4)'] == 'cut off'
+    found = fields(inspect('store/shard-00002.safetensors')[1])
+    assert found['broken image train/4.jpg (id 4)'] == 'cut off'
+    Path('store/manifest.json').unlink()
+    found = fields(inspect('store/shard-00002.safetensors')[1])
+    assert found['broken image  (id 4)'] == 'cut off'
 
 
 def test_one_shard(inspect):

@@ -1,0 +1,90 @@
+"""Go through the files of an embedding store and sort them."""
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, List, Optional
+
+from tqdm import tqdm
+
+from ovd.artifacts.embedding_store import MANIFEST
+from ovd.artifacts.files import PathLike
+from ovd.artifacts.store_check import ShardContent
+from ovd.artifacts.store_plan import StorePlan, shard_name
+from ovd.artifacts.store_shard import ForeignShardError
+
+
+@dataclass
+class StoreSurvey:
+    """What a store has, and what is wrong with it.
+
+    Args:
+        folder (Path): The store.
+        plan (StorePlan): What it is to hold.
+        sound (list[ShardContent]): Of the shards that are as they should be.
+        missing (list[str]): Names of the shards that are not there.
+        damaged (dict[Path, str]): Shards with what is wrong with them.
+        foreign (dict[Path, str]): Sound shards that do not belong here.
+        unknown (list[str]): Names of what else is in the folder.
+        leftovers (list[str]): Names of what killed runs left.
+    """
+    folder: Path
+    plan: StorePlan
+    sound: List[ShardContent] = field(default_factory=list)
+    missing: List[str] = field(default_factory=list)
+    damaged: Dict[Path, str] = field(default_factory=dict)
+    foreign: Dict[Path, str] = field(default_factory=dict)
+    unknown: List[str] = field(default_factory=list)
+    leftovers: List[str] = field(default_factory=list)
+
+    @property
+    def resume(self) -> str:
+        """The command that computes what is missing."""
+        return self.plan.command or 'the command that made it'
+
+
+def survey_store(
+    folder: PathLike, look: Callable[[Path, Optional[str]], ShardContent]
+) -> StoreSurvey:
+    """Look into every shard of a store; what is wrong is a finding.
+
+    Args:
+        folder (PathLike): The store.
+        look (Callable): ``check_shard`` or ``count_shard``.
+
+    Raises:
+        ValueError: If it has no manifest, or that is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(f'{folder} is no embedding store: it has no '
+                         f'{MANIFEST}')
+    plan = StorePlan.load(folder / MANIFEST)
+    survey = StoreSurvey(folder, plan)
+    expected = [shard_name(shard) for shard in range(plan.num_shards)]
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    survey.missing = [name for name in expected if name not in sizes]
+    present = [name for name in expected if name in sizes]
+    for name in sorted(sizes.keys() - {MANIFEST, *expected}):
+        is_leftover = name[0] == '.' and name.endswith('.tmp')
+        (survey.leftovers if is_leftover else survey.unknown).append(name)
+    with tqdm(
+            desc='checking shards',
+            total=sum(sizes[name] for name in present),
+            unit='B',
+            unit_scale=True,
+            leave=False,
+            disable=None) as progress:
+        digest = plan.digest()
+        for name in present:
+            _look_into(survey, folder / name, look, digest)
+            progress.update(sizes[name])
+    return survey
+
+
+def _look_into(survey: StoreSurvey, path: Path, look: Callable,
+               digest: str) -> None:
+    try:
+        survey.sound.append(look(path, digest))
+    except ForeignShardError as error:
+        survey.foreign[path] = str(error)
+    except (ValueError, OSError) as error:
+        survey.damaged[path] = str(error)
