@@ -1,4 +1,6 @@
 """What annotation files and proposals say of themselves."""
+from typing import Any
+
 from ovd.artifacts.files import PathLike
 from ovd.artifacts.proposals import load_proposals
 from ovd.datasets.annotation_file import load_annotation_file
@@ -63,3 +65,10 @@ def describe_proposals(path: PathLike) -> Description:
     })
     number = counted(len(found), 'image', 'images')
     return Description(f'proposals of {number}', details)
+
+
+def _shorten(value: Any) -> Any:
+    """Cut a long list of names, such as that of the classes trained on."""
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return list_names(value)
+    return value
