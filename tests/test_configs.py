@@ -1,15 +1,19 @@
 """Every config loads, names registered types, and its data can be read."""
 import json
+import re
 from pathlib import Path
 from typing import Iterator, Sequence
 
 import numpy as np
 import pytest
+import torch
 from mmcv import imwrite
 from mmdet import datasets
 from mmdet.registry import DATASETS, METRICS, MODELS
+from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
 import ovd.models  # noqa: F401  (registers)
@@ -25,12 +29,14 @@ VOC_XML = """<annotation><size><width>64</width><height>48</height></size>
 # Dataset config -> (classes, novel ones, split of the files)
 SETTINGS = {
     'coco_48_17_detection': (65, 17, '48_17'),
+    'coco_48_17_proposals': (65, 17, '48_17'),
     'coco_65_15_detection': (80, 15, '65_15'),
     'coco_transfer_detection': (80, 80, None),
     'custom_split_detection': (3, 1, 'data/custom/annotations/split.json'),
     'lvis_v0.5_776_454_instance': (1230, 454, '776_454'),
     'lvis_v1_866_337_detection': (1203, 337, '866_337'),
     'lvis_v1_866_337_instance': (1203, 337, '866_337'),
+    'lvis_v1_866_337_proposals': (1203, 337, '866_337'),
     'objects365v1_detection': (365, 365, None),
     'objects365v2_detection': (365, 365, None),
     'voc07': (20, None, None),
@@ -163,7 +169,8 @@ def test_datasets_yield_samples(name: str, tmp_path: Path,
     num_classes, num_novel, split = SETTINGS[name]
     cfg = Config.fromfile(DATASET_CONFIGS / f'{name}.py')
     whole = Config.fromfile(DATASET_CONFIGS / (
-        name.replace(f'_{split}_', '_').replace('_split', '') + '.py'))
+        name.replace(f'_{split}_', '_').replace('_split', '').replace(
+            'proposals', 'detection') + '.py'))
     for loader in LOADERS if split else ('val_dataloader', 'test_dataloader'):
         if whole.get(loader):
             path = write_data(innermost(whole[loader].dataset))
@@ -190,7 +197,7 @@ def test_datasets_yield_samples(name: str, tmp_path: Path,
         assert len(sample['data_samples'].gt_instances) == 1
         assert ('masks' in sample['data_samples'].gt_instances) == (
             'instance' in name or loader != 'train_dataloader'
-            and 'lvis' in name)
+            and 'lvis' in name and 'detection' in name)
 
 
 @pytest.mark.parametrize('name', sorted(WHOLE))
@@ -209,3 +216,66 @@ def test_whole_training_files_are_refused(
 def test_each_dataset_config_is_tested() -> None:
     assert {*SETTINGS, *WHOLE} == {p.stem for p in DATASET_CONFIGS.iterdir()
                                    if p.suffix == '.py'}
+
+
+TRAINED_RPNS = [f'rpn_r{depth}_fpn_{schedule}_{data}'
+                for depth in (50, 101) for schedule in ('1x', '20e')
+                for data in ('coco_48_17', 'lvis_v1_866_337')]
+DUMPS = {f'rpn_r101_fpn_1x_{data}_{subset}': f'rpn_r101_fpn_1x_{data}_{split}'
+         for data, split in (('coco', '48_17'), ('lvis_v1', '866_337'))
+         for subset in ('train', 'val')}
+
+
+def load_rpn(name: str) -> Config:
+    return Config.fromfile(ROOT / 'configs' / 'rpn' / f'{name}.py')
+
+
+@pytest.mark.parametrize('name', TRAINED_RPNS)
+def test_rpns_learn_and_propose(name: str) -> None:
+    """One step and one prediction on small images, without weights."""
+    cfg = load_rpn(name)
+    assert cfg.train_cfg.max_epochs == (12 if '_1x_' in name else 20)
+    assert cfg.model.backbone.depth == (50 if '_r50_' in name else 101)
+    assert cfg.model.backbone.init_cfg.checkpoint.endswith(
+        f'resnet{cfg.model.backbone.depth}')
+    assert cfg.model.test_cfg.rpn.max_per_img == 1000
+    assert cfg.val_evaluator.type == 'ProposalRecall'
+    cfg.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+        optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    model.init_weights()
+    data = demo_mm_inputs(1, [(3, 128, 160)], num_items=[2], num_classes=65)
+    losses = model.train_step(data, optim_wrapper)
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    assert set(losses) == {'loss', 'loss_rpn_cls', 'loss_rpn_bbox'}
+    with torch.no_grad():
+        found = model.eval().test_step(data)[0].pred_instances
+    assert 0 < len(found) <= 1000 and found.bboxes.shape[1] == 4
+
+
+@pytest.mark.parametrize('name', sorted(DUMPS))
+def test_rpns_dump_the_images_of_their_name(
+        name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cfg, trained = load_rpn(name), load_rpn(DUMPS[name])
+    assert cfg.model == trained.model
+    assert cfg.train_dataloader == trained.train_dataloader
+    dataset, evaluator = cfg.test_dataloader.dataset, cfg.test_evaluator
+    assert dataset.test_mode
+    metric = METRICS.build(evaluator)
+    assert type(metric).__name__ == 'ProposalDump'
+    assert metric.ann_file == dataset.data_root + dataset.ann_file
+    if name.endswith('train'):
+        trained_on = innermost(trained.train_dataloader.dataset)
+        assert dataset.ann_file == trained_on.ann_file
+        assert dataset.data_prefix == trained_on.data_prefix
+        assert evaluator.recall_ann_file == re.sub(
+            r'_\d+_\d+_1', '', metric.ann_file)
+    else:
+        assert cfg.val_dataloader == cfg.test_dataloader
+
+
+def test_each_rpn_config_is_tested() -> None:
+    assert {*TRAINED_RPNS, *DUMPS} == {
+        path.stem for path in (ROOT / 'configs' / 'rpn').glob('*.py')}

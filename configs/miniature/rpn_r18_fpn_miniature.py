@@ -15,6 +15,8 @@ model = dict(
     train_cfg=dict(rpn=_base_.model.train_cfg.rpn),
     test_cfg=dict(rpn=dict(_base_.model.test_cfg.rpn, max_per_img=20)))
 
+max_dets = (5, 10, 20)  # of an image, for recall
+
 train_dataloader = dict(
     dataset=dict(ann_file='annotations/instances_train_48_17_1.json'))
 val_dataloader = None

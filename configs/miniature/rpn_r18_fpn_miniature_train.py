@@ -8,4 +8,6 @@ test_dataloader = dict(
 test_evaluator = dict(
     _delete_=True,
     type='ProposalDump',
-    ann_file='data/miniature/annotations/instances_train_48_17_1.json')
+    ann_file='data/miniature/annotations/instances_train_48_17_1.json',
+    recall_ann_file='data/miniature/annotations/instances_train.json',
+    max_dets=_base_.max_dets)

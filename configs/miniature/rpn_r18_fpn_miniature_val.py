@@ -7,4 +7,4 @@ test_evaluator = dict(
     _delete_=True,
     type='ProposalRecall',
     ann_file='data/miniature/annotations/instances_val_48_17_1.json',
-    max_dets=(5, 10, 20))
+    max_dets=_base_.max_dets)
