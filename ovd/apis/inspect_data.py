@@ -150,9 +150,9 @@ def _inspect_store(path: Path, entry: Entry, _: Path) -> str:
             f'{path} lacks {missing:,} of {plan.num_shards:,} shards; resume '
             f'with: {plan.command or entry.origin}')
     store = EmbeddingStore(path)
-    for image_id in plan.image_ids[::plan.images_per_shard]:
-        store.get(image_id)  # a shard that is cut off does not open
-    return (f'{len(store):,} images in {plan.num_shards:,} shards, '
+    # A shard that is cut off does not open
+    broken = f' ({len(store.broken):,} broken)' if store.broken else ''
+    return (f'{len(store):,} images{broken} in {plan.num_shards:,} shards, '
             f'{store.embed_dims} numbers each, CLIP {store.clip["name"]}')
 
 

@@ -232,6 +232,20 @@ def test_shard_that_is_cut_off(check, coco):
     assert re.search('damaged: .*shard-00001.safetensors is damaged', out)
 
 
+def test_store_with_images_that_could_not_be_read(check, coco):
+    """They have no boxes; which they are says tools/embedding_store.py."""
+    store = coco / 'proposal_embeddings/RN50'
+    make_store(store, 3, 3)
+    none = dict(embeddings=np.ones((0, 4)), bboxes=np.ones((0, 4)),
+                scores=np.ones(0))
+    plan = StorePlan.load(store / 'manifest.json')
+    EmbeddingStoreWriter(store, plan).write_shard(1, [none], {1: 'cut off'})
+    code, out = check('coco')
+    assert code == 0
+    assert row(out, 'RN50').startswith(
+        '3 images (1 broken) in 3 shards, 4 numbers each, CLIP ')
+
+
 def test_missing_source_and_link_to_nowhere(check, coco):
     """Both end with code 1."""
     (coco / 'annotations/instances_val2017.json').unlink()
