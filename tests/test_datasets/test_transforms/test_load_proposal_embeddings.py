@@ -1,8 +1,11 @@
 """Proposals and embeddings of a store reach the pipeline."""
+import json
+
 import numpy as np
 import pytest
-from mmdet.registry import TRANSFORMS
+from mmdet.registry import DATASETS, TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
+from torch.utils.data import DataLoader
 
 from ovd.artifacts.embedding_store import EmbeddingStoreWriter
 from ovd.artifacts.store_plan import StorePlan
@@ -61,3 +64,41 @@ def test_errors_name_image_or_store(store, tmp_path):
         transform(dict(img_id=3))
     with pytest.raises(ValueError, match='num_max must be positive'):
         _build(store=store, num_max=0)
+
+
+def _build_dataset(folder, store):
+    """Return images 3 and 7, ten times each, read through the transform."""
+    path = folder / 'train.json'
+    path.write_text(json.dumps(dict(
+        images=[dict(id=i, file_name=f'{i}.jpg', width=9, height=9)
+                for i in (3, 7)],
+        annotations=[],
+        categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+        gzsl=dict(
+            split='toy', base=['cat'], novel=['dog'], groups={},
+            subset='train', removed=dict(annotations=0, images=0),
+            source=dict(file='all.json', sha256='0' * 64)))))
+    return DATASETS.build(dict(
+        type='GZSLCocoDataset', ann_file=str(path), test_mode=True,
+        data_prefix=dict(img='train'), indices=[0, 1] * 10,
+        pipeline=[_build(store=store)]))
+
+
+@pytest.mark.parametrize('is_open', [False, True])
+@pytest.mark.parametrize('method', ['fork', 'spawn'])
+def test_workers_read_a_store_together(store, tmp_path, method, is_open):
+    """Whether or not the parent has read from it before."""
+    dataset = _build_dataset(tmp_path, store)
+    if is_open:
+        assert len(dataset[0]['proposals']) == 3
+    loader = DataLoader(dataset, batch_size=4, num_workers=2,
+                        collate_fn=list, multiprocessing_context=method)
+    found = [results for batch in loader for results in batch]
+    assert [results['img_id'] for results in found] == [3, 7] * 10
+    for results in found:
+        rows = [1, 2, 0] if results['img_id'] == 3 else []
+        np.testing.assert_array_equal(
+            results['proposals'].numpy(), BBOXES[rows])
+        np.testing.assert_array_equal(
+            results['proposal_embeddings'], EMBEDDINGS[rows])
+    assert len(dataset[0]['proposals']) == 3  # the parent after them
