@@ -22,5 +22,5 @@ train_cfg = dict(
     proposals=data_root + 'proposals/rpn_train_48_17.safetensors',
     store=data_root + 'proposal_embeddings/miniature',
     images_per_shard=100,
-    num_max_proposals=20)
+    boxes=dict(num_max=20))
 work_dir = 'work_dirs/miniature/proposal_embeddings'

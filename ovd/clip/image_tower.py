@@ -58,7 +58,7 @@ def _is_known(visual: nn.Module) -> bool:
             type(block.attn) is nn.MultiheadAttention
             and not hasattr(block, 'ln_attn') for block in blocks) and \
         type(visual.ln_pre).__name__.startswith('LayerNorm') and \
-        getattr(visual, 'conv1').bias is None
+        visual.conv1.bias is None
 
 
 def _encode_vit(visual: nn.Module, images: Tensor) -> Tensor:

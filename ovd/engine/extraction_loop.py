@@ -1,37 +1,34 @@
 """Fill a store of proposal embeddings: plan, share out, embed, write."""
 import os
 import time
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-import numpy as np
-import torch
 from mmdet.registry import DATASETS, LOOPS
 from mmengine.dist import broadcast_object_list
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ovd.artifacts.embedding_store import EmbeddingStoreWriter, shard_name
+from ovd.artifacts.embedding_store import MANIFEST, EmbeddingStoreWriter
 from ovd.artifacts.files import sha256_file
-from ovd.artifacts.proposals import (
-    Entry,
-    image_key,
-    load_proposals,
-    select_proposals,
-)
+from ovd.artifacts.proposals import load_proposals
 from ovd.artifacts.provenance import check_same_source
 from ovd.artifacts.store_plan import StorePlan
-from ovd.artifacts.tensor_file import TensorFile
+from ovd.clip.encoder_speed import EncoderSpeed
+from ovd.datasets.box_selection import BoxSelection
+from ovd.datasets.crop_tasks import CropDataset, CropTask
 from ovd.datasets.gzsl_split import describe_annotations
+from ovd.suggest import check_choice
 
-# Rounding may put a box this many pixels over the edge of its image.
-TOLERANCE = 1.0
+from .extraction_report import announce, report
+from .extraction_tasks import ImageBoxes, Item, build_loader, embed_shard
 
 
 @LOOPS.register_module()
 class ExtractionLoop(BaseLoop):
-    """Embed the proposals of every image of a dataset.
+    """Embed the boxes of every image of a dataset.
 
     The shards that are missing are shared out among the processes; each is
     computed by itself, CLIP's batches included, and written when it is whole.
@@ -42,72 +39,64 @@ class ExtractionLoop(BaseLoop):
         runner (Runner): Has the model, a :class:`ProposalFeatureExtractor`.
         dataloader (dict): ``dataset``, in test mode, whose pipeline gives
             ``img`` (H, W, 3) uint8 BGR in its original size; the rest is
-            passed to :class:`torch.utils.data.DataLoader` (``num_workers``).
-        proposals (str): Proposals file.
+            passed to :class:`torch.utils.data.DataLoader`; ``num_workers``
+            None is this process's share of the cores.
         store (str): Folder to fill.
-        images_per_shard (int): Defaults to 500.
-        num_max_proposals (int, optional): The best of an image to embed; None
-            embeds all. Defaults to None.
-        min_size (float): Shortest side of a box in pixels. Defaults to 0.
+        proposals (str, optional): Proposals file; None embeds none.
+        boxes (dict, optional): Options of
+            :class:`~ovd.datasets.box_selection.BoxSelection`.
+        images_per_shard (int): Defaults to 100.
+        dtype (str): Of stored embeddings: ``'float16'`` or ``'int8'`` with a
+            scale for each. Defaults to ``'float16'``.
+        skip_broken (bool): Record images that can't be read, have no entry in
+            the proposals, or boxes outside, and go on. Defaults to False.
 
     Raises:
         FileNotFoundError: If the proposals do not exist.
-        ValueError: If the proposals are for other images, or the store was
-            begun with other settings.
+        ValueError: If the proposals are for other images, or an option is
+            none of those there are.
     """
 
     def __init__(self,
                  runner: Runner,
                  dataloader: Dict[str, Any],
-                 proposals: str,
                  store: str,
-                 images_per_shard: int = 500,
-                 num_max_proposals: Optional[int] = None,
-                 min_size: float = 0.0) -> None:
+                 proposals: Optional[str] = None,
+                 boxes: Optional[Dict[str, Any]] = None,
+                 images_per_shard: int = 100,
+                 dtype: str = 'float16',
+                 skip_broken: bool = False) -> None:
         # Which images to load is known when the shards are shared out.
         super().__init__(runner, dataloader=None)
         self.loader_cfg = dict(dataloader)
         self.dataset = DATASETS.build(self.loader_cfg.pop('dataset'))
         self.store = store
-        self.num_max_proposals = num_max_proposals
-        self.min_size = min_size
-        self.proposals = load_proposals(proposals)
-        infos = map(self.dataset.get_data_info, range(len(self.dataset)))
-        self.images = {
-            info['img_id']: (index, image_key(info['img_path']))
-            for index, info in enumerate(infos)
-        }
-        ann_file = self.dataset.ann_file
-        annotations = describe_annotations(ann_file)
-        check_same_source(annotations,
-                          self.proposals.provenance.get('annotations', {}),
-                          'the dataset', f'the proposals file {proposals}')
-        self.proposals.check_covers(
-            (key for _, key in self.images.values()), ann_file)
-        self.plan = StorePlan(
-            clip=runner.model.teacher.identity,
-            proposals=dict(file=proposals, sha256=sha256_file(proposals)),
-            annotations=annotations,
-            settings=dict(
-                crop_scales=runner.model.crop_scales,
-                precision=runner.model.teacher.precision,
-                num_max_proposals=num_max_proposals,
-                min_size=float(min_size)),
-            images_per_shard=images_per_shard,
-            image_ids=list(self.images),
-            image_keys=[key for _, key in self.images.values()],
-            command=_describe_command(runner))
+        self.skip_broken = skip_broken
+        self.selection = _build_selection(boxes or {}, proposals)
+        found = None if proposals is None else load_proposals(proposals)
+        self.images = ImageBoxes(self.dataset, found, self.selection)
+        self.annotations = describe_annotations(self.dataset.ann_file)
+        if found is not None:
+            check_same_source(self.annotations,
+                              found.provenance.get('annotations', {}),
+                              'the dataset', f'the proposals file {proposals}')
+            if not skip_broken:
+                found.check_covers(self.images.keys.values(),
+                                   self.dataset.ann_file)
+        self.proposals = proposals
+        self.images_per_shard = images_per_shard
+        self.dtype = dtype
 
     def run(self) -> None:
         """Compute the missing shards; return when none is missing."""
         start = time.time()
+        speed = self._settle()
         writer, missing = self._open_store()
+        if self.runner.rank == 0:
+            announce(self.runner, self.images, writer, missing, speed)
         mine = missing[self.runner.rank::self.runner.world_size]
-        self.dataloader = self._build_loader(mine)
-        images = iter(self.dataloader)
-        self.runner.logger.info(
-            f'{self.store}: {len(missing)} of {self.plan.num_shards} shards '
-            'to compute')
+        results = iter(self._build_loader(mine))
+        seconds_writing = 0.0
         with tqdm(
                 desc='embed proposals',
                 total=len(self.plan.image_ids),
@@ -116,8 +105,10 @@ class ExtractionLoop(BaseLoop):
                 mininterval=1,
                 disable=self.runner.rank != 0) as progress:
             for shard in mine:
-                writer.write_shard(
-                    shard, self._embed_shard(shard, images, progress))
+                items, broken = self._embed_shard(shard, results, progress)
+                begin = time.time()
+                writer.write_shard(shard, items, broken)
+                seconds_writing += time.time() - begin
                 self._show(progress, writer)
             # Not a barrier, which would give up after half an hour.
             while writer.missing_shards():
@@ -125,7 +116,52 @@ class ExtractionLoop(BaseLoop):
                 self._show(progress, writer)
         if self.runner.rank == 0:
             writer.remove_leftovers()
-            self._report(missing, time.time() - start)
+            report(self.runner, writer, missing, time.time() - start,
+                   seconds_writing)
+
+    def _settle(self) -> Optional[EncoderSpeed]:
+        """Make all processes use the precision and batch size of the first.
+
+        An earlier run's are kept, so that all of a store is made alike.
+        """
+        model = self.runner.model
+        settled: List[Any] = [None, None]
+        speed = None
+        if self.runner.rank == 0:
+            manifest = Path(self.store) / MANIFEST
+            recorded = StorePlan.load(manifest).settings \
+                if manifest.is_file() else None
+            speed = model.settle(recorded, self._first_crops())
+            settled = [model.precision, model.batch_size]
+        broadcast_object_list(settled)
+        model.use(*settled)
+        self.plan = self._make_plan()
+        return speed
+
+    def _first_crops(self) -> Optional[Tensor]:
+        """Return real crops to measure with, if there are any soon."""
+        model = self.runner.model
+        crops = CropDataset(self.dataset, model.teacher.image_size,
+                            model.crop_mode)
+        tasks = self.images.tasks([[*self.images.index][:4]],
+                                  model.crop_scales)
+        return next((found for _, found in map(crops.__getitem__, tasks)
+                     if len(found)), None)
+
+    def _make_plan(self) -> StorePlan:
+        return StorePlan(
+            clip=self.runner.model.teacher.identity,
+            proposals=None if self.proposals is None else dict(
+                file=self.proposals, sha256=sha256_file(self.proposals)),
+            annotations=self.annotations,
+            settings=dict(
+                self.runner.model.settings,
+                dtype=self.dtype,
+                **self.selection.settings),
+            images_per_shard=self.images_per_shard,
+            image_ids=list(self.images.keys),
+            image_keys=list(self.images.keys.values()),
+            command=_describe_command(self.runner))
 
     def _open_store(self) -> Tuple[EmbeddingStoreWriter, List[int]]:
         """Return the writer and the missing shards, one list for all ranks.
@@ -140,58 +176,41 @@ class ExtractionLoop(BaseLoop):
         broadcast_object_list(missing)
         return EmbeddingStoreWriter(self.store, self.plan), missing[0]
 
-    def _build_loader(self, shards: List[int]) -> DataLoader:
-        """Return the images of some shards, shard by shard, one at a time."""
-        return DataLoader(
-            self.dataset,
-            sampler=[
-                self.images[image_id][0] for shard in shards
-                for image_id in self.plan.shard_image_ids(shard)
-            ],
-            batch_size=None,
-            collate_fn=_take_image,
-            **self.loader_cfg)
+    def _build_loader(self, shards: List[int]) -> Any:
+        return build_loader(
+            self.images, self.runner.model,
+            self.images.tasks(map(self.plan.shard_image_ids, shards),
+                              self.runner.model.crop_scales),
+            self.loader_cfg)
 
-    def _embed_shard(self, shard: int, images: Iterator[Tuple[int, Tensor]],
-                     progress: tqdm) -> List[Entry]:
-        """Return boxes, scores and embeddings of the images of a shard."""
-        entries = {}
-        for image_id in self.plan.shard_image_ids(shard):
-            entry = self.proposals[self.images[image_id][1]]
-            entries[image_id] = select_proposals(
-                entry, self.num_max_proposals, self.min_size)
-
-        def checked_images() -> Iterator[np.ndarray]:
-            for image_id, (found, image) in zip(entries, images):
-                if found != image_id:
-                    raise ValueError(
-                        f'the dataset gives image {found} for {image_id}; '
-                        'it needs test_mode=True')
-                self._check_inside(image_id, image, entries[image_id])
-                yield image.numpy()
-                progress.update()
-
-        embeddings = self.runner.model(
-            checked_images(), [entry['bboxes'] for entry in entries.values()])
-        return [
-            dict(entry, embeddings=item.numpy())
-            for entry, item in zip(entries.values(), embeddings)
-        ]
-
-    def _check_inside(self, image_id: int, image: Tensor,
-                      entry: Entry) -> None:
-        """Raise a ValueError unless all boxes (P, 4) are in their image."""
-        height, width = image.shape[:2]
-        bboxes = entry['bboxes']
-        limits = np.array([width, height], np.float32) + TOLERANCE
-        outside = (bboxes[:, :2] < -TOLERANCE).any(1) | (
-            bboxes[:, 2:] > limits).any(1)
-        if outside.any():
+    def _embed_shard(self, shard: int, results: Iterator[Tuple[CropTask,
+                                                               Tensor]],
+                     progress: tqdm) -> Tuple[List[Item], Dict[int, str]]:
+        """Return the items of the images of a shard, and which are broken."""
+        items: List[Item] = []
+        broken: Dict[int, str] = {}
+        for task, item in embed_shard(self.runner.model, results):
+            if task.broken:
+                self._refuse(task)
+                broken[task.image_id] = task.broken
+            items.append(item)
+            progress.update()
+        if len(broken) == len(items) > 1:
             raise ValueError(
-                f'{self.proposals.source} holds proposals for other images: '
-                f'{self.images[image_id][1]} of {self.dataset.ann_file} has '
-                f'{width} x {height} pixels, and the box '
-                f'{bboxes[outside][0].tolist()} lies outside')
+                f'no image of shard {shard} could be embedded, so none was '
+                f'skipped; the last one: {task.broken}')
+        return items, broken
+
+    def _refuse(self, task: CropTask) -> None:
+        """Name a broken image; raise unless they are to be skipped."""
+        key = self.images.keys[task.image_id]
+        what = (f'{key} (id {task.image_id}) of {self.dataset.ann_file} '
+                f"can't be embedded: {task.broken}")
+        if not self.skip_broken:
+            raise ValueError(
+                f'{what}\nmend it, or skip and record such images with '
+                '--skip-broken; the shards that are done are kept')
+        self.runner.logger.warning(f'{what}; recorded and skipped')
 
     def _count_done(self, missing: List[int]) -> int:
         """Return how many images are in shards that exist."""
@@ -203,32 +222,24 @@ class ExtractionLoop(BaseLoop):
         progress.update(
             self._count_done(writer.missing_shards()) - progress.n)
 
-    def _report(self, shards: List[int], seconds: float) -> None:
-        """Log how fast all processes together were."""
-        num_images = sum(
-            len(self.plan.shard_image_ids(shard)) for shard in shards)
-        num_crops = len(self.runner.model.crop_scales) * sum(
-            TensorFile(f'{self.store}/{shard_name(shard)}').shape('scores')[0]
-            for shard in shards)
-        self.runner.logger.info(
-            f'{self.store} is complete; embedded {num_images} images in '
-            f'{seconds:.1f} s: {num_images / seconds:.1f} images/s, '
-            f'{num_crops / seconds:.1f} crops/s')
 
+def _build_selection(options: Dict[str, Any],
+                     proposals: Optional[str]) -> BoxSelection:
+    """Return the selection that a config describes.
 
-def _take_image(results: Dict[str, Any]) -> Tuple[int, Tensor]:
-    """Return the id and the image (H, W, 3) uint8 RGB, a tensor.
-
-    Runs in the loader's workers, which hand tensors over without a copy.
+    Raises:
+        ValueError: If an option is unknown, or nothing would be embedded.
     """
-    image = results['img']
-    if image.shape[:2] != tuple(results['ori_shape'][:2]):
+    for name in options:
+        check_choice(name, [field.name for field in fields(BoxSelection)],
+                     'an option of boxes')
+    selection = BoxSelection(**options)
+    if proposals is None and not (selection.ground_truth or selection.jitter
+                                  or selection.whole_image):
         raise ValueError(
-            f'{results["img_path"]} comes out of the pipeline as '
-            f'{image.shape[:2]}, it is {results["ori_shape"][:2]}: use no '
-            'transform that changes its size')
-    rgb = np.ascontiguousarray(image[..., ::-1])
-    return results['img_id'], torch.from_numpy(rgb)
+            'there is nothing to embed: give proposals, or boxes with '
+            'ground_truth=True, jitter or whole_image=True')
+    return selection
 
 
 def _describe_command(runner: Runner) -> str:

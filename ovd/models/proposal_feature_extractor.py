@@ -1,12 +1,23 @@
 """A frozen CLIP that embeds the proposals of images."""
-from typing import Iterable, List, Sequence
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
 import numpy as np
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from ovd.clip.crops import CROP_MODES, plan_crops
+from ovd.clip.encoder_speed import (
+    EncoderSpeed,
+    measure_encoder,
+    time_encoder,
+    with_precision,
+)
 from ovd.clip.image_encoder import embed_boxes_of_images
+from ovd.clip.loading import PRECISIONS
 from ovd.models.frozen_teacher import FrozenTeacher
+from ovd.suggest import check_choice
+
+AUTO = 'auto'
 
 
 @MODELS.register_module()
@@ -20,19 +31,77 @@ class ProposalFeatureExtractor(FrozenTeacher):
         clip (str): Name or file of the CLIP.
         crop_scales (Sequence[float]): Side of a crop as a multiple of the
             box's. Defaults to ``(1.0, 1.5)``.
-        batch_size (int): Crops that CLIP sees at once. Defaults to 256.
-        precision (str): CLIP's, see ``load_clip``. Defaults to ``'fp32'``.
+        crop_mode (str): ``'fast'``, or ``'clip'`` for the very pixels of
+            openai-clip's transform. Defaults to ``'fast'``.
+        batch_size (int | str): Crops that CLIP sees at once; ``'auto'`` is
+            settled by :meth:`settle`. Defaults to 256.
+        precision (str): CLIP's, see ``load_clip``, or ``'auto'``. Defaults
+            to ``'fp32'``.
+
+    Raises:
+        FileNotFoundError: If there is no such CLIP.
+        ValueError: If an option is none of those there are.
     """
 
     def __init__(self,
                  clip: str,
                  crop_scales: Sequence[float] = (1.0, 1.5),
-                 batch_size: int = 256,
+                 crop_mode: str = 'fast',
+                 batch_size: Union[int, str] = 256,
                  precision: str = 'fp32') -> None:
         super().__init__()
-        self.load_teacher(clip, precision)
+        check_choice(precision, [*PRECISIONS, AUTO], 'precision')
+        check_choice(crop_mode, CROP_MODES, 'crop_mode')
+        plan_crops(np.zeros((0, 4)), crop_scales)
+        if batch_size != AUTO and (not isinstance(batch_size, int)
+                                   or batch_size < 1):
+            raise ValueError(f'batch_size must be positive or "{AUTO}", got '
+                             f'{batch_size!r}')
+        self.load_teacher(clip, 'fp32' if precision == AUTO else precision)
         self.crop_scales = tuple(crop_scales)
+        self.crop_mode = crop_mode
         self.batch_size = batch_size
+        self.precision = precision
+
+    @property
+    def settings(self) -> Dict[str, Any]:
+        """What decides the embeddings, beside CLIP and the boxes."""
+        return dict(
+            crop_scales=self.crop_scales,
+            crop_mode=self.crop_mode,
+            batch_size=self.batch_size,
+            precision=self.precision)
+
+    def settle(self,
+               recorded: Optional[Dict[str, Any]] = None,
+               crops: Optional[Tensor] = None) -> EncoderSpeed:
+        """Replace ``'auto'`` by what was recorded, or else is fastest here.
+
+        Args:
+            recorded (dict, optional): ``precision`` and ``batch_size`` that
+                an earlier run settled.
+            crops (Tensor, optional): uint8 (B, 3, n, n) to measure with.
+
+        Returns:
+            EncoderSpeed: As measured, with what is used from now on.
+        """
+        for name in ('precision', 'batch_size'):
+            if getattr(self, name) == AUTO and recorded:
+                setattr(self, name, recorded[name])
+        if AUTO in (self.precision, self.batch_size):
+            speed = measure_encoder(
+                self.teacher, crops,
+                *([value] if value != AUTO else None
+                  for value in (self.precision, self.batch_size)))[0]
+            self.use(speed.precision, speed.batch_size)
+            return speed
+        self.use(self.precision, self.batch_size)
+        return time_encoder(self.teacher, self.batch_size, crops)
+
+    def use(self, precision: str, batch_size: int) -> None:
+        """Take this precision and batch size from now on."""
+        self.teacher = with_precision(self.teacher, precision)
+        self.precision, self.batch_size = precision, batch_size
 
     def forward(self, images: Iterable[np.ndarray],
                 bboxes_list: Sequence[np.ndarray]) -> List[Tensor]:
@@ -46,6 +115,13 @@ class ProposalFeatureExtractor(FrozenTeacher):
 
         Returns:
             list[Tensor]: N times (P, D) float32 of unit norm, on the CPU.
+
+        Raises:
+            ValueError: If something is still ``'auto'``.
         """
+        if AUTO in (self.precision, self.batch_size):
+            raise ValueError(f'precision or batch_size is "{AUTO}": settle() '
+                             'first, or give them')
         return embed_boxes_of_images(self.teacher, images, bboxes_list,
-                                     self.crop_scales, self.batch_size)
+                                     self.crop_scales, self.batch_size,
+                                     self.crop_mode)

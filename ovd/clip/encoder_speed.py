@@ -1,0 +1,129 @@
+"""How fast CLIP encodes crops on this device, measured and not assumed.
+
+Shapes: B crops of a batch, n side of CLIP's input in pixels.
+"""
+import copy
+import time
+from dataclasses import dataclass, replace
+from typing import List, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .crops import normalize_crops
+from .loading import PRECISIONS, LoadedCLIP, round_weights
+
+# Embeddings in less precision must be as near as this to those in fp32.
+MIN_COSINE = 0.999
+BATCH_SIZES = {'cpu': (8, 16, 32, 64), 'cuda': (128, 256, 512, 1024)}
+# Half precision first: where it is fast, fp32 is soon seen to be slower.
+CANDIDATES = {'cpu': ('bf16', 'fp32'), 'cuda': ('fp16', 'bf16', 'fp32')}
+
+
+@dataclass(frozen=True)
+class EncoderSpeed:
+    """What was measured of one precision and batch size.
+
+    Args:
+        precision (str): See :func:`ovd.clip.loading.load_clip`.
+        batch_size (int): B.
+        crops_per_second (float): Of the image tower alone.
+        cosine (float): The least of an embedding to that in fp32.
+    """
+    precision: str
+    batch_size: int
+    crops_per_second: float
+    cosine: float = 1.0
+
+
+def with_precision(clip: LoadedCLIP, precision: str) -> LoadedCLIP:
+    """Return a CLIP in fp32 as a copy with less precision.
+
+    Raises:
+        ValueError: If it has less precision already, and another one.
+    """
+    if clip.precision == precision:
+        return clip
+    if clip.precision != 'fp32':
+        raise ValueError(f'{clip.name} is in {clip.precision}, not fp32: load '
+                         f'it anew to have it in {precision}')
+    model = copy.deepcopy(clip.model)
+    round_weights(model, PRECISIONS[precision])
+    return replace(clip, model=model, precision=precision)
+
+
+def measure_encoder(clip: LoadedCLIP,
+                    crops: Optional[Tensor] = None,
+                    precisions: Optional[Sequence[str]] = None,
+                    batch_sizes: Optional[Sequence[int]] = None,
+                    seconds: float = 0.5) -> List[EncoderSpeed]:
+    """Encode crops in every precision and batch size, the fastest first.
+
+    What is less than half as fast as the best, or further than
+    ``MIN_COSINE`` from fp32, is not looked into. It takes some seconds.
+
+    Args:
+        clip (LoadedCLIP): In fp32, unless its precision is the only one.
+        crops (Tensor, optional): uint8 (B, 3, n, n) to measure with; None
+            takes noise.
+        precisions (Sequence[str], optional): None takes those that its
+            device is known for.
+        batch_sizes (Sequence[int], optional): Likewise.
+        seconds (float): At least, for each measurement. Defaults to 0.5.
+    """
+    device = clip.device.type
+    precisions = precisions or CANDIDATES.get(device, ('fp32', ))
+    batch_sizes = batch_sizes or BATCH_SIZES.get(device, (64, ))
+    found: List[EncoderSpeed] = []
+    images = _prepare(clip, crops, max(batch_sizes))
+    exact = clip.encode_image(images[:min(batch_sizes)])
+    for precision in precisions:
+        candidate = with_precision(clip, precision)
+        rounded = candidate.encode_image(images[:min(batch_sizes)])
+        cosine = float(F.cosine_similarity(rounded, exact).min())
+        if len(precisions) > 1 and not cosine >= MIN_COSINE:  # NaN too
+            continue
+        for size in batch_sizes:
+            speed = _time(candidate, images[:size], seconds)
+            found.append(EncoderSpeed(precision, size, speed, cosine))
+            if speed < max(f.crops_per_second for f in found) / 2:
+                break
+    return sorted(found, key=lambda speed: -speed.crops_per_second)
+
+
+def time_encoder(clip: LoadedCLIP,
+                 batch_size: int,
+                 crops: Optional[Tensor] = None,
+                 seconds: float = 0.2) -> EncoderSpeed:
+    """Measure a CLIP as it is; see :func:`measure_encoder`."""
+    speed = _time(clip, _prepare(clip, crops, batch_size), seconds)
+    return EncoderSpeed(clip.precision, batch_size, speed)
+
+
+def _prepare(clip: LoadedCLIP, crops: Optional[Tensor],
+             number: int) -> Tensor:
+    """Return ``number`` normalised crops, repeated if there are fewer."""
+    if crops is None or not len(crops):
+        side = clip.image_size
+        generator = torch.Generator().manual_seed(0)
+        crops = torch.randint(
+            0, 256, (min(number, 64), 3, side, side), dtype=torch.uint8,
+            generator=generator)
+    crops = crops[torch.arange(number) % len(crops)]
+    return normalize_crops(
+        crops.to(clip.device), clip.image_mean, clip.image_std)
+
+
+def _time(clip: LoadedCLIP, images: Tensor, seconds: float) -> float:
+    """Return crops per second, by the quickest of several batches."""
+    clip.encode_image(images)
+    best, start, number = float('inf'), time.perf_counter(), 0
+    while number < 2 or time.perf_counter() - start < seconds:
+        begin = time.perf_counter()
+        clip.encode_image(images)
+        if clip.device.type == 'cuda':
+            torch.cuda.synchronize(clip.device)
+        best = min(best, time.perf_counter() - begin)
+        number += 1
+    return len(images) / best

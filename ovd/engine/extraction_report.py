@@ -1,0 +1,95 @@
+"""What an extraction says before its first shard and after its last."""
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import List, Sequence
+
+from mmengine.runner import Runner
+
+from ovd.artifacts.embedding_store import EmbeddingStoreWriter
+from ovd.artifacts.store_check import count_shard
+from ovd.artifacts.store_plan import shard_name
+from ovd.clip.crops import plan_crops
+from ovd.clip.encoder_speed import EncoderSpeed
+
+from .extraction_tasks import ImageBoxes
+
+NUM_SAMPLED = 200
+# Of a box beside its embedding: corners, score, kind
+BYTES_PER_BOX = 4 * 4 + 4 + 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How much work some images are, from a sample of them.
+
+    Args:
+        num_boxes (float): Of all images.
+        num_crops (float): Likewise, those of one window counted once.
+    """
+    num_boxes: float
+    num_crops: float
+
+    @classmethod
+    def of(cls, images: ImageBoxes, image_ids: Sequence[int],
+           crop_scales: Sequence[float]) -> 'Estimate':
+        """Select the boxes of some images, spread evenly, and scale up."""
+        sampled = image_ids[::max(1, len(image_ids) // NUM_SAMPLED)]
+        boxes = crops = 0
+        for image_id in sampled:
+            try:
+                found = images.select(image_id)[0]['bboxes']
+            except (KeyError, ValueError):
+                continue  # broken: said when its turn comes
+            boxes += len(found)
+            crops += len(plan_crops(found, crop_scales).windows)
+        scale = len(image_ids) / max(1, len(sampled))
+        return cls(boxes * scale, crops * scale)
+
+    def num_bytes(self, embed_dims: int, dtype: str) -> float:
+        """Return the size of their embeddings in a store."""
+        embedding = 2 * embed_dims if dtype == 'float16' else embed_dims + 4
+        return self.num_boxes * (embedding + BYTES_PER_BOX)
+
+
+def announce(runner: Runner, images: ImageBoxes, writer: EmbeddingStoreWriter,
+             missing: Sequence[int], speed: EncoderSpeed) -> None:
+    """Log what is to be done, how large it gets and how long it takes."""
+    log, plan, store = runner.logger, writer.plan, writer.folder
+    for path, reason in writer.damaged.items():
+        log.warning(f'{path} is computed anew: {reason}')
+    log.info(f'{store}: {len(missing)} of {plan.num_shards} shards to compute')
+    if not missing:
+        return
+    image_ids = [i for k in missing for i in plan.shard_image_ids(k)]
+    work = Estimate.of(images, image_ids, runner.model.crop_scales)
+    num_bytes = work.num_bytes(runner.model.teacher.embed_dims, plan.dtype)
+    seconds = work.num_crops / speed.crops_per_second / runner.world_size
+    log.info(
+        f'about {work.num_boxes:,.0f} boxes of {len(image_ids):,} images, '
+        f'{work.num_crops:,.0f} crops, {num_bytes / 1e9:.3g} GB; CLIP '
+        f'encodes {speed.crops_per_second:.1f} crops/s here, measured in '
+        f'{speed.precision} and batches of {speed.batch_size}: about '
+        f'{timedelta(seconds=round(seconds))} with {runner.world_size} '
+        f'process{"es" if runner.world_size > 1 else ""} like this one')
+    free = shutil.disk_usage(store).free
+    if num_bytes > free:
+        log.warning(
+            f'the disk of {store} has {free / 1e9:.1f} GB left, which is too '
+            'little: free some space, or choose fewer boxes or dtype="int8"; '
+            'what is done when it is full is kept')
+
+
+def report(runner: Runner, writer: EmbeddingStoreWriter, shards: List[int],
+           seconds: float, seconds_writing: float) -> None:
+    """Log how fast all processes together were, and what was skipped."""
+    plan, log = writer.plan, runner.logger
+    num_images = sum(len(plan.shard_image_ids(shard)) for shard in shards)
+    num_crops = len(runner.model.crop_scales) * sum(
+        sum(count_shard(writer.folder / shard_name(shard)).boxes)
+        for shard in shards)
+    log.info(
+        f'{writer.folder} is complete; embedded {num_images} images in '
+        f'{seconds:.1f} s: {num_images / seconds:.1f} images/s, '
+        f'{num_crops / seconds:.1f} crops/s; writing took '
+        f'{100 * seconds_writing / seconds:.1f} % of it')

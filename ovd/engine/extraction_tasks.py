@@ -1,0 +1,180 @@
+"""Turn the images of shards into tasks for workers, and results into items.
+
+Shapes: P boxes of an image, U crops of a task, D embedding size.
+"""
+import os
+from collections import deque
+from typing import Any, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ovd.artifacts.proposals import Proposals, image_key
+from ovd.clip.crops import plan_crops
+from ovd.clip.image_encoder import combine, encode_crops
+from ovd.datasets.box_selection import BoxSelection
+from ovd.datasets.crop_tasks import CropDataset, CropTask
+from ovd.models.proposal_feature_extractor import ProposalFeatureExtractor
+
+# Crops of one task: a large image is cut by several workers, and what waits
+# in shared memory stays small (19 MB of crops of 224 pixels).
+CROPS_PER_TASK = 128
+Item = Dict[str, np.ndarray]
+
+
+class ImageBoxes:
+    """The images of a dataset and the boxes to embed of each.
+
+    Args:
+        dataset (BaseDataset): Detection dataset, whose annotations give the
+            images' sizes and boxes.
+        proposals (Proposals, optional): None embeds no proposals.
+        selection (BoxSelection): Which boxes.
+    """
+
+    def __init__(self, dataset: BaseDataset, proposals: Optional[Proposals],
+                 selection: BoxSelection) -> None:
+        self.dataset = dataset
+        self.proposals = proposals
+        self.selection = selection
+        infos = map(dataset.get_data_info, range(len(dataset)))
+        self.index = {}
+        self.keys = {}
+        for index, info in enumerate(infos):
+            self.index[info['img_id']] = index
+            self.keys[info['img_id']] = image_key(info['img_path'])
+
+    def select(self, image_id: int) -> Tuple[Item, Tuple[int, int]]:
+        """Return ``bboxes``, ``scores`` and ``kinds``; height and width.
+
+        Raises:
+            KeyError: If the proposals lack the image.
+            ValueError: If a proposal lies outside the image.
+        """
+        info = self.dataset.get_data_info(self.index[image_id])
+        size_hw = info['height'], info['width']
+        entry = None if self.proposals is None else \
+            self.proposals[self.keys[image_id]]
+        ground_truth = [
+            instance['bbox'] for instance in info.get('instances', ())
+            if not instance.get('ignore_flag')
+        ]
+        return self.selection.select(
+            image_id, entry,
+            np.array(ground_truth, np.float32).reshape(-1, 4),
+            size_hw), size_hw
+
+    def tasks(self, shards: Sequence[Sequence[int]],
+              crop_scales: Sequence[float]) -> Iterator[CropTask]:
+        """Yield the tasks of the images of some shards, at least one each."""
+        for image_ids in shards:
+            for image_id in image_ids:
+                tasks = self._tasks_of(image_id, crop_scales)
+                tasks[-1].ends_image = True
+                tasks[-1].ends_shard = image_id == image_ids[-1]
+                yield from tasks
+
+    def _tasks_of(self, image_id: int,
+                  crop_scales: Sequence[float]) -> List[CropTask]:
+        try:
+            boxes, size_hw = self.select(image_id)
+        except (KeyError, ValueError) as error:
+            return [self._broken(image_id, str(error.args[0]))]
+        plan = plan_crops(boxes['bboxes'], crop_scales)
+        tasks = [
+            CropTask(image_id, self.index[image_id], size_hw, windows)
+            for windows in plan.windows.split(CROPS_PER_TASK)
+        ]
+        tasks[-1].boxes, tasks[-1].crop_index = boxes, plan.index
+        return tasks
+
+    def _broken(self, image_id: int, reason: str) -> CropTask:
+        return CropTask(
+            image_id,
+            self.index[image_id], (0, 0),
+            torch.zeros(0, 4, dtype=torch.int64),
+            broken=reason)
+
+
+def build_loader(images: ImageBoxes, model: ProposalFeatureExtractor,
+                 tasks: Iterator[CropTask],
+                 settings: Dict[str, Any]) -> DataLoader:
+    """Return a loader that looks tasks up in their order.
+
+    Args:
+        images (ImageBoxes): Has the dataset.
+        model (ProposalFeatureExtractor): Says how crops look.
+        tasks (Iterator[CropTask]): Taken as workers get free.
+        settings (dict): Of :class:`torch.utils.data.DataLoader`;
+            ``num_workers`` None is this process's share of the cores.
+    """
+    settings = dict(settings)
+    if settings.get('num_workers') is None:
+        processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+        cores = len(os.sched_getaffinity(0)) if hasattr(
+            os, 'sched_getaffinity') else os.cpu_count() or 1
+        settings['num_workers'] = min(8, max(1, cores // processes))
+    return DataLoader(
+        CropDataset(images.dataset, model.teacher.image_size,
+                    model.crop_mode),
+        sampler=tasks,
+        batch_size=None,
+        collate_fn=_keep,
+        **settings)
+
+
+def _keep(result: Tuple[CropTask, Tensor]) -> Tuple[CropTask, Tensor]:
+    """Hand a worker's result over as it is."""
+    return result
+
+
+def embed_shard(model: ProposalFeatureExtractor,
+                results: Iterator[Tuple[CropTask, Tensor]]
+                ) -> Iterator[Tuple[CropTask, Item]]:
+    """Yield the last task and the item of each image of the next shard.
+
+    Batches are formed within the shard, so that its content does not depend
+    on the shards before it.
+
+    Args:
+        model (ProposalFeatureExtractor): Has CLIP.
+        results (Iterator): Of :func:`build_loader`; the shard is taken off.
+
+    Yields:
+        tuple: The task, whose ``broken`` says if the image could not be read,
+        and ``embeddings`` (P, D), ``bboxes``, ``scores``, ``kinds``; P is 0
+        for a broken image.
+    """
+    tasks: Deque[CropTask] = deque()
+
+    def chunks() -> Iterator[Tensor]:
+        for task, crops in results:
+            tasks.append(task)
+            yield crops
+            if task.ends_shard:
+                return
+
+    parts: List[Tensor] = []
+    broken = ''
+    for features in encode_crops(model.teacher, chunks(), model.batch_size):
+        task = tasks.popleft()
+        parts.append(features)
+        broken = broken or task.broken
+        if task.ends_image:
+            task.broken = broken
+            yield task, _empty(features) if broken else dict(
+                task.boxes,
+                embeddings=combine(torch.cat(parts), task.crop_index).numpy())
+            parts, broken = [], ''
+
+
+def _empty(features: Tensor) -> Item:
+    """Return the item of an image without boxes."""
+    return dict(
+        embeddings=np.zeros((0, features.shape[1]), np.float32),
+        bboxes=np.zeros((0, 4), np.float32),
+        scores=np.zeros(0, np.float32),
+        kinds=np.zeros(0, np.uint8))
