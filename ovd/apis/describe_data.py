@@ -70,5 +70,5 @@ def describe_proposals(path: PathLike) -> Description:
 def _shorten(value: Any) -> Any:
     """Cut a long list of names, such as that of the classes trained on."""
     if isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return list_names(value)
+        return list_names(value) or 'none'
     return value

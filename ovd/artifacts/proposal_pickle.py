@@ -104,11 +104,14 @@ def name_rows(rows: List[np.ndarray], keys: Sequence[str]
     """Return the entries of mmdet 2.x's list, named in its order.
 
     Args:
-        rows (list[ndarray]): (P, 5) arrays that :func:`check_rows` passed.
+        rows (list[ndarray]): (P, 5) arrays that :func:`check_rows` passed;
+            the list is emptied.
         keys (Sequence[str]): As many names ``'<folder>/<file>'``.
     """
     tables = (array.reshape(-1, 5) for array in rows)
-    return {
+    entries = {
         key: dict(bboxes=table[:, :4], scores=table[:, 4])
         for key, table in zip(keys, tables)
     }
+    rows.clear()
+    return entries

@@ -10,8 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 
 from ovd.artifacts.files import atomic_write, sha256_file
-
-from .seen_classes import read_seen_classes
+from ovd.artifacts.seen_classes import read_seen_classes
 
 
 def set_out_file(cfg: Config, out: Optional[str]) -> None:

@@ -306,7 +306,8 @@ def test_proposals(inspect, suffix):
         return dict(bboxes=np.ones((num, 4), 'f4'), scores=np.ones(num, 'f4'))
     path = f'rpn{suffix}'
     save_proposals(path, {'a/1.jpg': boxes(4), 'a/2.jpg': boxes(0)}, dict(
-        checkpoint='rpn.pth', annotations=dict(file='a.json', sha256='1')))
+        checkpoint='rpn.pth', annotations=dict(file='a.json', sha256='1'),
+        trained_on=[f'class {i}' for i in range(48)], seen_novel_classes=[]))
     code, out = inspect(path)
     assert code == 0
     assert out.startswith(f'{path}: proposals of 2 images\n')
@@ -317,6 +318,9 @@ def test_proposals(inspect, suffix):
         'checkpoint': 'rpn.pth',
         'annotations.file': 'a.json',
         'annotations.sha256': '1',
+        'trained_on': 'class 0, class 1, class 2, class 3, class 4, class 5, '
+        '... (48)',
+        'seen_novel_classes': 'none',
     }
     save_proposals(path, {}, {})
     code, out = inspect(path)

@@ -19,7 +19,7 @@ from ovd.artifacts.proposals import (
 from ovd.artifacts.provenance import check_same_source
 from ovd.datasets.gzsl_split import describe_annotations
 from ovd.datasets.image_names import read_images
-from ovd.engine.seen_classes import explain_leak, find_seen_novel
+from ovd.artifacts.seen_classes import explain_leak, find_seen_novel
 
 from ..ground_truth import GroundTruth
 from ..prediction_spool import Spool, find_places, read_found

@@ -1,9 +1,10 @@
 """Which classes a checkpoint was trained on, as far as it says so."""
 from typing import Any, List, Sequence, Union
 
-from ovd.artifacts.files import PathLike
-from ovd.artifacts.torch_file import read_torch_file
 from ovd.spelling import canonical_spelling
+
+from .files import PathLike
+from .torch_file import read_torch_file
 
 UNKNOWN = 'unknown'
 Seen = Union[List[str], str]  # names, or UNKNOWN

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ovd.engine.seen_classes import (
+from ovd.artifacts.seen_classes import (
     UNKNOWN,
     explain_leak,
     find_seen_novel,
