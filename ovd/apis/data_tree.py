@@ -16,9 +16,11 @@ MINIATURE_SPLIT = (
     'python tools/build_zsl_dataset.py '
     'configs/_base_/datasets/miniature_instance.py --split '
     'data/miniature/annotations/48_17.json')
+DUMP = ('sh tools/dist_test.sh configs/rpn/rpn_r101_fpn_1x_{0}_train.py '
+        'work_dirs/rpn_r101_fpn_1x_{0}_{1} 8 '
+        '--out data/{0}/proposals/rpn_r101_fpn_{0}_train_{1}.pkl')
 LINK = 'mkdir -p data/{0} && ln -s ../coco/{1} data/{0}'
-# The files that these will make have their place already.
-NO_RPN_YET = 'comes with configs/rpn, which this version lacks'
+# The files that this will make have their place already.
 NO_EXTRACTOR_YET = ('comes with configs/feature_extractor, which this '
                     'version lacks')
 
@@ -49,7 +51,7 @@ COCO = Tree('data/coco', 'COCO 2017, https://cocodataset.org', (
           'python tools/class_embeddings.py vild --dataset coco',
           note='80 classes'),
     Entry('proposals/rpn_r101_fpn_coco_train_48_17.pkl', 'proposals',
-          NO_RPN_YET, note='of an RPN that saw base boxes alone'),
+          DUMP.format('coco', '48_17'), note='of an RPN that saw base boxes alone'),
     Entry('proposal_embeddings/<clip>', 'store', NO_EXTRACTOR_YET,
           note='such as ViT-B-32'),
 ))
@@ -71,7 +73,7 @@ LVIS_V1 = Tree('data/lvis_v1', 'LVIS v1, https://www.lvisdataset.org', (
           'python tools/class_embeddings.py vild --dataset lvis_v1',
           note='1,203 classes'),
     Entry('proposals/rpn_r101_fpn_lvis_v1_train_866_337.pkl', 'proposals',
-          NO_RPN_YET, note='of an RPN that saw base boxes alone'),
+          DUMP.format('lvis_v1', '866_337'), note='of an RPN that saw base boxes alone'),
     Entry('proposal_embeddings/<clip>', 'store', NO_EXTRACTOR_YET,
           note='such as ViT-B-32'),
 ))

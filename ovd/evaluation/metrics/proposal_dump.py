@@ -17,9 +17,9 @@ from ovd.artifacts.proposals import (
     select_proposals,
 )
 from ovd.artifacts.provenance import check_same_source
+from ovd.artifacts.seen_classes import explain_leak, find_seen_novel
 from ovd.datasets.gzsl_split import describe_annotations
 from ovd.datasets.image_names import read_images
-from ovd.artifacts.seen_classes import explain_leak, find_seen_novel
 
 from ..ground_truth import GroundTruth
 from ..prediction_spool import Spool, find_places, read_found
