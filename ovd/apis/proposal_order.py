@@ -8,14 +8,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ovd.artifacts.files import PathLike
+from ovd.datasets.box_selection import TOLERANCE
 from ovd.datasets.gzsl_header import load_header
 from ovd.datasets.image_names import image_keys, image_sizes, read_images
 
 ORDERS = dict(
     file='the order of the images in the annotation file',
     id='the order of ascending image ids')
-# Rounding may put a box this many pixels over the edge of its image.
-TOLERANCE = 1.0
 
 
 class ImageTable:
