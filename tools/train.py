@@ -6,6 +6,7 @@ from ovd.engine.launch import (
     build_runner,
     load_config,
     set_resume,
+    set_skip_broken,
 )
 
 
@@ -22,6 +23,10 @@ def parse_args() -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='go on from the last checkpoint of the work folder, if there is '
         'one, or from the given one')
+    parser.add_argument(
+        '--skip-broken',
+        action='store_true',
+        help='record images that cannot be used, and go on without them')
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -30,6 +35,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     set_resume(cfg, args.resume)
+    set_skip_broken(cfg, args.skip_broken)
     build_runner(cfg).train()
 
 

@@ -36,7 +36,7 @@ class ImageTower:
         """
         images = images.to(dtype)
         with torch.no_grad():
-            if self.is_known and len(images):
+            if self.is_known:
                 return _encode_vit(self.model.visual, images)
             images = images.contiguous(memory_format=torch.channels_last)
             return self.model.encode_image(images).float()

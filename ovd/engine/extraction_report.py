@@ -56,8 +56,8 @@ def announce(runner: Runner, images: ImageBoxes, writer: EmbeddingStoreWriter,
              missing: Sequence[int], speed: EncoderSpeed) -> None:
     """Log what is to be done, how large it gets and how long it takes."""
     log, plan, store = runner.logger, writer.plan, writer.folder
-    for path, reason in writer.damaged.items():
-        log.warning(f'{path} is computed anew: {reason}')
+    for shard, reason in writer.damaged.items():
+        log.warning(f'shard {shard} of {store} is computed anew: {reason}')
     log.info(f'{store}: {len(missing)} of {plan.num_shards} shards to compute')
     if not missing:
         return

@@ -6,7 +6,12 @@ import pytest
 from mmengine.config import Config
 
 from ovd.engine.checkpoints import find_checkpoint
-from ovd.engine.launch import build_runner, load_config, set_resume
+from ovd.engine.launch import (
+    build_runner,
+    load_config,
+    set_resume,
+    set_skip_broken,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,3 +72,14 @@ def test_a_gpu_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('torch.cuda.device_count', lambda: 1)
     with pytest.raises(ValueError, match='2 processes .* with 1 GPUs'):
         build_runner(Config(dict(launcher='pytorch')))
+
+
+def test_skip_broken_is_for_loops_that_can() -> None:
+    cfg = Config(dict(train_cfg=dict(type='ExtractionLoop')))
+    set_skip_broken(cfg, False)
+    assert 'skip_broken' not in cfg.train_cfg
+    set_skip_broken(cfg, True)
+    assert cfg.train_cfg.skip_broken is True
+    cfg = Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=1)))
+    with pytest.raises(ValueError, match='the loop of this config is Iter'):
+        set_skip_broken(cfg, True)

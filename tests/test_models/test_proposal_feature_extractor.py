@@ -1,5 +1,6 @@
 """The frozen CLIP of the extractor stays out of its weights."""
 import numpy as np
+import pytest
 import torch
 from mmdet.registry import MODELS
 
@@ -37,3 +38,34 @@ def test_same_as_image_by_image(tiny_clip_path):
     for image, bboxes, item in zip(images, bboxes_list, found):
         torch.testing.assert_close(
             item, embed_boxes(model.teacher, image, bboxes), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(precision='fp8'), 'precision must be one of fp32, bf16, fp16, auto'),
+    (dict(crop_mode='fasd'), 'did you mean "fast"'),
+    (dict(batch_size=0), 'batch_size must be positive or "auto", got 0'),
+    (dict(batch_size='large'), 'got \'large\''),
+    (dict(crop_scales=(0, )), 'crop_scales must be positive'),
+])
+def test_wrong_options(tiny_clip_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        _build(tiny_clip_path, **settings)
+
+
+def test_auto_is_settled_first(tiny_vit_path):
+    model = _build(tiny_vit_path, precision='auto', batch_size='auto')
+    with pytest.raises(ValueError, match=r'settle\(\) first'):
+        model([], [])
+    model.settle(dict(precision='bf16', batch_size=7))
+    assert model.settings['precision'] == model.teacher.precision == 'bf16'
+    assert model.batch_size == 7 and model([], []) == []
+
+
+def test_what_is_given_is_not_settled(tiny_vit_path):
+    model = _build(tiny_vit_path, precision='fp32', batch_size='auto')
+    speed = model.settle()
+    assert speed.precision == model.precision == 'fp32'
+    assert isinstance(model.batch_size, int)
+    # A store of an earlier run does not change what the config says
+    model.settle(dict(precision='bf16', batch_size=7))
+    assert model.precision == 'fp32'
