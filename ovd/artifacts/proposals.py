@@ -58,7 +58,9 @@ class Proposals(Mapping):
                  source: str = 'proposals') -> None:
         self.provenance = dict(provenance or {})
         self.source = source
-        self._bboxes, self._scores, self._offsets = bboxes, scores, offsets
+        # Pickles of a subclass such as numpy.memmap would ask for it.
+        self._bboxes, self._scores, self._offsets = map(
+            np.asarray, (bboxes, scores, offsets))
         self._index = {key: i for i, key in enumerate(keys)}
         if len(self._index) != len(keys):
             raise ValueError(f'{source} names an image twice')

@@ -66,16 +66,19 @@ def _peak(job):
         tracemalloc.stop()
 
 
-def test_little_is_held_twice(tmp_path):
-    """Writing makes no copy; reading a pickle has what it reads from."""
+@pytest.mark.parametrize('suffix, most', [('.safetensors', .25),
+                                          ('.pkl', 2.1)])
+def test_little_is_held_twice(tmp_path, monkeypatch, suffix, most):
+    """Writing makes no copy, nor does reading what can be mapped."""
+    monkeypatch.setattr('ovd.artifacts.proposals.BLOCK', 20_000)
     entry = dict(
         bboxes=np.tile(np.float32([1, 2, 3, 4]), (20_000, 1)),
         scores=np.ones(20_000, np.float32))
     found = Proposals.pack({f'a/{i}.png': dict(entry) for i in range(20)})
-    size, path = 20 * 20_000 * 5 * 4, tmp_path / 'p.pkl'
+    size, path = 20 * 20_000 * 5 * 4, tmp_path / f'p{suffix}'
     assert _peak(lambda: save_proposals(path, found, {}))[0] < size / 4
     peak, again = _peak(lambda: load_proposals(path))
-    assert peak < 2.1 * size
+    assert peak < most * size
     np.testing.assert_array_equal(again['a/7.png']['bboxes'], entry['bboxes'])
 
 
@@ -95,6 +98,17 @@ def test_a_bad_box_behind_the_first_block(monkeypatch):
     entries['val/ä b.png']['scores'][0] = np.nan
     with pytest.raises(ValueError, match='val/ä b.png has a .* not finite'):
         Proposals.pack(entries)
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES)
+def test_mapped_proposals_are_written_as_plain_arrays(tmp_path, suffix):
+    save_proposals(tmp_path / 'p.safetensors', _proposals(), {})
+    found = load_proposals(tmp_path / 'p.safetensors')
+    assert type(found['train/000002.png']['bboxes']) is np.ndarray
+    save_proposals(tmp_path / f'q{suffix}', found, {})
+    again = load_proposals(tmp_path / f'q{suffix}')
+    assert {k: v['scores'].tolist() for k, v in again.items()} == {
+        k: v['scores'].tolist() for k, v in _proposals().items()}
 
 
 def test_mmdet_reads_our_pickle_and_we_read_mmdets(tmp_path):

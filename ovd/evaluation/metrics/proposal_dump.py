@@ -187,6 +187,9 @@ class ProposalDump(ProposalRecall):
         if self.ann_file != self.proposals_of:
             truth = truth.of_images(
                 image.id for image in read_images(self.proposals_of))
+            MMLogger.get_current_instance().info(
+                f'recall is measured on {self.ann_file}, on those of its '
+                f'images alone that {self.proposals_of} has')
         novel = {truth.cat_ids[name] for name in truth.groups['novel']}
         if novel and not any(
                 annotation.category_id in novel
