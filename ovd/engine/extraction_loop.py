@@ -86,17 +86,17 @@ class ExtractionLoop(BaseLoop):
         self.proposals = proposals
         self.images_per_shard = images_per_shard
         self.dtype = dtype
+        self.seconds = self.seconds_writing = 0.0
 
     def run(self) -> None:
         """Compute the missing shards; return when none is missing."""
-        start = time.time()
         speed = self._settle()
         writer, missing = self._open_store()
         if self.runner.rank == 0:
             announce(self.runner, self.images, writer, missing, speed)
         mine = missing[self.runner.rank::self.runner.world_size]
+        start = time.time()
         results = iter(self._build_loader(mine))
-        seconds_writing = 0.0
         with tqdm(
                 desc='embed proposals',
                 total=len(self.plan.image_ids),
@@ -108,16 +108,17 @@ class ExtractionLoop(BaseLoop):
                 items, broken = self._embed_shard(shard, results, progress)
                 begin = time.time()
                 writer.write_shard(shard, items, broken)
-                seconds_writing += time.time() - begin
+                self.seconds_writing += time.time() - begin
                 self._show(progress, writer)
             # Not a barrier, which would give up after half an hour.
             while writer.missing_shards():
                 time.sleep(0.2)
                 self._show(progress, writer)
+        self.seconds = time.time() - start
         if self.runner.rank == 0:
             writer.remove_leftovers()
-            report(self.runner, writer, missing, time.time() - start,
-                   seconds_writing)
+            report(self.runner, writer, missing, self.seconds,
+                   self.seconds_writing)
 
     def _settle(self) -> Optional[EncoderSpeed]:
         """Make all processes use the precision and batch size of the first.

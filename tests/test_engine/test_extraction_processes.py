@@ -1,0 +1,101 @@
+"""However many processes extract, and whenever they are killed: one store."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from ovd.artifacts.embedding_store import EmbeddingStore
+from ovd.artifacts.proposals import save_proposals
+
+ROOT = Path(__file__).parents[2]
+DRIVER = ROOT / 'tests/data/kill_extraction.py'
+NUM_IMAGES, BOXES = 24, 6
+
+
+@pytest.fixture()
+def config(tmp_path, tiny_vit_path):
+    """Path of a config that extracts from random images."""
+    rng = np.random.default_rng(0)
+    (tmp_path / 'train').mkdir()
+    proposals = {}
+    for i in range(NUM_IMAGES):
+        cv2.imwrite(str(tmp_path / f'train/{i}.png'),
+                    rng.integers(0, 256, (60, 80, 3), np.uint8))
+        corners = rng.uniform(0, 1, (BOXES, 2, 2)) * (80, 60)
+        corners.sort(axis=1)
+        proposals[f'train/{i}.png'] = dict(
+            bboxes=corners.reshape(BOXES, 4).astype(np.float32),
+            scores=rng.uniform(size=BOXES).astype(np.float32))
+    save_proposals(tmp_path / 'p.pkl', proposals, {})
+    (tmp_path / 'train.json').write_text(json.dumps(dict(
+        images=[dict(id=i, file_name=f'{i}.png', width=80, height=60)
+                for i in range(NUM_IMAGES)],
+        annotations=[], categories=[dict(id=0, name='red circle')])))
+    cfg = Config(dict(
+        runner_type='ExtractionRunner', default_scope='mmdet',
+        custom_imports=dict(imports=['ovd']),
+        launcher='none', log_level='WARNING', work_dir=str(tmp_path / 'work'),
+        model=dict(type='ProposalFeatureExtractor', clip=tiny_vit_path,
+                   batch_size=16),
+        train_dataloader=dict(
+            num_workers=1,
+            dataset=dict(
+                type='CocoDataset', ann_file=str(tmp_path / 'train.json'),
+                metainfo=dict(classes=('red circle', )),
+                data_prefix=dict(img=str(tmp_path / 'train')),
+                test_mode=True, pipeline=[dict(type='LoadImageFromFile')])),
+        train_cfg=dict(
+            type='ExtractionLoop', proposals=str(tmp_path / 'p.pkl'),
+            store=str(tmp_path / 'store'), images_per_shard=1)))
+    cfg.dump(str(tmp_path / 'config.py'))
+    return str(tmp_path / 'config.py')
+
+
+def test_twenty_kills(config, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(DRIVER), config, '20', '7'],
+        capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    killed, *shards = map(int, done.stdout.split())
+    # Else it would not have been tried
+    assert killed >= 10 and len(set(shards)) >= 5, done.stdout
+    store = EmbeddingStore(tmp_path / 'store')
+    assert all(len(store.get(i)['scores']) == BOXES
+               for i in range(NUM_IMAGES))
+
+
+def _run(*command):
+    environment = dict(
+        os.environ, PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='',
+        OMP_NUM_THREADS='1')
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-5000:]
+
+
+def _files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_one_and_two_processes_make_the_same_bytes(config, tmp_path):
+    store, once = tmp_path / 'store', tmp_path / 'once'
+    _run(sys.executable, str(ROOT / 'tools/train.py'), config)
+    store.rename(once)
+    two = 'sh', str(ROOT / 'tools/dist_train.sh'), config, '2'
+    _run(*two)
+    assert len(_files(store)) == NUM_IMAGES + 1
+    assert _files(store) == _files(once)
+    # What one process began, two go on with.
+    shutil.rmtree(store)
+    shutil.copytree(once, store)
+    for i in range(5, 20):
+        (store / f'shard-{i:05d}.safetensors').unlink()
+    _run(*two)
+    assert _files(store) == _files(once)

@@ -1,0 +1,304 @@
+"""Measure the extraction of proposal embeddings, end to end, on real images.
+
+A randomly initialised CLIP of ViT-B/32's size embeds boxes near the annotated
+ones of some images, through the runner and loop of the configs in
+configs/feature_extractor, in the precision and batch size that a short
+measurement finds fastest, and in fp32. In turns with it, so that a noisy
+machine is noisy for all: the encoder alone, fed from memory; the largest
+matrix products per second; and the peers' way, which per image crops each box
+at both scales with PIL, runs CLIP's own transform and one fp32 `encode_image`.
+Each ratio is the median of those of all rounds.
+
+Prints a table, and JSON last: `of_encoder` (end to end over the encoder
+alone), `over_peer_way`, `of_peak` (the encoder's matrix products per second
+over the largest), each of the chosen precision, and with `_fp32` of that;
+`cosine_*` (of embeddings to those of openai-clip's pixels in fp32),
+`write_share` (of the run, in writing); and from embedding_store.py
+`bytes_over_payload` and `read_over_mmap`.
+"""
+import argparse
+import contextlib
+import io
+import json
+import statistics
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import numpy as np
+import torch
+from embedding_store import measure_bytes, measure_reading
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+SCALES = (1.0, 1.5)
+NUM_KEPT = 64  # crops in memory for the encoder alone
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: python tools/benchmarks/proposal_embeddings.py '
+        '--ann-file data/coco/annotations/instances_val2017.json '
+        '--image-folder data/coco/val2017',
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--ann-file', required=True, help='COCO format')
+    parser.add_argument('--image-folder', required=True)
+    parser.add_argument('--images', type=int, default=12, help='how many')
+    parser.add_argument('--boxes', type=int, default=100, help='per image')
+    parser.add_argument(
+        '--peer-images', type=int, default=1, help='per round, of the peers')
+    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument(
+        '--layers', type=int, default=12, help='of the image tower')
+    parser.add_argument(
+        '--workers', type=int, help='of the loader (default: its own)')
+    args = parser.parse_args()
+    for name in ('images', 'boxes', 'peer_images', 'rounds', 'layers'):
+        if getattr(args, name) < 1:
+            parser.error(f'--{name.replace("_", "-")} must be positive')
+    return args
+
+
+def prepare(args: argparse.Namespace, folder: Path) -> Dict[str, np.ndarray]:
+    """Write a CLIP, an annotation file of few images, and boxes of them.
+
+    Returns:
+        dict: File name -> boxes (P, 4) xyxy.
+    """
+    from ovd.artifacts.proposals import save_proposals
+    from ovd.clip.building import build_clip, save_clip
+    torch.manual_seed(0)
+    save_clip(
+        build_clip(512, 224, args.layers, 768, 512, 1), folder / 'clip.pt')
+    content = json.loads(Path(args.ann_file).read_text(encoding='utf-8'))
+    by_image: Dict[int, List[List[float]]] = {}
+    for annotation in content['annotations']:
+        by_image.setdefault(annotation['image_id'], []).append(
+            annotation['bbox'])
+    images = [image for image in content['images']
+              if image['id'] in by_image][:args.images]
+    rng = np.random.default_rng(0)
+    boxes = {
+        Path(image['file_name']).name: _near(
+            rng, np.array(by_image[image['id']], float), args.boxes,
+            (image['width'], image['height'])) for image in images
+    }
+    (folder / 'images.json').write_text(json.dumps(
+        dict(images=images, annotations=[],
+             categories=content['categories'])))
+    name = Path(args.image_folder).name
+    save_proposals(folder / 'boxes.safetensors', {
+        f'{name}/{key}': dict(
+            bboxes=value.astype(np.float32),
+            scores=np.linspace(1, 0, len(value), dtype=np.float32))
+        for key, value in boxes.items()
+    }, {})
+    return boxes
+
+
+def _near(rng: np.random.Generator, annotated: np.ndarray, number: int,
+          size_wh: tuple) -> np.ndarray:
+    """Return boxes (number, 4) xyxy near some of (G, 4) xywh."""
+    chosen = annotated[rng.integers(0, len(annotated), number)]
+    sides = (chosen[:, 2:] * rng.uniform(.5, 1.5, (number, 2))).clip(4)
+    centres = chosen[:, :2] + chosen[:, 2:] * rng.uniform(.2, .8, (number, 2))
+    corners = np.stack([centres - sides / 2, centres + sides / 2], 1)
+    corners = corners.clip(0, size_wh).reshape(number, 4)
+    flat = (corners[:, 2:] - corners[:, :2] < 1).any(1)
+    corners[flat] = [0, 0, *size_wh]
+    return corners
+
+
+def build(args: argparse.Namespace, folder: Path, store: str,
+          **model: Any) -> Any:
+    """Return the runner of configs/feature_extractor on these files."""
+    from mmengine.config import Config
+
+    from ovd.engine.launch import build_runner
+    root = Path(__file__).parents[2]
+    cfg = Config.fromfile(
+        root / 'configs/feature_extractor/proposal_feature_extractor.py')
+    cfg.model.update(clip=str(folder / 'clip.pt'), **model)
+    cfg.train_dataloader.num_workers = args.workers
+    cfg.train_dataloader.dataset.update(
+        type='CocoDataset', data_root='',
+        ann_file=str(folder / 'images.json'),
+        metainfo=dict(classes=()),
+        data_prefix=dict(img=args.image_folder))
+    cfg.train_cfg.update(
+        proposals=str(folder / 'boxes.safetensors'),
+        store=str(folder / store), images_per_shard=4)
+    cfg.update(launcher='none', log_level='WARNING',
+               work_dir=str(folder / 'work'))
+    with contextlib.redirect_stdout(io.StringIO()):
+        return build_runner(cfg)
+
+
+def run_end_to_end(runner: Any, num_crops: int) -> Dict[str, float]:
+    """Return crops per second, and the share of writing, of a whole run."""
+    with contextlib.redirect_stderr(io.StringIO()), \
+            contextlib.redirect_stdout(io.StringIO()):
+        runner.train()
+    loop = runner.train_loop
+    return dict(
+        crops=num_crops / loop.seconds,
+        write_share=loop.seconds_writing / loop.seconds)
+
+
+def rate(job: Callable[[], Any], amount: float,
+         seconds: float = 2.0) -> float:
+    """Return ``amount`` per second of a job that is run again and again."""
+    job()
+    _wait()
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        job()
+        count += 1
+        _wait()
+    return amount * count / (time.perf_counter() - start)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def measure_peak(dtype: torch.dtype, device: torch.device,
+                 rows: int) -> float:
+    """Return the most floating-point operations per second of products."""
+    best = 0.0
+    for m, k, n in ((1024, 1024, 1024), (2048, 2048, 2048),
+                    (rows, 768, 3072), (rows, 3072, 768)):
+        a = torch.randn(m, k, device=device, dtype=dtype)
+        b = torch.randn(k, n, device=device, dtype=dtype)
+        best = max(best, rate(partial(torch.mm, a, b), 2. * m * k * n, .4))
+    return best
+
+
+def embed_peers_way(model: torch.nn.Module, path: Path,
+                    boxes: np.ndarray) -> Tensor:
+    """Embed the boxes (P, 4) of an image as published code does: (P, D)."""
+    from clip.clip import _transform
+    from PIL import Image
+
+    from ovd.clip.crops import crop_windows
+    device = model.logit_scale.device
+    preprocess = _transform(model.visual.input_resolution)
+    with Image.open(path) as file, torch.no_grad():
+        image = file.convert('RGB')
+        crops = [
+            preprocess(image.crop(window)) for scale in SCALES
+            for window in crop_windows(boxes, scale).tolist()
+        ]
+        features = model.encode_image(torch.stack(crops).to(device))
+    features = features.view(len(SCALES), len(boxes), -1).sum(0)
+    return torch.nn.functional.normalize(features, dim=-1).cpu()
+
+
+def measure_round(args: argparse.Namespace, folder: Path,
+                  boxes: Dict[str, np.ndarray], settings: Dict[str, Any],
+                  number: int, plain: torch.nn.Module) -> Dict[str, float]:
+    """Return what one round gives for one precision."""
+    from ovd.clip.crops import normalize_crops
+    from ovd.clip.loading import PRECISIONS
+    precision, batch = settings['precision'], settings['batch_size']
+    runner = build(args, folder, f'{precision}_{number}', **settings)
+    clip = runner.model.teacher
+    dtype = PRECISIONS[precision]
+    crops = torch.randint(0, 256, (batch, 3, 224, 224), dtype=torch.uint8)
+    images = normalize_crops(crops.to(clip.device)).to(dtype)
+    with FlopCounterMode(display=False) as counter:
+        clip.encode_image(images)
+    flops = counter.get_total_flops() / batch
+
+    encoder = rate(lambda: clip.encode_image(images), batch)
+    peak = measure_peak(dtype, clip.device, 50 * batch)
+    found = run_end_to_end(runner, len(SCALES) * sum(map(len, boxes.values())))
+    encoder = statistics.mean(
+        [encoder, rate(lambda: clip.encode_image(images), batch)])
+    peak = max(peak, measure_peak(dtype, clip.device, 50 * batch))
+    some = [*boxes][number % len(boxes):][:args.peer_images]
+    start = time.perf_counter()
+    for name in some:
+        embed_peers_way(plain, Path(args.image_folder) / name, boxes[name])
+    seconds = time.perf_counter() - start
+    peers = sum(len(boxes[name]) for name in some) * len(SCALES) / seconds
+    print(f'{precision}, batches of {batch}: end to end {found["crops"]:.1f} '
+          f"crops/s, encoder alone {encoder:.1f}, peers' way {peers:.1f}; "
+          f'encoder {encoder * flops / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s',
+          flush=True)
+    return dict(
+        of_encoder=found['crops'] / encoder,
+        over_peer_way=found['crops'] / peers,
+        of_peak=encoder * flops / peak,
+        write_share=found['write_share'],
+        crops_per_second=found['crops'])
+
+
+def compare(args: argparse.Namespace, folder: Path,
+            boxes: Dict[str, np.ndarray], store: str,
+            plain: torch.nn.Module) -> Dict[str, float]:
+    """Return how near a store is to openai-clip's own preprocessing."""
+    from ovd.artifacts.embedding_store import EmbeddingStore
+    found = EmbeddingStore(folder / store)
+    name = [*boxes][0]
+    ids = dict(zip(
+        (Path(key).name for key in found.manifest.image_keys),
+        found.manifest.image_ids))
+    item = found.get(ids[name])
+    exact = embed_peers_way(
+        plain, Path(args.image_folder) / name, item['bboxes'])
+    cosines = torch.cosine_similarity(
+        torch.from_numpy(item['embeddings'].astype(np.float32)), exact)
+    return dict(mean=float(cosines.mean()), worst=float(cosines.min()))
+
+
+def main() -> None:
+    args = parse_args()
+    from mmengine.device import get_device
+
+    from ovd.clip.encoder_speed import measure_encoder
+    from ovd.clip.loading import load_clip
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        boxes = prepare(args, folder)
+        clip = load_clip(str(folder / 'clip.pt'), get_device())
+        plain = clip.model
+        speeds = measure_encoder(clip)
+        for speed in speeds:
+            print(f'{speed.precision}, batches of {speed.batch_size}: '
+                  f'{speed.crops_per_second:.1f} crops/s, cosine to fp32 '
+                  f'{speed.cosine:.5f}', flush=True)
+        batch_fp32 = next((speed.batch_size for speed in speeds
+                           if speed.precision == 'fp32'), 32)
+        chosen = dict(
+            precision=speeds[0].precision, batch_size=speeds[0].batch_size)
+        jobs = {'': chosen}
+        if chosen['precision'] != 'fp32':
+            jobs['_fp32'] = dict(precision='fp32', batch_size=batch_fp32)
+        result: Dict[str, Any] = {}
+        for suffix, settings in jobs.items():
+            rounds = [
+                measure_round(args, folder, boxes, settings, number, plain)
+                for number in range(args.rounds)
+            ]
+            for key in rounds[0]:
+                result[key + suffix] = round(
+                    statistics.median(item[key] for item in rounds), 4)
+            cosines = compare(args, folder, boxes,
+                              f'{settings["precision"]}_0', plain)
+            for key, value in cosines.items():
+                result[f'cosine_{key}{suffix}'] = round(value, 5)
+        result.update(
+            chosen,
+            cosine_to_fp32=round(speeds[0].cosine, 5),
+            bytes_over_payload=round(measure_bytes(folder), 4),
+            read_over_mmap=round(measure_reading(folder), 2))
+    print(json.dumps(result))
+
+
+if __name__ == '__main__':
+    main()
