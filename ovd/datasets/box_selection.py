@@ -3,8 +3,8 @@
 Shapes: P proposals of an image, G ground-truth boxes, B boxes in all. Frame:
 xyxy in pixels of the original image.
 """
-from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torchvision.ops import nms
 
 from ovd.artifacts.embedding_store import BOX_KINDS
 from ovd.artifacts.proposals import Entry, select_proposals
+from ovd.suggest import check_choice
 
 # Rounding may put a box this many pixels over the edge of its image.
 TOLERANCE = 1.0
@@ -62,6 +63,29 @@ class BoxSelection:
             if not good:
                 raise ValueError(
                     f'{name} must be {what}, got {getattr(self, name)}')
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any],
+                     has_proposals: bool) -> 'BoxSelection':
+        """Return the selection that a config describes.
+
+        Args:
+            options (Mapping): Arguments of this class.
+            has_proposals (bool): Whether there are proposals to select from.
+
+        Raises:
+            ValueError: If an option is unknown, or no box would be selected.
+        """
+        for name in options:
+            check_choice(name, [field.name for field in fields(cls)],
+                         'an option of boxes')
+        selection = cls(**options)
+        if not (has_proposals or selection.ground_truth or selection.jitter
+                or selection.whole_image):
+            raise ValueError(
+                'there is nothing to embed: give proposals, or boxes with '
+                'ground_truth=True, jitter or whole_image=True')
+        return selection
 
     @property
     def settings(self) -> Dict[str, Any]:
@@ -135,6 +159,18 @@ class BoxSelection:
         centres += sides * rng.uniform(-scale, scale, sides.shape)
         sides *= 1 + rng.uniform(-scale, scale, sides.shape)
         return np.concatenate([centres - sides / 2, centres + sides / 2], 1)
+
+
+def annotated_boxes(info: Mapping[str, Any]) -> np.ndarray:
+    """Return the boxes (G, 4) of what the host's datasets say of an image.
+
+    Crowds are left out.
+    """
+    boxes = [
+        instance['bbox'] for instance in info.get('instances', ())
+        if not instance.get('ignore_flag')
+    ]
+    return np.array(boxes, np.float32).reshape(-1, 4)
 
 
 def _check_inside(bboxes: np.ndarray, limits: np.ndarray) -> None:

@@ -1,7 +1,6 @@
 """Fill a store of proposal embeddings: plan, share out, embed, write."""
 import os
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -20,7 +19,6 @@ from ovd.clip.encoder_speed import EncoderSpeed
 from ovd.datasets.box_selection import BoxSelection
 from ovd.datasets.crop_tasks import CropDataset, CropTask
 from ovd.datasets.gzsl_split import describe_annotations
-from ovd.suggest import check_choice
 
 from .extraction_report import announce, report
 from .extraction_tasks import ImageBoxes, Item, build_loader, embed_shard
@@ -72,7 +70,8 @@ class ExtractionLoop(BaseLoop):
         self.dataset = DATASETS.build(self.loader_cfg.pop('dataset'))
         self.store = store
         self.skip_broken = skip_broken
-        self.selection = _build_selection(boxes or {}, proposals)
+        self.selection = BoxSelection.from_options(
+            boxes or {}, proposals is not None)
         found = None if proposals is None else load_proposals(proposals)
         self.images = ImageBoxes(self.dataset, found, self.selection)
         self.annotations = describe_annotations(self.dataset.ann_file)
@@ -222,25 +221,6 @@ class ExtractionLoop(BaseLoop):
         """Bring the progress line up to the shards of all processes."""
         progress.update(
             self._count_done(writer.missing_shards()) - progress.n)
-
-
-def _build_selection(options: Dict[str, Any],
-                     proposals: Optional[str]) -> BoxSelection:
-    """Return the selection that a config describes.
-
-    Raises:
-        ValueError: If an option is unknown, or nothing would be embedded.
-    """
-    for name in options:
-        check_choice(name, [field.name for field in fields(BoxSelection)],
-                     'an option of boxes')
-    selection = BoxSelection(**options)
-    if proposals is None and not (selection.ground_truth or selection.jitter
-                                  or selection.whole_image):
-        raise ValueError(
-            'there is nothing to embed: give proposals, or boxes with '
-            'ground_truth=True, jitter or whole_image=True')
-    return selection
 
 
 def _describe_command(runner: Runner) -> str:
