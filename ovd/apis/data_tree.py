@@ -51,7 +51,8 @@ COCO = Tree('data/coco', 'COCO 2017, https://cocodataset.org', (
           'python tools/class_embeddings.py vild --dataset coco',
           note='80 classes'),
     Entry('proposals/rpn_r101_fpn_coco_train_48_17.pkl', 'proposals',
-          DUMP.format('coco', '48_17'), note='of an RPN that saw base boxes alone'),
+          DUMP.format('coco', '48_17'),
+          note='of an RPN that saw base boxes alone'),
     Entry('proposal_embeddings/<clip>', 'store', NO_EXTRACTOR_YET,
           note='such as ViT-B-32'),
 ))
@@ -73,7 +74,8 @@ LVIS_V1 = Tree('data/lvis_v1', 'LVIS v1, https://www.lvisdataset.org', (
           'python tools/class_embeddings.py vild --dataset lvis_v1',
           note='1,203 classes'),
     Entry('proposals/rpn_r101_fpn_lvis_v1_train_866_337.pkl', 'proposals',
-          DUMP.format('lvis_v1', '866_337'), note='of an RPN that saw base boxes alone'),
+          DUMP.format('lvis_v1', '866_337'),
+          note='of an RPN that saw base boxes alone'),
     Entry('proposal_embeddings/<clip>', 'store', NO_EXTRACTOR_YET,
           note='such as ViT-B-32'),
 ))
