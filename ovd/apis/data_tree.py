@@ -20,9 +20,8 @@ DUMP = ('sh tools/dist_test.sh configs/rpn/rpn_r101_fpn_1x_{0}_train.py '
         'work_dirs/rpn_r101_fpn_1x_{0}_{1} 8 '
         '--out data/{0}/proposals/rpn_r101_fpn_{0}_train_{1}.pkl')
 LINK = 'mkdir -p data/{0} && ln -s ../coco/{1} data/{0}'
-# The files that this will make have their place already.
-NO_EXTRACTOR_YET = ('comes with configs/feature_extractor, which this '
-                    'version lacks')
+EXTRACT = ('sh tools/dist_train.sh configs/feature_extractor/'
+           'proposal_feature_extractor{}.py 8')
 
 
 def _coco_split(name: str, train: tuple, val: tuple) -> list[Entry]:
@@ -53,7 +52,7 @@ COCO = Tree('data/coco', 'COCO 2017, https://cocodataset.org', (
     Entry('proposals/rpn_r101_fpn_coco_train_48_17.pkl', 'proposals',
           DUMP.format('coco', '48_17'),
           note='of an RPN that saw base boxes alone'),
-    Entry('proposal_embeddings/<clip>', 'store', NO_EXTRACTOR_YET,
+    Entry('proposal_embeddings/<clip>', 'store', EXTRACT.format(''),
           note='such as ViT-B-32'),
 ))
 
@@ -76,7 +75,8 @@ LVIS_V1 = Tree('data/lvis_v1', 'LVIS v1, https://www.lvisdataset.org', (
     Entry('proposals/rpn_r101_fpn_lvis_v1_train_866_337.pkl', 'proposals',
           DUMP.format('lvis_v1', '866_337'),
           note='of an RPN that saw base boxes alone'),
-    Entry('proposal_embeddings/<clip>', 'store', NO_EXTRACTOR_YET,
+    Entry('proposal_embeddings/<clip>', 'store',
+          EXTRACT.format('_lvis_v1'),
           note='such as ViT-B-32'),
 ))
 
