@@ -1,5 +1,8 @@
 """Transforms that configs name in their pipelines."""
 from .load_proposal_embeddings import LoadProposalEmbeddings
+from .load_proposals_to_embed import LoadProposalsToEmbed
 from .pack_distill_inputs import PackDistillInputs
 
-__all__ = ['LoadProposalEmbeddings', 'PackDistillInputs']
+__all__ = [
+    'LoadProposalEmbeddings', 'LoadProposalsToEmbed', 'PackDistillInputs'
+]

@@ -21,13 +21,17 @@ def read_metainfo(dataset: BaseDataset) -> dict:
     return getattr(dataset, 'metainfo', {})
 
 
+def inner_datasets(dataset: BaseDataset) -> List[BaseDataset]:
+    """Return what a wrapper, such as ``ConcatDataset``, wraps; else none."""
+    inner = getattr(dataset, 'dataset', None)
+    return [*getattr(dataset, 'datasets', ())] or ([inner] if inner else [])
+
+
 def leaf_datasets(dataset: BaseDataset) -> List[BaseDataset]:
     """Return the datasets inside wrappers, such as ``ConcatDataset``."""
-    inner = getattr(dataset, 'datasets', None) or \
-        [item for item in (getattr(dataset, 'dataset', None), ) if item]
-    if not inner:
-        return [dataset]
-    return [leaf for item in inner for leaf in leaf_datasets(item)]
+    inner = inner_datasets(dataset)
+    return [leaf for item in inner for leaf in leaf_datasets(item)
+            ] or [dataset]
 
 
 def check_parts(datasets: Sequence[BaseDataset]) -> None:

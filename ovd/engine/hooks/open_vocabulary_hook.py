@@ -1,5 +1,5 @@
 """Hand the dataset's class names to the model; refuse what doesn't match."""
-from typing import Iterator, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 from mmdet.registry import HOOKS
 from mmengine.dataset import BaseDataset
@@ -8,10 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from ovd.artifacts.proposals import image_key
-from ovd.artifacts.provenance import check_same_clip, check_same_source
-from ovd.datasets.gzsl_split import describe_annotations
-from ovd.datasets.transforms import LoadProposalEmbeddings
+from ovd.datasets.transforms import LoadProposalsToEmbed
 
 from .agreement import (
     check_evaluator,
@@ -21,6 +18,8 @@ from .agreement import (
     leaf_datasets,
     read_metainfo,
 )
+from .distilled_boxes import check_stores, find_transforms
+from .image_embedding_hook import ImageEmbeddingHook
 
 
 @HOOKS.register_module()
@@ -30,8 +29,9 @@ class OpenVocabularyHook(Hook):
     Every part of the model that has ``set_vocabulary`` gets the class names
     of the dataset, and which of them are novel. Before training, the store of
     proposal embeddings must cover every image and come from the same CLIP as
-    the class embeddings. Models without a vocabulary must have as many
-    classes as the dataset, unless they are class-agnostic (an RPN).
+    the class embeddings; where there is none, a hook must make them. Models
+    without a vocabulary must have as many classes as the dataset, unless they
+    are class-agnostic (an RPN).
 
     What can be found to disagree is found before the first iteration: before
     training also what validation would meet.
@@ -45,8 +45,9 @@ class OpenVocabularyHook(Hook):
 
         Raises:
             ValueError: If the dataset does not say which classes are novel,
-                the embeddings are of other images or another CLIP, or classes
-                of datasets, config, metrics and class embeddings differ.
+                the embeddings are of other images or another CLIP, or are
+                made by nobody, or classes of datasets, config, metrics and
+                class embeddings differ.
         """
         datasets = leaf_datasets(runner.train_dataloader.dataset)
         modules = _open_vocabulary_modules(runner.model)
@@ -63,13 +64,10 @@ class OpenVocabularyHook(Hook):
             self._prepare(runner, runner.val_dataloader.dataset,
                           runner.val_evaluator)
         self._prepare(runner, runner.train_dataloader.dataset)
-        for dataset in datasets:
-            for store in _embedding_stores(dataset):
-                _check_store(store, dataset)
-                for module in modules:
-                    check_same_clip(module.clip, store.clip,
-                                    'the class embeddings',
-                                    f'the embedding store {store.folder}')
+        dataset = runner.train_dataloader.dataset
+        check_stores(dataset, modules, runner.logger)
+        if any(find_transforms(dataset, LoadProposalsToEmbed)):
+            _require_image_embedding_hook(runner)
 
     def before_val(self, runner: Runner) -> None:
         """Set the vocabulary of the validation set."""
@@ -126,19 +124,11 @@ def _inside(modules: Sequence[nn.Module]) -> List[nn.Module]:
     ]
 
 
-def _embedding_stores(dataset: BaseDataset) -> Iterator:
-    """Yield the stores that a dataset's pipeline reads."""
-    pipeline = getattr(dataset, 'pipeline', None)
-    for transform in getattr(pipeline, 'transforms', ()):
-        if isinstance(transform, LoadProposalEmbeddings):
-            yield transform.store
-
-
-def _check_store(store, dataset: BaseDataset) -> None:
-    """Raise unless a store holds the images of a dataset."""
-    check_same_source(
-        describe_annotations(dataset.ann_file), store.manifest.annotations,
-        'the training set', f'the embedding store {store.folder}')
-    infos = map(dataset.get_data_info, range(len(dataset)))
-    store.check_covers(
-        {info['img_id']: image_key(info['img_path']) for info in infos})
+def _require_image_embedding_hook(runner: Runner) -> None:
+    """Raise unless something embeds the boxes that have no embeddings."""
+    if not any(isinstance(hook, ImageEmbeddingHook) for hook in runner.hooks):
+        raise ValueError(
+            'LoadProposalsToEmbed gives boxes without embeddings, and no hook '
+            'of this run makes them: add to the config default_hooks = '
+            "dict(image_embeddings=dict(type='ImageEmbeddingHook', "
+            "clip='CLIP')), or take LoadProposalEmbeddings and a store")

@@ -1,5 +1,6 @@
 """Proposals and embeddings of a store reach the pipeline."""
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -34,6 +35,27 @@ def store(tmp_path):
     return str(tmp_path)
 
 
+@pytest.fixture()
+def mixed(tmp_path):
+    """A store of image 3 with a box of each kind, and of a broken image 7."""
+    plan = StorePlan(
+        clip=dict(name='c', sha256='c'),
+        proposals=dict(file='p', sha256='p'),
+        annotations=dict(file='train.json', sha256='a'),
+        settings=dict(ground_truth=True, jitter=1, whole_image=False),
+        images_per_shard=10,
+        image_ids=[3, 7],
+        image_keys=['train/3.jpg', 'train/7.jpg'])
+    kinds = np.array([0, 1, 2], np.uint8)
+    items = [
+        dict(embeddings=EMBEDDINGS[:n], bboxes=BBOXES[:n], scores=SCORES[:n],
+             kinds=kinds[:n]) for n in (3, 0)
+    ]
+    writer = EmbeddingStoreWriter(tmp_path / 'mixed', plan)
+    writer.write_shard(0, items, {7: 'OSError: no image'})
+    return str(tmp_path / 'mixed')
+
+
 def _build(**kwargs):
     return TRANSFORMS.build(dict(type='LoadProposalEmbeddings', **kwargs))
 
@@ -52,6 +74,58 @@ def test_an_image_without_proposals(store):
     results = _build(store=store)(dict(img_id=7))
     assert results['proposals'].tensor.shape == (0, 4)
     assert results['proposal_embeddings'].shape == (0, 2)
+
+
+@pytest.mark.parametrize('kinds, num_max, rows', [
+    (None, None, [0]),  # proposals alone
+    (['ground_truth'], None, [1]),
+    (['jittered', 'proposal'], None, [2, 0]),
+    (['proposal', 'ground_truth', 'jittered'], 2, [1, 2]),
+])
+def test_boxes_of_some_kinds(mixed, kinds, num_max, rows):
+    chosen = {} if kinds is None else dict(kinds=kinds)
+    results = _build(store=mixed, num_max=num_max, **chosen)(dict(img_id=3))
+    np.testing.assert_array_equal(results['proposals'].numpy(), BBOXES[rows])
+    np.testing.assert_array_equal(results['proposal_embeddings'],
+                                  EMBEDDINGS[rows])
+
+
+def test_kinds_that_are_none(mixed):
+    with pytest.raises(ValueError, match='did you mean "ground_truth"'):
+        _build(store=mixed, kinds=['groundtruth'])
+    for kinds in ('proposal', []):
+        with pytest.raises(ValueError, match='kinds must be a list of prop'):
+            _build(store=mixed, kinds=kinds)
+    # All images would come without boxes.
+    with pytest.raises(ValueError, match='mixed was made without boxes of '
+                       'the kind "image", it has: proposal, ground_truth, ji'):
+        _build(store=mixed, kinds=['proposal', 'image'])(dict(img_id=3))
+
+
+def test_a_broken_image_has_no_boxes(mixed):
+    results = _build(store=mixed)(dict(img_id=7))
+    assert results['proposals'].tensor.shape == (0, 4)
+    assert results['proposal_embeddings'].shape == (0, 2)
+
+
+def test_what_goes_on_may_be_changed(store):
+    """The store's own arrays are read-only, and torch warns of those."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        results = _build(store=store)(dict(img_id=3))
+    results['proposals'].tensor.add_(1)
+    results['proposal_embeddings'][:] = 0
+    again = _build(store=store)(dict(img_id=3))
+    assert (again['proposals'].numpy() != results['proposals'].numpy()).all()
+    assert again['proposal_embeddings'].any()
+
+
+def test_an_image_that_was_moved_is_refused(store):
+    results = dict(img=np.zeros((8, 10, 3), np.uint8), img_id=3)
+    moved = TRANSFORMS.build(dict(type='mmdet.Resize', scale=(20, 16)))(
+        results)
+    with pytest.raises(ValueError, match='image 3 was moved .* before LoadP'):
+        _build(store=store)(moved)
 
 
 def test_errors_name_image_or_store(store, tmp_path):

@@ -80,15 +80,39 @@ def test_image_and_boxes_flip_together(seed):
         ([6, 0, 10, 2] if flipped else [0, 0, 4, 2])
 
 
-def test_an_image_without_proposals():
-    packed = _pack(
-        _results(
-            proposals=HorizontalBoxes(torch.zeros(0, 4)),
-            proposal_embeddings=EMBEDDINGS[:0]),
-        dict(type='mmdet.RandomFlip', prob=1.0))
+@pytest.mark.parametrize('key, name, shape', [
+    ('proposal_embeddings', 'embeddings', (0, 3)),
+    ('proposals_to_embed', 'original_bboxes', (0, 4)),
+])
+def test_an_image_without_proposals(key, name, shape):
+    results = _results(proposals=HorizontalBoxes(torch.zeros(0, 4)))
+    del results['proposal_embeddings']
+    results[key] = np.zeros(shape, np.float16)
+    packed = _pack(results, dict(type='mmdet.Resize', scale=(20, 16)),
+                   dict(type='mmdet.RandomFlip', prob=1.0))
     distill = packed['data_samples'].distill_instances
     assert distill.bboxes.shape == (0, 4)
-    assert distill.embeddings.shape == (0, 3)
+    assert distill[name].shape == shape
+
+
+def test_boxes_to_embed_stay_those_of_the_file():
+    boxes = np.array([[0, 0, 4, 2], [2, 3, 10, 8]], np.float32)
+    results = _results(proposals_to_embed=boxes)
+    del results['proposal_embeddings']
+    distill = _pack(results, dict(type='mmdet.Resize', scale=(20, 16)),
+                    dict(type='mmdet.RandomFlip', prob=1.0)
+                    )['data_samples'].distill_instances
+    assert distill.bboxes.tolist() == [[12, 0, 20, 4], [0, 6, 16, 16]]
+    np.testing.assert_array_equal(distill.original_bboxes, boxes)
+    assert distill.img_path == 'train/3.png'
+    assert 'embeddings' not in distill
+    with pytest.raises(ValueError, match='image 3: 1 proposals for 2 origin'):
+        _pack(dict(results, proposals=HorizontalBoxes([[0., 0, 4, 2]])))
+
+
+def test_boxes_to_embed_beside_embeddings():
+    with pytest.raises(ValueError, match='LoadProposalsToEmbed; not both'):
+        _pack(_results(proposals_to_embed=EMBEDDINGS))
 
 
 def test_the_preprocessor_leaves_them_tensors():
