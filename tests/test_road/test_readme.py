@@ -1,5 +1,6 @@
 """The README: its files exist, its jobs are the demo's, its code runs."""
 import json
+import pickle
 import re
 import shlex
 import subprocess
@@ -7,10 +8,16 @@ import sys
 from pathlib import Path
 from typing import List
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import HOOKS
+
+from ovd.artifacts.embedding_store import EmbeddingStore
+from ovd.artifacts.proposals import load_proposals
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / 'README.md').read_text()
@@ -109,9 +116,12 @@ def test_the_image_demo_with_the_words_of_the_readme(road: Path,
              'build_zsl_dataset.py', 'class_embeddings.py', 'image_demo.py',
              'compare_results.py', 'eval.py', 'check_data.py',
              'browse_dataset.py', 'inspect_artifact.py',
+             'convert_proposals.py', 'embedding_store.py',
              'analysis/class_embeddings.py', 'benchmarks/miniature.py',
              'benchmarks/build_zsl_dataset.py', 'benchmarks/evaluation.py',
-             'benchmarks/class_embeddings.py'])
+             'benchmarks/class_embeddings.py',
+             'benchmarks/embedding_store.py',
+             'benchmarks/proposal_embeddings.py'])
 def test_help_has_an_example(tool: str) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / 'tools' / tool), '-h'],
@@ -162,7 +172,6 @@ def write_tiny(folder: Path, stem: str, categories: List[dict]) -> None:
 
 def test_the_commands_for_real_data(tmp_path: Path, tiny_clip_path: str,
                                     monkeypatch) -> None:
-    from mmdet.datasets import CocoDataset
     write_tiny(
         tmp_path / 'data/coco/annotations', 'instances_{}2017.json', [
             dict(id=i, name=name)
@@ -198,6 +207,78 @@ def test_the_commands_for_real_data(tmp_path: Path, tiny_clip_path: str,
         'lvis_v1/annotations/lvis_v1_train_866_337_1.json',
         'lvis_v1/prompt/vild.pth'
     } <= made
+
+
+def test_the_way_to_proposal_embeddings(tmp_path: Path, tiny_clip_path: str,
+                                        monkeypatch) -> None:
+    """Each command of the table, with few small images and one process."""
+    write_small_coco(tmp_path / 'data/coco')
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('PYTHON', sys.executable)
+    section = README[README.index('## Proposals and their CLIP embeddings'):
+                     README.index('## The miniature world')]
+    split = commands_in(README[README.index('## Real data'):])[0]
+    train, dump, convert, embed, verify, stat = commands_in(section)
+    small = [f'{loader}_dataloader.dataset.pipeline.{step}.scale=96,96'
+             for loader, step in (('train', 2), ('test', 1))]
+    options = {
+        train: ['--cfg-options', 'model.backbone.init_cfg=None',
+                'train_cfg.max_epochs=1', 'train_dataloader.num_workers=0',
+                'train_dataloader.persistent_workers=False', *small],
+        dump: ['--cfg-options', *small],
+        embed: ['--cfg-options', f'model.clip={tiny_clip_path}',
+                'train_cfg.boxes.num_max=20'],
+    }
+    for command in (split, train, dump, convert, embed, verify, stat):
+        shell, tool, *rest = shlex.split(command)
+        rest = ['1' if word == '8' else word for word in rest]
+        done = subprocess.run(
+            [sys.executable if shell == 'python' else shell,
+             str(ROOT / tool), *rest, *options.get(command, [])],
+            capture_output=True, text=True)
+        assert done.returncode == 0, (command, done.stderr[-3000:])
+        if command == dump:
+            assert 'AR@1000' in done.stdout + done.stderr
+    store = EmbeddingStore('data/coco/proposal_embeddings/ViT-B-32')
+    proposals = load_proposals(
+        'data/coco/proposals/rpn_r101_fpn_coco_train_48_17.pkl')
+    assert len(store) == len(proposals) == 3
+    found = store.get(1)
+    assert 0 < len(found['scores']) <= 20
+    assert set(map(tuple, found['bboxes'])) <= set(
+        map(tuple, proposals['train2017/000001.png']['bboxes']))
+
+
+def write_small_coco(folder: Path) -> None:
+    """Write 3 train and 3 val images, and what mmdet 2.x dumps of them."""
+    rng = np.random.default_rng(0)
+    names = CocoDataset.METAINFO['classes']
+    (folder / 'annotations').mkdir(parents=True)
+    for subset in ('train', 'val'):
+        (folder / f'{subset}2017').mkdir()
+        images = [
+            dict(id=i, file_name=f'{i:06d}.png', width=64, height=48,
+                 coco_url=f'http://images.cocodataset.org/{subset}2017/'
+                 f'{i:06d}.png') for i in (1, 2, 3)
+        ]
+        for image in images:
+            pixels = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            cv2.imwrite(
+                str(folder / f'{subset}2017' / image['file_name']), pixels)
+        (folder / f'annotations/instances_{subset}2017.json').write_text(
+            json.dumps(dict(
+                images=images,
+                annotations=[
+                    dict(id=10 * i + j, image_id=i, category_id=j, iscrowd=0,
+                         bbox=[5 * j, 4, 20, 30], area=600)
+                    for i in (1, 2, 3) for j in (1, 2, 5)
+                ],
+                categories=[dict(id=i, name=name)
+                            for i, name in enumerate(names, 1)])))
+    boxes = np.array([[1, 2, 30, 40, .9], [5, 5, 60, 20, .4]], np.float32)
+    with open(folder.parents[1] / 'rpn_train2017.pkl', 'wb') as file:
+        pickle.dump([boxes] * 3, file)
 
 
 def test_the_results_are_there() -> None:
