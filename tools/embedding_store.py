@@ -42,6 +42,11 @@ def parse_args() -> argparse.Namespace:
         help='remove damaged shards, so that the next run computes them; '
         'with verify alone')
     parser.add_argument(
+        '--retry-broken',
+        action='store_true',
+        help='remove shards with images that could not be read, so that the '
+        'next run tries again; with verify alone')
+    parser.add_argument(
         '--out',
         metavar='FILE',
         help='file to write embeddings, bboxes, scores and kinds to (.npz); '

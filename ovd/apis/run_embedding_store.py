@@ -8,7 +8,7 @@ import numpy as np
 from ovd.artifacts.embedding_store import BOX_KINDS, MANIFEST, EmbeddingStore
 from ovd.artifacts.files import PathLike, atomic_write, require_file
 from ovd.artifacts.store_check import check_shard, count_shard
-from ovd.artifacts.store_plan import StorePlan
+from ovd.artifacts.store_plan import StorePlan, shard_name
 from ovd.suggest import check_choice, did_you_mean
 
 from .describe_store import describe_survey
@@ -21,6 +21,7 @@ def run_embedding_store(command: str,
                         store: PathLike,
                         image: Optional[str] = None,
                         remove: bool = False,
+                        retry_broken: bool = False,
                         out: Optional[PathLike] = None) -> bool:
     """Do what the command line asks for.
 
@@ -29,6 +30,8 @@ def run_embedding_store(command: str,
         store (PathLike): Folder of the store.
         image (str, optional): For ``get``, see :func:`find_image`.
         remove (bool): For ``verify``: remove damaged shards.
+        retry_broken (bool): For ``verify``: remove shards with images that
+            could not be read.
         out (PathLike, optional): For ``get``: ``.npz`` to write.
 
     Returns:
@@ -41,13 +44,14 @@ def run_embedding_store(command: str,
     """
     check_choice(command, COMMANDS, 'command')
     for name, value, owner in (('IMAGE', image, 'get'), ('--out', out, 'get'),
-                               ('--remove', remove, 'verify')):
+                               ('--remove', remove, 'verify'),
+                               ('--retry-broken', retry_broken, 'verify')):
         if value and command != owner:
             raise ValueError(f'{name} is for {owner} alone')
     require_file(Path(store) / MANIFEST, 'manifest of the embedding store',
                  'python tools/train.py FEATURE_EXTRACTOR_CONFIG')
     if command == 'verify':
-        return verify_store(store, remove)
+        return verify_store(store, remove, retry_broken)
     if command == 'stat':
         return print_statistics(store)
     if image is None:
@@ -57,13 +61,17 @@ def run_embedding_store(command: str,
     return True
 
 
-def verify_store(store: PathLike, remove: bool = False) -> bool:
+def verify_store(store: PathLike,
+                 remove: bool = False,
+                 retry_broken: bool = False) -> bool:
     """Read each byte of a store and print what is wrong with it.
 
     Args:
         store (PathLike): Folder of the store.
         remove (bool): Remove shards that are damaged, so that the next run
             computes them, and just them. Those of other stores stay.
+        retry_broken (bool): Remove those with images that could not be read,
+            so that the next run tries again.
 
     Returns:
         bool: Whether the store is complete and sound.
@@ -71,10 +79,17 @@ def verify_store(store: PathLike, remove: bool = False) -> bool:
     survey = survey_store(store, check_shard)
     found = describe_survey(survey)
     print(*found.lines(str(store)), sep='\n')
-    if not found.faults:
+    removed = [*survey.damaged] if remove else []
+    if retry_broken:
+        removed += [Path(store) / shard_name(shard.shard)
+                    for shard in survey.sound if shard.broken]
+    if not (found.faults or removed):
         print('complete and sound')
+        if any(shard.broken for shard in survey.sound):
+            print('once the broken images are mended, --retry-broken has '
+                  'them tried again')
         return True
-    for path in survey.damaged if remove else ():
+    for path in removed:
         path.unlink()
         print(f'removed {path}')
     if survey.damaged and not remove:

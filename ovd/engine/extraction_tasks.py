@@ -145,8 +145,8 @@ def embed_shard(model: ProposalFeatureExtractor,
 
     Yields:
         tuple: The task, whose ``broken`` says if the image could not be read,
-        and ``embeddings`` (P, D), ``bboxes``, ``scores``, ``kinds``; P is 0
-        for a broken image.
+        and ``embeddings`` (P, D) float16, ``bboxes``, ``scores``, ``kinds``;
+        P is 0 for a broken image.
     """
     tasks: Deque[CropTask] = deque()
 
@@ -167,14 +167,15 @@ def embed_shard(model: ProposalFeatureExtractor,
             task.broken = broken
             yield task, _empty(features) if broken else dict(
                 task.boxes,
-                embeddings=combine(torch.cat(parts), task.crop_index).numpy())
+                embeddings=combine(torch.cat(parts),
+                                   task.crop_index).half().numpy())
             parts, broken = [], ''
 
 
 def _empty(features: Tensor) -> Item:
     """Return the item of an image without boxes."""
     return dict(
-        embeddings=np.zeros((0, features.shape[1]), np.float32),
+        embeddings=np.zeros((0, features.shape[1]), np.float16),
         bboxes=np.zeros((0, 4), np.float32),
         scores=np.zeros(0, np.float32),
         kinds=np.zeros(0, np.uint8))

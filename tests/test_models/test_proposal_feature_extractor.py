@@ -44,7 +44,7 @@ def test_same_as_image_by_image(tiny_clip_path):
     (dict(precision='fp8'), 'precision must be one of fp32, bf16, fp16, auto'),
     (dict(crop_mode='fasd'), 'did you mean "fast"'),
     (dict(batch_size=0), 'batch_size must be positive or "auto", got 0'),
-    (dict(batch_size='large'), 'got \'large\''),
+    (dict(batch_size='large'), "got 'large'"),
     (dict(crop_scales=(0, )), 'crop_scales must be positive'),
 ])
 def test_wrong_options(tiny_clip_path, settings, message):

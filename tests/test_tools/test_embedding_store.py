@@ -81,7 +81,8 @@ def test_verify_a_sound_store(tool):
     assert lines[0] == 'store: proposal embeddings of 7 images'
     assert '  shards: 4 of 4, 2 images each' in lines
     assert '  broken image train/a.jpg (id 0): cut off' in lines
-    assert lines[-1] == 'complete and sound'
+    assert lines[-2] == 'complete and sound'
+    assert '--retry-broken' in lines[-1]
 
 
 def damage():
@@ -92,6 +93,15 @@ def damage():
     changed[-30] ^= 4
     shard(2).write_bytes(changed)
     shard(1).unlink()
+
+
+def test_broken_images_are_tried_again(tool):
+    make_store()
+    assert tool('verify', 'store')[0] == 0
+    code, out = tool('verify', 'store', '--retry-broken')
+    assert code == 1 and 'removed store/shard-00000.safetensors' in out
+    assert out.splitlines()[-1].startswith('resume with: ')
+    assert make_store() == [0]
 
 
 def test_verify_names_faults_and_removes_what_is_damaged(tool):
@@ -234,6 +244,7 @@ def test_an_image_that_could_not_be_read(tool):
     (('get', 'store'), 'get needs an IMAGE'),
     (('get', 'store', '1', '--out', 'a.npy'), '--out must end in .npz, got'),
     (('get', 'store', '1', '--remove'), '--remove is for verify alone'),
+    (('stat', 'store', '--retry-broken'), '--retry-broken is for verify'),
     (('verify', 'store', '1'), 'IMAGE is for get alone'),
     (('stat', 'store', '--out', 'a.npz'), '--out is for get alone'),
     (('verfy', 'store'), 'command must be one of verify, stat, get, got "verf'
