@@ -64,7 +64,7 @@ class ImageEmbeddingHook(Hook):
             crop_mode=crop_mode,
             batch_size=batch_size,
             precision=precision)
-        # As extractions decode: libraries differ in the pixels of a JPEG.
+        # As extractions decode: libraries don't agree on all pixels.
         self.load_image = LoadImageFromFile(
             imdecode_backend='pillow', backend_args=backend_args)
         self.extractor: Optional[ProposalFeatureExtractor] = None

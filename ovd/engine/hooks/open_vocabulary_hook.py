@@ -63,8 +63,8 @@ class OpenVocabularyHook(Hook):
         if runner.val_loop is not None:
             self._prepare(runner, runner.val_dataloader.dataset,
                           runner.val_evaluator)
-        self._prepare(runner, runner.train_dataloader.dataset)
         dataset = runner.train_dataloader.dataset
+        self._prepare(runner, dataset)
         check_stores(dataset, modules, runner.logger)
         if any(find_transforms(dataset, LoadProposalsToEmbed)):
             _require_image_embedding_hook(runner)
