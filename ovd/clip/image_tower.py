@@ -4,9 +4,9 @@ Shapes: B images, n side in pixels, g patches along a side, k side of a patch
 in pixels, S = g * g + 1 tokens, E token embedding size, D embedding size.
 """
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import linear
 from .transformer import finish, layer_norm, project
 
 
@@ -83,7 +83,7 @@ def _embed(visual: nn.Module, images: Tensor) -> Tensor:
     patches = images.unflatten(3, (-1, k)).unflatten(2, (-1, k))
     # (B, 3, g, k, g, k) -> (B, g * g, 3 * k * k)
     patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
-    tokens = F.linear(patches, weight.flatten(1))
+    tokens = linear(patches, weight.flatten(1))
     x = tokens.new_empty(
         len(images), tokens.shape[1] + 1, len(weight), dtype=torch.float32)
     x[:, 0] = visual.class_embedding.float()

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import linear, tracks_gradients
+
 QUICK_GELU_SLOPE = 1.702
 
 
@@ -31,7 +33,7 @@ def project(h: Tensor, attn: nn.MultiheadAttention,
     """
     weight, bias = attn.in_proj_weight, attn.in_proj_bias
     rows = slice(parts.start * h.shape[-1], parts.stop * h.shape[-1])
-    packed = F.linear(h.to(weight.dtype), weight[rows], bias[rows])
+    packed = linear(h.to(weight.dtype), weight[rows], bias[rows])
     packed = packed.unflatten(
         -1, (parts.stop - parts.start, attn.num_heads, -1))
     return list(packed.permute(2, 0, 3, 1, 4).unbind(0))
@@ -49,14 +51,15 @@ def finish(x: Tensor,
     gradients, ``x`` is overwritten.
     """
     y = attend(query, key, value, mask).transpose(1, 2).flatten(2)
-    x = _add(x, _scale(block, 'ls_1', block.attn.out_proj(y)))
+    out = block.attn.out_proj
+    x = _add(x, _scale(block, 'ls_1', linear(y, out.weight, out.bias)))
     h = layer_norm(x, block.ln_2).to(y.dtype)
     return _add(x, _scale(block, 'ls_2', _mlp(block.mlp, h)))
 
 
 def _add(x: Tensor, y: Tensor) -> Tensor:
     """Add to the float32 sum what may be in half precision."""
-    return x + y if torch.is_grad_enabled() else x.add_(y)
+    return x + y if tracks_gradients(x, y) else x.add_(y)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor,
@@ -74,17 +77,17 @@ def attend(query: Tensor, key: Tensor, value: Tensor,
 def _mlp(mlp: nn.Sequential, h: Tensor) -> Tensor:
     """Run the two linear layers of (B, S, E).
 
-    QuickGELU(x) = x sigmoid(a x) = silu(a x) / a: matrix products scale for
-    free, so one pass over the hidden layer is left of its three.
+    QuickGELU(x) = x sigmoid(a x) = silu(a x) / a, and the second layer divides
+    by a: two passes over the hidden layer in place, where the module makes
+    three new ones.
     """
-    if type(mlp.gelu).__name__ != 'QuickGELU' or torch.is_grad_enabled():
-        return mlp(h)
-    a, shape = QUICK_GELU_SLOPE, h.shape
     fc, proj = mlp.c_fc, mlp.c_proj
-    h = torch.addmm(
-        fc.bias, h.flatten(0, 1), fc.weight.t(), beta=a, alpha=a)
-    h = F.silu(h, inplace=True)
-    return torch.addmm(proj.bias, h, proj.weight.t(), alpha=1 / a).view(shape)
+    if type(mlp.gelu).__name__ != 'QuickGELU' or tracks_gradients(
+            h, fc.weight):
+        return mlp(h)
+    h = linear(h, fc.weight, fc.bias).mul_(QUICK_GELU_SLOPE)
+    y = linear(F.silu(h, inplace=True), proj.weight)
+    return y.mul_(1 / QUICK_GELU_SLOPE).add_(proj.bias)
 
 
 def _scale(block: nn.Module, name: str, x: Tensor) -> Tensor:

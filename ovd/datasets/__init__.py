@@ -9,4 +9,8 @@ if find_spec('mmdet') is not None:
         GZSLObjects365V2Dataset,
     )
     from .gzsl_lvis import GZSLLVISV05Dataset, GZSLLVISV1Dataset  # noqa: F401
-    from .transforms import LoadProposalEmbeddings, PackDistillInputs  # noqa: F401
+    from .transforms import (  # noqa: F401
+        LoadProposalEmbeddings,
+        LoadProposalsToEmbed,
+        PackDistillInputs,
+    )

@@ -9,11 +9,13 @@ from .extraction_loop import ExtractionLoop
 from .extraction_runner import ExtractionRunner
 from .hooks import (
     ClassEmbeddingHook,
+    ImageEmbeddingHook,
     OpenVocabularyHook,
     PlainCheckpointHook,
 )
 
 __all__ = [
     'AtomicLocalBackend', 'ClassEmbeddingHook', 'ExtractionLoop',
-    'ExtractionRunner', 'OpenVocabularyHook', 'PlainCheckpointHook'
+    'ExtractionRunner', 'ImageEmbeddingHook', 'OpenVocabularyHook',
+    'PlainCheckpointHook'
 ]

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from ovd.artifacts.proposals import Proposals, image_key
 from ovd.clip.crops import plan_crops
 from ovd.clip.image_encoder import combine, encode_crops
-from ovd.datasets.box_selection import BoxSelection
+from ovd.datasets.box_selection import BoxSelection, annotated_boxes
 from ovd.datasets.crop_tasks import CropDataset, CropTask
 from ovd.models.proposal_feature_extractor import ProposalFeatureExtractor
 
@@ -58,14 +58,8 @@ class ImageBoxes:
         size_hw = info['height'], info['width']
         entry = None if self.proposals is None else \
             self.proposals[self.keys[image_id]]
-        ground_truth = [
-            instance['bbox'] for instance in info.get('instances', ())
-            if not instance.get('ignore_flag')
-        ]
-        return self.selection.select(
-            image_id, entry,
-            np.array(ground_truth, np.float32).reshape(-1, 4),
-            size_hw), size_hw
+        return self.selection.select(image_id, entry, annotated_boxes(info),
+                                     size_hw), size_hw
 
     def tasks(self, shards: Sequence[Sequence[int]],
               crop_scales: Sequence[float]) -> Iterator[CropTask]:

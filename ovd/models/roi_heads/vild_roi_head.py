@@ -42,6 +42,11 @@ class ViLDRoIHead(StandardRoIHead):
         must have a gradient for each of its weights.
         """
         instances = [sample.distill_instances for sample in batch_data_samples]
+        if any('embeddings' not in item for item in instances):
+            raise ValueError(
+                'boxes to distill have no embeddings: add '
+                'image_embeddings=dict(type="ImageEmbeddingHook", clip=...) to '
+                'default_hooks, or use LoadProposalEmbeddings')
         rois = bbox2roi([item.bboxes for item in instances])
         bbox_feats = self.bbox_roi_extractor(
             x[:self.bbox_roi_extractor.num_inputs], rois)
