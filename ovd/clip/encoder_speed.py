@@ -16,7 +16,7 @@ from .loading import PRECISIONS, LoadedCLIP, round_weights
 
 # Embeddings in less precision must be as near as this to those in fp32.
 MIN_COSINE = 0.999
-BATCH_SIZES = {'cpu': (8, 16, 32, 64), 'cuda': (128, 256, 512, 1024)}
+BATCH_SIZES = {'cpu': (32, 64, 128), 'cuda': (128, 256, 512, 1024)}
 # Half precision first: where it is fast, fp32 is soon seen to be slower.
 CANDIDATES = {'cpu': ('bf16', 'fp32'), 'cuda': ('fp16', 'bf16', 'fp32')}
 

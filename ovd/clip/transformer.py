@@ -67,10 +67,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor,
     """Return the attention (B, H, S, E / H) of queries to keys."""
     if mask is None and query.dtype == torch.bfloat16 \
             and query.device.type == 'cpu':
-        # torch 2.11's fused kernel takes longer for so short sequences.
+        # torch 2.11's fused kernel takes longer for so short sequences, and
+        # its softmax in bfloat16 than that in float32.
         q, k, v = (item.flatten(0, 1) for item in (query, key, value))
         logits = torch.bmm(q * q.shape[-1]**-0.5, k.transpose(1, 2))
-        return torch.bmm(logits.softmax(-1), v).view_as(query)
+        weights = logits.softmax(-1, dtype=torch.float32).to(q.dtype)
+        return torch.bmm(weights, v).view(query.shape)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 

@@ -15,6 +15,7 @@ from ovd.artifacts.files import sha256_file
 from ovd.artifacts.proposals import load_proposals
 from ovd.artifacts.provenance import check_same_source
 from ovd.artifacts.store_plan import StorePlan
+from ovd.clip.allocator import keep_freed_memory
 from ovd.clip.encoder_speed import EncoderSpeed
 from ovd.datasets.box_selection import BoxSelection
 from ovd.datasets.crop_tasks import CropDataset, CropTask
@@ -66,6 +67,7 @@ class ExtractionLoop(BaseLoop):
                  skip_broken: bool = False) -> None:
         # Which images to load is known when the shards are shared out.
         super().__init__(runner, dataloader=None)
+        keep_freed_memory()
         self.loader_cfg = dict(dataloader)
         self.dataset = DATASETS.build(self.loader_cfg.pop('dataset'))
         self.store = store

@@ -166,21 +166,22 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def measure_peak(dtype: torch.dtype, device: torch.device,
-                 rows: int) -> float:
-    """Return the most floating-point operations per second of products.
+def measure_products(dtype: torch.dtype, device: torch.device,
+                     rows: int) -> List[float]:
+    """Return floating-point operations per second of matrix products.
 
-    By torch's own and by oneDNN, whichever is faster.
+    Squares and the shapes of the encoder, by torch's own product and by
+    oneDNN: the largest is the peak.
     """
     from ovd.clip.linear import linear
-    best = 0.0
+    found = []
     for m, k, n in ((1024, 1024, 1024), (2048, 2048, 2048),
                     (rows, 768, 3072), (rows, 3072, 768)):
         a = torch.randn(m, k, device=device, dtype=dtype)
         b = torch.randn(n, k, device=device, dtype=dtype)
         for job in (partial(torch.mm, a, b.t()), partial(linear, a, b)):
-            best = max(best, rate(job, 2. * m * k * n, .3))
-    return best
+            found.append(rate(job, 2. * m * k * n, .3))
+    return found
 
 
 def count_linear(x: torch.Size, weight: torch.Size, *_: Any,
@@ -226,12 +227,16 @@ def measure_round(args: argparse.Namespace, folder: Path,
         clip.encode_image(images)
     flops = counter.get_total_flops() / batch
 
-    encoder = rate(lambda: clip.encode_image(images), batch)
-    peak = measure_peak(dtype, clip.device, 50 * batch)
+    def measure_both() -> List[float]:
+        return [rate(lambda: clip.encode_image(images), batch),
+                *measure_products(dtype, clip.device, 50 * batch)]
+
+    # Before and after the run, for what the machine does meanwhile
+    before = measure_both()
     found = run_end_to_end(runner, len(SCALES) * sum(map(len, boxes.values())))
-    encoder = statistics.mean(
-        [encoder, rate(lambda: clip.encode_image(images), batch)])
-    peak = max(peak, measure_peak(dtype, clip.device, 50 * batch))
+    encoder, *products = map(
+        statistics.mean, zip(before, measure_both(), strict=True))
+    peak = max(products)
     some = [*boxes][number % len(boxes):][:args.peer_images]
     start = time.perf_counter()
     for name in some:
@@ -272,8 +277,10 @@ def main() -> None:
     args = parse_args()
     from mmengine.device import get_device
 
+    from ovd.clip.allocator import keep_freed_memory
     from ovd.clip.encoder_speed import measure_encoder
     from ovd.clip.loading import load_clip
+    keep_freed_memory()  # as the loop does
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         boxes = prepare(args, folder)

@@ -44,9 +44,9 @@ class ViLDRoIHead(StandardRoIHead):
         instances = [sample.distill_instances for sample in batch_data_samples]
         if any('embeddings' not in item for item in instances):
             raise ValueError(
-                'boxes to distill have no embeddings: add '
-                'image_embeddings=dict(type="ImageEmbeddingHook", clip=...) to '
-                'default_hooks, or use LoadProposalEmbeddings')
+                'boxes to distill have no embeddings: add image_embeddings='
+                'dict(type="ImageEmbeddingHook", clip=...) to default_hooks, '
+                'or use LoadProposalEmbeddings')
         rois = bbox2roi([item.bboxes for item in instances])
         bbox_feats = self.bbox_roi_extractor(
             x[:self.bbox_roi_extractor.num_inputs], rois)
