@@ -5,9 +5,9 @@ ones of some images, through the runner and loop of the configs in
 configs/feature_extractor, in the precision and batch size that a short
 measurement finds fastest, and in fp32. In turns with it, so that a noisy
 machine is noisy for all: the encoder alone, fed from memory; the largest
-matrix products per second; and the peers' way, which per image crops each box
-at both scales with PIL, runs CLIP's own transform and one fp32 `encode_image`.
-Each ratio is the median of those of all rounds.
+matrix products per second; and, in a process of its own, the peers' way, which
+per image crops each box at both scales with PIL, runs CLIP's own transform and
+one fp32 `encode_image`. Each ratio is the median of those of all rounds.
 
 Prints a table, and JSON last: `of_encoder` (end to end over the encoder
 alone), `over_peer_way`, `of_peak` (the encoder's matrix products per second
@@ -24,6 +24,8 @@ import statistics
 import tempfile
 import time
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -53,6 +55,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument(
         '--layers', type=int, default=12, help='of the image tower')
+    parser.add_argument(
+        '--seconds', type=float, default=2, help='of a measurement')
     parser.add_argument(
         '--workers', type=int, help='of the loader (default: its own)')
     args = parser.parse_args()
@@ -130,7 +134,7 @@ def build(args: argparse.Namespace, folder: Path, store: str,
         data_prefix=dict(img=args.image_folder))
     cfg.train_cfg.update(
         proposals=str(folder / 'boxes.safetensors'),
-        store=str(folder / store), images_per_shard=4)
+        store=str(folder / store))
     cfg.update(launcher='none', log_level='WARNING',
                work_dir=str(folder / 'work'))
     with contextlib.redirect_stdout(io.StringIO()):
@@ -148,8 +152,7 @@ def run_end_to_end(runner: Any, num_crops: int) -> Dict[str, float]:
         write_share=loop.seconds_writing / loop.seconds)
 
 
-def rate(job: Callable[[], Any], amount: float,
-         seconds: float = 2.0) -> float:
+def rate(job: Callable[[], Any], amount: float, seconds: float) -> float:
     """Return ``amount`` per second of a job that is run again and again."""
     job()
     _wait()
@@ -167,7 +170,7 @@ def _wait() -> None:
 
 
 def measure_products(dtype: torch.dtype, device: torch.device,
-                     rows: int) -> List[float]:
+                     rows: int, seconds: float) -> List[float]:
     """Return floating-point operations per second of matrix products.
 
     Squares and the shapes of the encoder, by torch's own product and by
@@ -180,7 +183,7 @@ def measure_products(dtype: torch.dtype, device: torch.device,
         a = torch.randn(m, k, device=device, dtype=dtype)
         b = torch.randn(n, k, device=device, dtype=dtype)
         for job in (partial(torch.mm, a, b.t()), partial(linear, a, b)):
-            found.append(rate(job, 2. * m * k * n, .3))
+            found.append(rate(job, 2. * m * k * n, seconds))
     return found
 
 
@@ -210,9 +213,24 @@ def embed_peers_way(model: torch.nn.Module, path: Path,
     return torch.nn.functional.normalize(features, dim=-1).cpu()
 
 
+def time_peers_way(clip: str, boxes: Dict[Path, np.ndarray]) -> float:
+    """Return crops per second of the peers' way; runs in its own process."""
+    from mmengine.device import get_device
+
+    from ovd.clip.loading import load_clip
+    model = load_clip(clip, get_device()).model
+    warm = next(iter(boxes.items()))
+    embed_peers_way(model, warm[0], warm[1][:4])
+    start = time.perf_counter()
+    for path, some in boxes.items():
+        embed_peers_way(model, path, some)
+    seconds = time.perf_counter() - start
+    return len(SCALES) * sum(map(len, boxes.values())) / seconds
+
+
 def measure_round(args: argparse.Namespace, folder: Path,
                   boxes: Dict[str, np.ndarray], settings: Dict[str, Any],
-                  number: int, plain: torch.nn.Module) -> Dict[str, float]:
+                  number: int, peers_process: Pool) -> Dict[str, float]:
     """Return what one round gives for one precision."""
     from ovd.clip.crops import normalize_crops
     from ovd.clip.loading import PRECISIONS
@@ -228,8 +246,9 @@ def measure_round(args: argparse.Namespace, folder: Path,
     flops = counter.get_total_flops() / batch
 
     def measure_both() -> List[float]:
-        return [rate(lambda: clip.encode_image(images), batch),
-                *measure_products(dtype, clip.device, 50 * batch)]
+        return [rate(lambda: clip.encode_image(images), batch, args.seconds),
+                *measure_products(dtype, clip.device, 50 * batch,
+                                  args.seconds / 6)]
 
     # Before and after the run, for what the machine does meanwhile
     before = measure_both()
@@ -238,11 +257,9 @@ def measure_round(args: argparse.Namespace, folder: Path,
         statistics.mean, zip(before, measure_both(), strict=True))
     peak = max(products)
     some = [*boxes][number % len(boxes):][:args.peer_images]
-    start = time.perf_counter()
-    for name in some:
-        embed_peers_way(plain, Path(args.image_folder) / name, boxes[name])
-    seconds = time.perf_counter() - start
-    peers = sum(len(boxes[name]) for name in some) * len(SCALES) / seconds
+    peers = peers_process.apply(
+        time_peers_way, (str(folder / 'clip.pt'), {
+            Path(args.image_folder) / name: boxes[name] for name in some}))
     print(f'{precision}, batches of {batch}: end to end {found["crops"]:.1f} '
           f"crops/s, encoder alone {encoder:.1f}, peers' way {peers:.1f}; "
           f'encoder {encoder * flops / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s',
@@ -300,10 +317,12 @@ def main() -> None:
             jobs['_fp32'] = dict(precision='fp32', batch_size=batch_fp32)
         result: Dict[str, Any] = {}
         for suffix, settings in jobs.items():
-            rounds = [
-                measure_round(args, folder, boxes, settings, number, plain)
-                for number in range(args.rounds)
-            ]
+            with get_context('spawn').Pool(1) as peers_process:
+                rounds = [
+                    measure_round(args, folder, boxes, settings, number,
+                                  peers_process)
+                    for number in range(args.rounds)
+                ]
             for key in rounds[0]:
                 result[key + suffix] = round(
                     statistics.median(item[key] for item in rounds), 4)
