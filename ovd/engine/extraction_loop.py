@@ -1,5 +1,6 @@
 """Fill a store of proposal embeddings: plan, share out, embed, write."""
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -228,5 +229,7 @@ class ExtractionLoop(BaseLoop):
 def _describe_command(runner: Runner) -> str:
     """Return the command that goes on with this job."""
     config = runner.cfg.filename
-    path = os.path.relpath(config) if config else 'CONFIG'
-    return f'python tools/train.py {path}'
+    words = ['python', 'tools/train.py',
+             os.path.relpath(config) if config else 'CONFIG']
+    options = runner.cfg.get('cfg_options')
+    return shlex.join(words + ['--cfg-options', *options] * bool(options))

@@ -54,6 +54,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     cfg = Config.fromfile(str(_require_config(args.config)))
     apply_overrides(cfg, args.cfg_options)
+    cfg.cfg_options = list(args.cfg_options)  # for who tells how to resume
     cfg.launcher = args.launcher
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)

@@ -274,6 +274,15 @@ def test_incomplete_store_names_the_config(world, tiny_clip_path):
         EmbeddingStore(world / 'store')
 
 
+def test_the_command_to_resume_has_the_overrides(world, tiny_clip_path):
+    runner = _build(world, tiny_clip_path)
+    runner.cfg.cfg_options = ['train_cfg.dtype=int8', 'data_root=a b']
+    runner.train()
+    assert EmbeddingStore(world / 'store').manifest.command == (
+        'python tools/train.py CONFIG --cfg-options train_cfg.dtype=int8 '
+        "'data_root=a b'")
+
+
 def _annotate(world, image_id, boxes):
     """Give an image ground truth, xywh."""
     content = json.loads((world / 'train.json').read_text())
