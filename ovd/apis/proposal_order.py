@@ -122,7 +122,7 @@ def _check_length(length: int, images: ImageTable, source: str) -> None:
     whole = gzsl.get('kept', {}).get('images', 0) + gzsl.get(
         'removed', {}).get('images', 0)
     hint = 'give the annotation file that it was made for'
-    if length == whole:
+    if gzsl and length == whole:
         hint = (f'as many as {gzsl["source"]["file"]}, from which '
                 f'{images.ann_file} was split: give that one, its images '
                 'include these')

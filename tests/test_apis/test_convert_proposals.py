@@ -142,6 +142,10 @@ def test_a_list_of_another_length():
     with pytest.raises(ValueError, match='as many as a.json, from which '
                        'split.json was split: give that one'):
         convert_proposals('list.pkl', 'p.pkl', 'split.json')
+    write_list([])
+    with pytest.raises(ValueError, match='has 0 entries, a.json 3 images; '
+                       'give the annotation file that it was made for'):
+        convert_proposals('list.pkl', 'p.pkl', 'a.json')
 
 
 @pytest.mark.parametrize('content, match', [
