@@ -1,5 +1,7 @@
 """Fill an embedding store, shard by shard, from any number of processes."""
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -12,6 +14,10 @@ from .store_shard import (
     pack_items,
     write_shard,
 )
+
+# Seconds. Younger temporary files may be those of a run that goes on, on
+# another machine, too; a shard takes seconds from its first byte to its name.
+ABANDONED_AFTER = 3600
 
 
 class EmbeddingStoreWriter:
@@ -112,9 +118,14 @@ class EmbeddingStoreWriter:
                     pack_items(image_ids, items, self.plan.dtype))
 
     def remove_leftovers(self) -> None:
-        """Remove what killed writers left; call when no shard is missing."""
+        """Remove what writers left that were killed an hour ago or before.
+
+        Call it when no shard is missing.
+        """
         for path in self.folder.glob('.*.tmp'):
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its writer ends, or another
+                if time.time() - path.stat().st_mtime > ABANDONED_AFTER:
+                    path.unlink()
 
 
 def _refuse_unknown_shards(folder: Path, plan: StorePlan) -> None:

@@ -13,7 +13,7 @@ import pytest
 from ovd.artifacts.embedding_store import EmbeddingStore
 from ovd.artifacts.store_check import check_shard
 from ovd.artifacts.store_plan import StorePlan
-from ovd.artifacts.store_writer import EmbeddingStoreWriter
+from ovd.artifacts.store_writer import ABANDONED_AFTER, EmbeddingStoreWriter
 
 IDS = [9, 2, 5, 7, 1]
 
@@ -60,9 +60,37 @@ def test_any_order_and_any_interruption_give_the_same_bytes(tmp_path):
     writer = EmbeddingStoreWriter(tmp_path / 'split', _plan())
     assert writer.missing_shards() == [1]
     # What a process leaves that is killed in the middle of a shard.
-    (tmp_path / 'split/.shard-00001.safetensors.x.tmp').write_bytes(b'half')
+    left = tmp_path / 'split/.shard-00001.safetensors.x.tmp'
+    left.write_bytes(b'half')
+    _age(left)
     _fill(tmp_path / 'split', image_ids=sorted(IDS)).remove_leftovers()
     assert _files(tmp_path / 'once') == _files(tmp_path / 'split')
+
+
+def _age(path, seconds=2 * ABANDONED_AFTER):
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_a_live_writer_keeps_its_temporary_file(tmp_path):
+    """Of two runs that fill a store, one ends while the other writes."""
+    writer = _fill(tmp_path)
+    whole = _files(tmp_path)
+    live, dead = (tmp_path / f'.shard-00000.safetensors.{name}.tmp'
+                  for name in ('live', 'dead'))
+    for path in (live, dead):
+        path.write_bytes(b'half')
+    _age(live, ABANDONED_AFTER / 2)
+    _age(dead)
+    writer.remove_leftovers()
+    assert _files(tmp_path) == {**whole, live.name: b'half'}
+
+
+def test_a_temporary_file_may_disappear(tmp_path):
+    writer = _fill(tmp_path)
+    gone = tmp_path / '.shard-00000.safetensors.x.tmp'
+    with mock.patch('pathlib.Path.glob', return_value=[gone]):
+        writer.remove_leftovers()
 
 
 def test_a_failed_write_leaves_no_shard(tmp_path):
@@ -264,7 +292,9 @@ def test_a_killed_writer_leaves_whole_files_only(tmp_path):
         time.sleep(rng.uniform(0, .05))
         process.kill()  # SIGKILL
         process.join()
-        num_leftovers += len(list(tmp_path.glob('.*.tmp')))
+        for path in tmp_path.glob('.*.tmp'):
+            num_leftovers += 1
+            _age(path)
         shards = sorted(tmp_path.glob('shard-*'))
         for shard in shards:
             assert check_shard(shard, plan.digest()).embed_dims == 2048
