@@ -4,6 +4,7 @@ import argparse
 from ovd.engine.checkpoints import find_checkpoint
 from ovd.engine.launch import add_common_arguments, build_runner, load_config
 from ovd.engine.testing import (
+    check_weights,
     set_out_file,
     set_report_dir,
     write_metrics,
@@ -35,7 +36,9 @@ def main() -> None:
     cfg.load_from = find_checkpoint(args.checkpoint)
     set_out_file(cfg, args.out)
     set_report_dir(cfg)
-    metrics = build_runner(cfg).test()
+    runner = build_runner(cfg)
+    check_weights(cfg, runner.model)
+    metrics = runner.test()
     if args.metrics:
         write_metrics(metrics, args.metrics)
 

@@ -3,7 +3,7 @@
 Shapes: P boxes of an image, S crop scales, U different windows, n side of
 CLIP's input in pixels.
 """
-from typing import NamedTuple, Sequence, Union
+from typing import NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -32,22 +32,30 @@ class CropPlan(NamedTuple):
     index: Tensor
 
 
-def plan_crops(bboxes: Boxes, crop_scales: Sequence[float]) -> CropPlan:
+def plan_crops(bboxes: Boxes,
+               crop_scales: Sequence[float],
+               as_they_are: Optional[np.ndarray] = None) -> CropPlan:
     """Return the crops of P boxes at S scales.
 
     Args:
         bboxes (ndarray | Tensor): (P, 4) xyxy in pixels.
         crop_scales (Sequence[float]): Side of a crop as a multiple of the
             box's, about the same centre.
+        as_they_are (ndarray, optional): (P,) bool, boxes on whole pixels that
+            are cut so at every scale: whole images.
 
     Raises:
         ValueError: If a scale is not positive, or there is none.
     """
-    if not crop_scales or min(crop_scales) <= 0:
+    if not isinstance(crop_scales, (list, tuple)) or not crop_scales or any(
+            not isinstance(s, (int, float)) or s <= 0 for s in crop_scales):
         raise ValueError(
-            f'crop_scales must be positive numbers, got {crop_scales}')
-    windows = torch.cat([crop_windows(bboxes, s) for s in crop_scales])
-    unique, index = windows.unique(dim=0, return_inverse=True)
+            f'crop_scales must be positive numbers, got {crop_scales!r}')
+    windows = torch.stack([crop_windows(bboxes, s) for s in crop_scales])
+    if as_they_are is not None:
+        rows = torch.from_numpy(as_they_are)
+        windows[:, rows] = torch.as_tensor(bboxes)[rows].long()
+    unique, index = windows.flatten(0, 1).unique(dim=0, return_inverse=True)
     return CropPlan(unique, index.view(len(crop_scales), -1))
 
 
@@ -175,6 +183,7 @@ def _cut(image: Tensor, x1: int, y1: int, x2: int, y2: int) -> Tensor:
 
 def _resize(crop: Tensor, side: int) -> Tensor:
     """Resize the shorter side to n, keep the middle: uint8 (3, n, n)."""
+    crop = _drop_ends(crop)
     height, width = crop.shape[1:]
     shorter = min(height, width)
     new_hw = [side * height // shorter, side * width // shorter]
@@ -182,6 +191,19 @@ def _resize(crop: Tensor, side: int) -> Tensor:
         crop, new_hw, interpolation=InterpolationMode.BICUBIC, antialias=True)
     top, left = (round((length - side) / 2) for length in new_hw)
     return crop[:, top:top + side, left:left + side]
+
+
+def _drop_ends(crop: Tensor) -> Tensor:
+    """Cut off what only shows in the ends of a long crop, which are not kept.
+
+    Both ends lose the same multiple of the shorter side, so that the rest is
+    sampled at the same places; what a bicubic kernel reaches stays.
+    """
+    shorter, longer = sorted(crop.shape[1:])
+    spare = longer - shorter - 2 * max(shorter, 4)
+    end = max(spare, 0) // (2 * shorter) * shorter
+    dim = 1 if crop.shape[1] == longer else 2
+    return crop.narrow(dim, end, longer - 2 * end)
 
 
 def _cut_as_clip(picture: Image.Image, window: Sequence[int],

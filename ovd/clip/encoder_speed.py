@@ -16,6 +16,7 @@ from .loading import PRECISIONS, LoadedCLIP, round_weights
 
 # Embeddings in less precision must be as near as this to those in fp32.
 MIN_COSINE = 0.999
+SOME = 32  # crops to compare
 BATCH_SIZES = {'cpu': (32, 64, 128), 'cuda': (128, 256, 512, 1024)}
 # Half precision first: where it is fast, fp32 is soon seen to be slower.
 CANDIDATES = {'cpu': ('bf16', 'fp32'), 'cuda': ('fp16', 'bf16', 'fp32')}
@@ -71,24 +72,35 @@ def measure_encoder(clip: LoadedCLIP,
             device is known for.
         batch_sizes (Sequence[int], optional): Likewise.
         seconds (float): At least, for each measurement. Defaults to 0.5.
+
+    Raises:
+        ValueError: If the device has no memory for any of the batches.
     """
     device = clip.device.type
     precisions = precisions or CANDIDATES.get(device, ('fp32', ))
     batch_sizes = batch_sizes or BATCH_SIZES.get(device, (64, ))
     found: List[EncoderSpeed] = []
     images = _prepare(clip, crops, max(batch_sizes))
-    exact = clip.encode_image(images[:min(batch_sizes)])
+    exact = clip.encode_image(images[:SOME])
     for precision in precisions:
         candidate = with_precision(clip, precision)
-        rounded = candidate.encode_image(images[:min(batch_sizes)])
+        rounded = candidate.encode_image(images[:SOME])
         cosine = float(F.cosine_similarity(rounded, exact).min())
         if candidate is not clip and not cosine >= MIN_COSINE:  # NaN too
             continue
         for size in batch_sizes:
-            speed = _time(candidate, images[:size], seconds)
+            try:
+                speed = _time(candidate, images[:size], seconds)
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                break  # larger ones don't fit either
             found.append(EncoderSpeed(precision, size, speed, cosine))
             if speed < max(f.crops_per_second for f in found) / 2:
                 break
+    if not found:
+        raise ValueError(
+            f'the memory of {clip.device} is too small for batches of '
+            f'{min(batch_sizes)} crops: give a smaller model.batch_size')
     return sorted(found, key=lambda speed: -speed.crops_per_second)
 
 

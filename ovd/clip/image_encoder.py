@@ -109,7 +109,7 @@ def encode_crops(clip: LoadedCLIP, chunks: Iterable[Tensor],
     """Yield the features of each chunk of crops, in order.
 
     Batches go across chunks: only the last one may be smaller. While a GPU
-    works on a batch the next one is made; so features come a batch late.
+    works on a batch the next one is gathered; so features come a batch late.
 
     Args:
         clip (LoadedCLIP): The CLIP to use.
@@ -183,7 +183,8 @@ class _Features:
             features.shape, dtype=features.dtype, pin_memory=True)
         rows.copy_(features, non_blocking=True)
         event = torch.cuda.Event()
-        event.record()
+        # Of its device, which need not be the current one
+        event.record(torch.cuda.current_stream(features.device))
         self._coming.append((rows, event))
 
     def take(self, number: int) -> Tensor:

@@ -17,6 +17,16 @@ from ovd.suggest import check_choice
 # Rounding may put a box this many pixels over the edge of its image.
 TOLERANCE = 1.0
 
+_NUMBER = (int, float)
+_TYPES = dict(
+    num_max=(int, type(None)), min_size=_NUMBER,
+    nms_iou=(*_NUMBER, type(None)), ground_truth=(bool, ), jitter=(int, ),
+    jitter_scale=_NUMBER, seed=(int, ), whole_image=(bool, ))
+
+
+class OutsideError(ValueError):
+    """A proposal lies outside its image."""
+
 
 @dataclass(frozen=True)
 class BoxSelection:
@@ -36,11 +46,11 @@ class BoxSelection:
         jitter_scale (float): By how much at most, as a fraction of the
             sides. Defaults to 0.2.
         seed (int): Of the chance; each image has its own. Defaults to 0.
-        whole_image (bool): The image as one box more, with a score of 1.
-            Defaults to False.
+        whole_image (bool): The image as one box more, with a score of 1; its
+            crop is the image at every scale. Defaults to False.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If an option is of another type, or out of its range.
     """
     num_max: Optional[int] = None
     min_size: float = 0.0
@@ -52,12 +62,22 @@ class BoxSelection:
     whole_image: bool = False
 
     def __post_init__(self) -> None:
+        for name, types in _TYPES.items():
+            value = getattr(self, name)
+            # bool is an int to Python
+            if not isinstance(value, types) or (
+                    isinstance(value, bool) and bool not in types):
+                raise ValueError(
+                    f'{name} must be of type '
+                    f'{" or ".join(item.__name__ for item in types)}, got '
+                    f'{value!r}')
         for name, good, what in (
             ('num_max', self.num_max is None or self.num_max > 0,
              'positive or None'),
             ('min_size', self.min_size >= 0, '0 or more'),
             ('nms_iou', self.nms_iou is None or 0 < self.nms_iou <= 1,
              'in (0, 1] or None'),
+            ('seed', self.seed >= 0, '0 or more'),
             ('jitter', self.jitter >= 0, '0 or more'),
             ('jitter_scale', 0 < self.jitter_scale < 1, 'in (0, 1)')):
             if not good:
@@ -87,11 +107,13 @@ class BoxSelection:
                 'ground_truth=True, jitter or whole_image=True')
         return selection
 
-    @property
-    def settings(self) -> Dict[str, Any]:
-        """What decides the boxes: entries that have no effect are left out."""
+    def settings(self, has_proposals: bool = True) -> Dict[str, Any]:
+        """Return what decides the boxes, without what has no effect."""
         settings = asdict(self)
         settings['min_size'] = float(self.min_size)
+        if not has_proposals:
+            for name in ('num_max', 'min_size', 'nms_iou'):
+                settings.pop(name)
         if not self.jitter:
             settings.pop('jitter_scale')
             settings.pop('seed')
@@ -109,7 +131,7 @@ class BoxSelection:
             size_hw (tuple[int]): Height and width of the image.
 
         Raises:
-            ValueError: If a proposal lies outside the image.
+            OutsideError: If a proposal lies outside the image.
         """
         height, width = size_hw
         limits = np.array([width, height] * 2, np.float32)
@@ -178,7 +200,7 @@ def _check_inside(bboxes: np.ndarray, limits: np.ndarray) -> None:
     outside = (bboxes < -TOLERANCE).any(1) | (
         bboxes > limits + TOLERANCE).any(1)
     if outside.any():
-        raise ValueError(
+        raise OutsideError(
             f'the box {bboxes[outside][0].tolist()} lies outside the image '
             f'of {limits[0]:.0f} x {limits[1]:.0f} pixels: is it of another '
             'image?')

@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ovd.clip.crops import cut_crops
 
 # What the host and its decoders raise for files that can't be read
-UNREADABLE = (OSError, AssertionError, SyntaxError, ValueError, cv2.error)
+UNREADABLE = (OSError, AssertionError, SyntaxError, ValueError, cv2.error,
+              Image.DecompressionBombError)
 
 
 @dataclass
@@ -87,7 +89,7 @@ class CropDataset(Dataset):
             try:
                 self._last = task.index, self._read(task)
             except UNREADABLE as error:
-                self._last = task.index, _describe(error)
+                self._last = task.index, describe_error(error)
         return self._last[1]
 
     def _read(self, task: CropTask) -> np.ndarray:
@@ -106,7 +108,7 @@ class CropDataset(Dataset):
         return np.ascontiguousarray(image[..., ::-1])
 
 
-def _describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return an error in words that are the same in every run."""
     text = re.sub(r' <[^>]* at 0x[0-9a-f]+>', '', str(error))
     return f'{type(error).__name__}: {text}'

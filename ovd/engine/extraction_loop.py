@@ -12,8 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ovd.artifacts.embedding_store import MANIFEST, EmbeddingStoreWriter
-from ovd.artifacts.files import sha256_file
-from ovd.artifacts.proposals import load_proposals
+from ovd.artifacts.files import NO_ROOM, sha256_file
+from ovd.artifacts.proposals import Proposals, load_proposals
 from ovd.artifacts.provenance import check_same_source
 from ovd.artifacts.store_plan import StorePlan
 from ovd.clip.allocator import keep_freed_memory
@@ -24,6 +24,9 @@ from ovd.datasets.gzsl_split import describe_annotations
 
 from .extraction_report import announce, report
 from .extraction_tasks import ImageBoxes, Item, build_loader, embed_shard
+
+# Of so many images one at least can be embedded, if nothing else is wrong
+TOO_MANY_BROKEN = 20
 
 
 @LOOPS.register_module()
@@ -72,6 +75,9 @@ class ExtractionLoop(BaseLoop):
         self.loader_cfg = dict(dataloader)
         self.dataset = DATASETS.build(self.loader_cfg.pop('dataset'))
         self.store = store
+        if not isinstance(skip_broken, bool):
+            raise ValueError('skip_broken must be True or False, got '
+                             f'{skip_broken!r}')
         self.skip_broken = skip_broken
         self.selection = BoxSelection.from_options(
             boxes or {}, proposals is not None)
@@ -83,12 +89,20 @@ class ExtractionLoop(BaseLoop):
                               found.provenance.get('annotations', {}),
                               'the dataset', f'the proposals file {proposals}')
             if not skip_broken:
-                found.check_covers(self.images.keys.values(),
-                                   self.dataset.ann_file)
+                self._check_covers(found)
         self.proposals = proposals
         self.images_per_shard = images_per_shard
         self.dtype = dtype
         self.seconds = self.seconds_writing = 0.0
+        self._num_seen, self._any_sound = 0, False
+
+    def _check_covers(self, found: Proposals) -> None:
+        try:
+            found.check_covers(self.images.keys.values(),
+                               self.dataset.ann_file)
+        except ValueError as error:
+            raise ValueError(f'{error}; images without proposals can be '
+                             'skipped with --skip-broken') from error
 
     def run(self) -> None:
         """Compute the missing shards; return when none is missing."""
@@ -108,9 +122,7 @@ class ExtractionLoop(BaseLoop):
                 disable=self.runner.rank != 0) as progress:
             for shard in mine:
                 items, broken = self._embed_shard(shard, results, progress)
-                begin = time.time()
-                writer.write_shard(shard, items, broken)
-                self.seconds_writing += time.time() - begin
+                self._write(writer, shard, items, broken)
                 self._show(progress, writer)
             # Not a barrier, which would give up after half an hour.
             while writer.missing_shards():
@@ -160,7 +172,7 @@ class ExtractionLoop(BaseLoop):
             settings=dict(
                 self.runner.model.settings,
                 dtype=self.dtype,
-                **self.selection.settings),
+                **self.selection.settings(self.proposals is not None)),
             images_per_shard=self.images_per_shard,
             image_ids=list(self.images.keys),
             image_keys=list(self.images.keys.values()),
@@ -198,11 +210,28 @@ class ExtractionLoop(BaseLoop):
                 broken[task.image_id] = task.broken
             items.append(item)
             progress.update()
-        if len(broken) == len(items) > 1:
+        self._num_seen += len(items)
+        self._any_sound |= len(broken) < len(items)
+        if not self._any_sound and self._num_seen >= min(
+                TOO_MANY_BROKEN, len(self.plan.image_ids)):
             raise ValueError(
-                f'no image of shard {shard} could be embedded, so none was '
-                f'skipped; the last one: {task.broken}')
+                f'none of the first {self._num_seen} images could be '
+                'embedded, so this is no matter of broken images: look at the '
+                f'dataset and the proposals of the config; {task.broken}')
         return items, broken
+
+    def _write(self, writer: EmbeddingStoreWriter, shard: int,
+               items: List[Item], broken: Dict[int, str]) -> None:
+        start = time.time()
+        try:
+            writer.write_shard(shard, items, broken)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self.runner.logger.error(
+                    f'the disk of {self.store} is full; the shards that are '
+                    'done are kept: free some space and run the same again')
+            raise
+        self.seconds_writing += time.time() - start
 
     def _refuse(self, task: CropTask) -> None:
         """Name a broken image; raise unless they are to be skipped."""
@@ -232,4 +261,6 @@ def _describe_command(runner: Runner) -> str:
     words = ['python', 'tools/train.py',
              os.path.relpath(config) if config else 'CONFIG']
     options = runner.cfg.get('cfg_options')
-    return shlex.join(words + ['--cfg-options', *options] * bool(options))
+    if options:
+        words += ['--cfg-options', *options]
+    return shlex.join(words)

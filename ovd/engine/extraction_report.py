@@ -11,6 +11,7 @@ from ovd.artifacts.store_check import count_shard
 from ovd.artifacts.store_plan import shard_name
 from ovd.clip.crops import plan_crops
 from ovd.clip.encoder_speed import EncoderSpeed
+from ovd.datasets.box_selection import OutsideError
 
 from .extraction_tasks import ImageBoxes
 
@@ -39,7 +40,7 @@ class Estimate:
         for image_id in sampled:
             try:
                 found = images.select(image_id)[0]['bboxes']
-            except (KeyError, ValueError):
+            except (KeyError, OutsideError):
                 continue  # broken: said when its turn comes
             boxes += len(found)
             crops += len(plan_crops(found, crop_scales).windows)
@@ -71,7 +72,8 @@ def announce(runner: Runner, images: ImageBoxes, writer: EmbeddingStoreWriter,
         f'encodes {speed.crops_per_second:.1f} crops/s here, measured in '
         f'{speed.precision} and batches of {speed.batch_size}: about '
         f'{timedelta(seconds=round(seconds))} with {runner.world_size} '
-        f'process{"es" if runner.world_size > 1 else ""} like this one')
+        f'process{"es" if runner.world_size > 1 else ""} like this one, if '
+        'images are read and cut as fast')
     free = shutil.disk_usage(store).free
     if num_bytes > free:
         log.warning(
@@ -83,11 +85,16 @@ def announce(runner: Runner, images: ImageBoxes, writer: EmbeddingStoreWriter,
 def report(runner: Runner, writer: EmbeddingStoreWriter, shards: List[int],
            seconds: float, seconds_writing: float) -> None:
     """Log how fast all processes together were, and what was skipped."""
-    plan, log = writer.plan, runner.logger
-    num_images = sum(len(plan.shard_image_ids(shard)) for shard in shards)
+    log = runner.logger
+    found = [count_shard(writer.folder / shard_name(k)) for k in shards]
+    broken = [image_id for shard in found for image_id in shard.broken]
+    num_images = sum(len(shard.boxes) for shard in found) - len(broken)
     num_crops = len(runner.model.crop_scales) * sum(
-        sum(count_shard(writer.folder / shard_name(shard)).boxes)
-        for shard in shards)
+        sum(shard.boxes) for shard in found)
+    if broken:  # those of other processes are in no log
+        log.warning(
+            f'{len(broken)} images are broken and have no embeddings; why: '
+            f'python tools/embedding_store.py stat {writer.folder}')
     log.info(
         f'{writer.folder} is complete; embedded {num_images} images in '
         f'{seconds:.1f} s: {num_images / seconds:.1f} images/s, '

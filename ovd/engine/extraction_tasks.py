@@ -12,10 +12,15 @@ from mmengine.dataset import BaseDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ovd.artifacts.embedding_store import BOX_KINDS
 from ovd.artifacts.proposals import Proposals, image_key
 from ovd.clip.crops import plan_crops
 from ovd.clip.image_encoder import combine, encode_crops
-from ovd.datasets.box_selection import BoxSelection, annotated_boxes
+from ovd.datasets.box_selection import (
+    BoxSelection,
+    OutsideError,
+    annotated_boxes,
+)
 from ovd.datasets.crop_tasks import CropDataset, CropTask
 from ovd.models.proposal_feature_extractor import ProposalFeatureExtractor
 
@@ -52,7 +57,7 @@ class ImageBoxes:
 
         Raises:
             KeyError: If the proposals lack the image.
-            ValueError: If a proposal lies outside the image.
+            OutsideError: If a proposal lies outside the image.
         """
         info = self.dataset.get_data_info(self.index[image_id])
         size_hw = info['height'], info['width']
@@ -75,9 +80,10 @@ class ImageBoxes:
                   crop_scales: Sequence[float]) -> List[CropTask]:
         try:
             boxes, size_hw = self.select(image_id)
-        except (KeyError, ValueError) as error:
+        except (KeyError, OutsideError) as error:
             return [self._broken(image_id, str(error.args[0]))]
-        plan = plan_crops(boxes['bboxes'], crop_scales)
+        plan = plan_crops(boxes['bboxes'], crop_scales,
+                          boxes['kinds'] == BOX_KINDS.index('image'))
         tasks = [
             CropTask(image_id, self.index[image_id], size_hw, windows)
             for windows in plan.windows.split(CROPS_PER_TASK)

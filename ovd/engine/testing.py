@@ -8,9 +8,11 @@ from typing import Collection, Dict, List, Optional
 from mmdet.registry import METRICS
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
+from torch import nn
 
 from ovd.artifacts.files import atomic_write, sha256_file
 from ovd.artifacts.seen_classes import read_seen_classes
+from ovd.artifacts.torch_file import read_torch_file
 
 
 def set_out_file(cfg: Config, out: Optional[str]) -> None:
@@ -41,6 +43,42 @@ def set_out_file(cfg: Config, out: Optional[str]) -> None:
             checkpoint=dict(
                 file=cfg.load_from, sha256=sha256_file(cfg.load_from)),
             trained_on=read_seen_classes(cfg.load_from))
+
+
+def check_weights(cfg: Config, model: nn.Module) -> None:
+    """Raise unless the checkpoint has all weights, if proposals are kept.
+
+    The host only logs what is missing, and detectors are trained for days on
+    what a half random RPN proposes.
+
+    Args:
+        cfg (Config): Of :func:`set_out_file`.
+        model (nn.Module): It gets the weights.
+
+    Raises:
+        ValueError: If a weight is missing or of another shape.
+    """
+    if not any('provenance' in evaluator for evaluator in _evaluators(cfg)):
+        return
+    content = read_torch_file(cfg.load_from, 'weights')
+    weights = {key.removeprefix('module.'): value for key, value in
+               content.get('state_dict', content).items()}
+    hint = ('test with the config that it was trained with, or of the same '
+            'model: --cfg-options model.backbone.depth=50 makes an R101 an '
+            'R50')
+    model = getattr(model, 'module', model)
+    try:
+        missing = model.load_state_dict(weights, strict=False).missing_keys
+    except RuntimeError as error:  # of another shape
+        raise ValueError(
+            f'{cfg.load_from} does not fit the model of this config: {hint}'
+            f'\n{error}') from error
+    # Old checkpoints lack the counters, which no prediction needs
+    missing = [key for key in missing if 'num_batches_tracked' not in key]
+    if missing:
+        raise ValueError(
+            f'{cfg.load_from} lacks {len(missing)} weights of the model of '
+            f'this config, such as {missing[0]}: {hint}')
 
 
 def set_report_dir(cfg: Config) -> None:

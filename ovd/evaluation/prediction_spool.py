@@ -2,12 +2,15 @@
 import os
 import tempfile
 import weakref
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Iterator, NamedTuple, Optional, Sequence, Union
 
 import msgspec
 import numpy as np
+
+from ovd.artifacts.files import NO_ROOM
 
 from .predictions import BLOCK, Predictions
 
@@ -114,11 +117,25 @@ class PredictionSpool:
                 bboxes.astype(np.float32).tobytes(), masks))
         self.index[image_id] = Place(self._file.tell(), len(record),
                                      len(scores), name)
-        self._file.write(record)
+        with self._room():
+            self._file.write(record)
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Say which file a full disk is about, and how to move it."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise OSError(
+                error.errno, 'no room for predictions: set collect_dir of the '
+                'metric to a folder with more', self.path) from error
 
     def finish(self, rank: int = 0) -> Spool:
         """Return where everything is, for another process to read."""
-        self._file.flush()
+        with self._room():
+            self._file.flush()
         return Spool(self.path, self.index, rank)
 
 

@@ -97,3 +97,35 @@ def test_plan_of_no_box():
 def test_unknown_mode():
     with pytest.raises(ValueError, match='crop_mode.*did you mean.*clip'):
         _cut(_image(), [0, 0, 9, 9], 1.0, 16, 'clipp')
+
+
+@pytest.mark.parametrize('height, width', [(4, 90), (90, 4), (1, 200),
+                                           (200, 3), (31, 300), (80, 700)])
+def test_ends_of_long_crops_are_not_resized(height, width, monkeypatch):
+    image = _image(height, width)
+    windows = torch.tensor([[0, 0, width, height]])
+    expected = clip.clip._transform(64)(Image.fromarray(image))
+    found = normalize_crops(cut_crops(image, windows, 64))[0]
+    # One or two grey levels of a smooth image
+    assert (found - expected).abs().max() < 3 / 255 / 0.26
+    sizes = []
+    monkeypatch.setattr(
+        'ovd.clip.crops.TF.resize_image',
+        lambda crop, size, **_: sizes.append(crop.shape) or torch.zeros(
+            3, *size, dtype=torch.uint8))
+    cut_crops(image, windows, 64)
+    shorter = min(height, width)
+    assert max(sizes[0][1:]) <= shorter + 2 * max(shorter, 4) + 2 * shorter
+
+
+def test_whole_images_are_cut_as_they_are():
+    boxes = np.array([[0., 0, 90, 60], [0, 0, 90, 60]])
+    plan = plan_crops(boxes, (1.0, 1.5), np.array([False, True]))
+    assert plan.windows[plan.index[:, 1]].tolist() == [[0, 0, 90, 60]] * 2
+    assert plan.windows[plan.index[0, 0]].tolist() == [-1, -1, 91, 61]
+
+
+@pytest.mark.parametrize('scales', [1.0, (), (0, ), ('1', ), (1.0, -1)])
+def test_wrong_scales(scales):
+    with pytest.raises(ValueError, match='crop_scales must be positive'):
+        plan_crops(np.zeros((1, 4)), scales)

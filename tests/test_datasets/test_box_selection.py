@@ -180,8 +180,28 @@ def test_options_of_a_config() -> None:
 
 
 def test_settings_name_what_decides_the_boxes() -> None:
-    assert BoxSelection(num_max=5, min_size=2).settings == dict(
+    assert BoxSelection(num_max=5, min_size=2).settings() == dict(
         num_max=5, min_size=2.0, nms_iou=None, ground_truth=False, jitter=0,
         whole_image=False)
-    assert BoxSelection(seed=1).settings == BoxSelection().settings
-    assert BoxSelection(jitter=1, seed=1).settings['seed'] == 1
+    assert BoxSelection(seed=1).settings() == BoxSelection().settings()
+    assert BoxSelection(jitter=1, seed=1).settings()['seed'] == 1
+
+
+def test_settings_without_proposals():
+    one, two = (BoxSelection(whole_image=True, num_max=n) for n in (3, None))
+    assert one.settings() != two.settings()
+    assert one.settings(False) == two.settings(False)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(num_max='abc'), "must be of type int or NoneType, got 'abc'"),
+    (dict(num_max=1.5), 'num_max must be of type int or NoneType, got 1.5'),
+    (dict(num_max=True), 'num_max must be of type int or NoneType, got True'),
+    (dict(ground_truth='yes'), "ground_truth must be of type bool, got 'yes'"),
+    (dict(jitter=1.5), 'jitter must be of type int, got 1.5'),
+    (dict(jitter=2, seed=-1), 'seed must be 0 or more, got -1'),
+    (dict(min_size=None), 'min_size must be of type int or float, got None'),
+])
+def test_types_of_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        BoxSelection.from_options(options, True)

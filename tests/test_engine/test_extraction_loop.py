@@ -12,7 +12,8 @@ from mmengine.config import Config
 
 from ovd.artifacts.embedding_store import EmbeddingStore
 from ovd.artifacts.proposals import save_proposals
-from ovd.clip.image_encoder import embed_boxes
+from ovd.clip.crops import cut_crops
+from ovd.clip.image_encoder import embed_boxes, encode_crops
 from ovd.clip.loading import load_clip
 from ovd.engine.extraction_loop import ExtractionLoop
 from ovd.engine.launch import build_runner
@@ -304,9 +305,16 @@ def test_other_boxes_than_proposals(world, tiny_clip_path):
     np.testing.assert_array_equal(found['bboxes'][1], [4, 5, 14, 25])
     np.testing.assert_array_equal(found['bboxes'][4], [0, 0, WIDTH, HEIGHT])
     assert found['scores'][1:].tolist() == [1] * 4
-    expected = embed_boxes(
-        load_clip(tiny_clip_path), _images()[5][..., ::-1], found['bboxes'])
-    np.testing.assert_allclose(found['embeddings'], expected, atol=1e-3)
+    clip, image = load_clip(tiny_clip_path), _images()[5][..., ::-1]
+    expected = embed_boxes(clip, image, found['bboxes'])
+    np.testing.assert_allclose(
+        found['embeddings'][:4], expected[:4], atol=1e-3)
+    # A whole image is embedded as openai-clip does it, without a rim
+    whole, = encode_crops(
+        clip, [cut_crops(image, torch.tensor([[0, 0, WIDTH, HEIGHT]]), 64)], 1)
+    cosine = torch.cosine_similarity(
+        torch.from_numpy(found['embeddings'][4:].astype(np.float32)), whole)
+    assert cosine.item() > 0.9999
 
 
 def test_whole_images_need_no_proposals(world, tiny_clip_path):
@@ -365,6 +373,30 @@ def test_broken_images_are_skipped_and_recorded(world, tiny_clip_path, how):
             sound.get(image_id)['embeddings'])
 
 
+def test_a_shard_of_broken_images(world, tiny_clip_path, caplog):
+    for image_id in (5, 9):  # with two more sound ones beside
+        (world / f'train/{image_id}.png').unlink()
+    runner = _build(world, tiny_clip_path, skip_broken=True,
+                    images_per_shard=1)
+    runner.logger = logging.getLogger('extraction')
+    caplog.set_level('INFO', 'extraction')
+    runner.train()
+    assert [*EmbeddingStore(world / 'store').broken] == [5, 9]
+    assert '2 images are broken and have no embeddings' in caplog.text
+    assert 'embedded 3 images' in caplog.text
+
+
+@pytest.mark.parametrize('option, message', [
+    (dict(skip_broken='maybe'), 'skip_broken must be True or False'),
+    (dict(images_per_shard=2.5), 'images_per_shard'),
+    (dict(boxes=dict(ground_truth='yes')), 'ground_truth must be of type'),
+])
+def test_options_of_another_type(world, tiny_clip_path, option, message):
+    with pytest.raises(ValueError, match=message):
+        _build(world, tiny_clip_path, **option).train()
+    assert not (world / 'store').exists()
+
+
 def test_images_without_proposals_are_skipped(world, tiny_clip_path):
     proposals = _proposals()
     del proposals['train/5.png']
@@ -380,7 +412,7 @@ def test_images_without_proposals_are_skipped(world, tiny_clip_path):
 def test_a_folder_without_images_is_no_broken_image(world, tiny_clip_path):
     for path in (world / 'train').iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match='no image of shard 0 could'):
+    with pytest.raises(ValueError, match='none of the first 5 images could'):
         _build(
             world, tiny_clip_path, skip_broken=True,
             boxes=dict(whole_image=True)).train()

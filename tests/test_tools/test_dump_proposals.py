@@ -58,6 +58,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_checkpoints_of_another_depth_are_refused(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tools/test.py'), str(CONFIG), 'rpn.pth',
+         '--out', OUT, '--cfg-options', 'model.backbone.depth=34'],
+        cwd=folder,
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+        capture_output=True,
+        text=True)
+    assert done.returncode != 0 and not (folder / OUT).exists()
+    assert 'ValueError: rpn.pth lacks' in done.stderr
+    assert 'such as backbone.layer' in done.stderr
+
+
 def test_public_checkpoints_load_and_are_warned_of(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / 'tools/test.py'), str(CONFIG), 'rpn.pth',

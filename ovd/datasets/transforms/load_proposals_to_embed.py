@@ -42,6 +42,9 @@ class LoadProposalsToEmbed(BaseTransform):
         self.proposals_file = proposals
         self.selection = BoxSelection.from_options(
             boxes or {}, proposals is not None)
+        if self.selection.whole_image:
+            raise ValueError('whole_image=True is for stores: training '
+                             'distils boxes of objects')
         self._proposals: Optional[Proposals] = None
 
     def __getstate__(self) -> Dict[str, Any]:
@@ -89,4 +92,4 @@ class LoadProposalsToEmbed(BaseTransform):
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(proposals={self.proposals_file!r}, '
-                f'boxes={self.selection.settings})')
+                f'boxes={self.selection.settings()})')

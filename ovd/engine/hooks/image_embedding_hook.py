@@ -10,6 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ovd.artifacts.provenance import check_same_clip
+from ovd.datasets.crop_tasks import UNREADABLE, describe_error
 from ovd.models.proposal_feature_extractor import (
     AUTO,
     ProposalFeatureExtractor,
@@ -98,9 +99,9 @@ class ImageEmbeddingHook(Hook):
         instances = [
             sample.distill_instances for sample in data_batch['data_samples']
         ]
+        images = map(self._read, (item.img_path for item in instances))
         embeddings = self.extractor(
-            (self._read(item.img_path) for item in instances),
-            [item.original_bboxes.numpy() for item in instances])
+            images, [item.original_bboxes.numpy() for item in instances])
         for item, rows in zip(instances, embeddings):
             item.embeddings = rows.half().float()  # rounded as in a store
             del item.original_bboxes
@@ -109,4 +110,9 @@ class ImageEmbeddingHook(Hook):
 
     def _read(self, path: str) -> np.ndarray:
         """Return an image (H, W, 3) uint8 RGB."""
-        return self.load_image(dict(img_path=path))['img'][..., ::-1]
+        try:
+            image = self.load_image(dict(img_path=path))['img']
+        except UNREADABLE as error:
+            raise ValueError(f"{path} can't be embedded: "
+                             f'{describe_error(error)}') from error
+        return image[..., ::-1]

@@ -1,5 +1,6 @@
 """Write what an RPN finds as a proposals file, and how much it finds."""
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
@@ -107,6 +108,11 @@ class ProposalDump(ProposalRecall):
         check_suffix(self._require_out_file())
         if not is_main_process():
             return
+        # What can't be written fails here, and not when the work is done
+        folder = Path(self._require_out_file()).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
         if self.ann_file != self.proposals_of:
             check_same_source(
                 *map(describe_annotations, (self.proposals_of, self.ann_file)),

@@ -49,7 +49,7 @@ def info(image_id: int = 3, **kwargs) -> dict:
 
 @pytest.mark.parametrize('boxes', [
     None, dict(num_max=2), dict(nms_iou=.5),
-    dict(ground_truth=True, jitter=2, whole_image=True)])
+    dict(ground_truth=True, jitter=2)])
 def test_boxes_are_those_of_the_selection(file: str, boxes: dict) -> None:
     results = build(file, boxes)(info())
     expected = BoxSelection(**(boxes or {})).select(
@@ -71,6 +71,8 @@ def test_without_proposals(file: str) -> None:
         build()
     with pytest.raises(ValueError, match='did you mean "num_max"'):
         build(file, dict(nummax=3))
+    with pytest.raises(ValueError, match='whole_image=True is for stores'):
+        build(file, dict(whole_image=True))
 
 
 def test_rows_stay_in_step_with_boxes_that_move(file: str) -> None:
