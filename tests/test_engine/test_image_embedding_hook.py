@@ -293,6 +293,17 @@ def test_class_embeddings_of_another_clip_are_refused() -> None:
         ImageEmbeddingHook(CLIP).before_train(runner)
 
 
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    hook = ImageEmbeddingHook('unused')
+    path = tmp_path / '7.jpg'
+    Image.new('RGB', (64, 48), (9, 99, 199)).save(path)
+    assert hook._read(str(path)).shape == (48, 64, 3)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"7.jpg can't be embedded: OSError: "
+                       'image file is truncated'):
+        hook._read(str(path))
+
+
 def test_a_hook_that_is_missing_is_named() -> None:
     runner = make_runner(build(pipeline_of(f'{VILD}_online')))
     runner.val_loop = runner.logger = None

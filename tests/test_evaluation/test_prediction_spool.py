@@ -1,4 +1,5 @@
 """Predictions on disk: order, repeated images, files that are gone."""
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,16 @@ def test_the_file_goes_with_the_object(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     del spool
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_named(tmp_path):
+    spool = PredictionSpool(str(tmp_path))
+    count = 100_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with pytest.raises(OSError, match=r'set collect_dir .*predictions_'):
+            spool.add(1, np.zeros(count, int), np.zeros(count),
+                      np.zeros((count, 4)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
