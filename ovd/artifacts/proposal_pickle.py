@@ -14,6 +14,7 @@ import numpy as np
 from .array_pickle import load_arrays
 
 Entry = Dict[str, np.ndarray]
+_FOREIGN = '{"provenance": {}}'  # What stands for a second pickle of others
 
 
 def write_pickle(file: IO[bytes], entries: Mapping,
@@ -44,14 +45,38 @@ def read_pickle(path: Path) -> Tuple[Union[dict, list], Dict[str, Any]]:
     with open(path, 'rb') as file:
         try:
             content = load_arrays(file)
-            info = json.loads(load_arrays(file)) if file.peek(1) else {}
+            text = load_arrays(file) if file.peek(1) else _FOREIGN
         except ValueError as error:
             raise ValueError(f'{path} is refused: {error}') from error
     if not isinstance(content, (dict, list)):
         raise ValueError(
             f'{path} holds a {type(content).__name__}, expected a dict '
             '"<folder>/<file>" -> boxes')
-    return content, info.get('provenance', {})
+    return content, check_provenance(_parse_info(text, path), str(path))
+
+
+def _parse_info(text: Any, path: Path) -> Any:
+    """Return what the second pickle says, which must be JSON."""
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path} is damaged: its second pickle is no JSON '
+                         f'({error}); make it again') from error
+
+
+def check_provenance(info: Any, source: str) -> Dict[str, Any]:
+    """Return what made a file, of the information that is stored with it.
+
+    Raises:
+        ValueError: If the information is not a dict that has such a dict.
+    """
+    found = info.get('provenance') if isinstance(info, dict) else info
+    if not isinstance(info, dict) or not isinstance(found, dict):
+        raise ValueError(
+            f'{source} is damaged: what is stored beside its boxes must be an '
+            'object with an object "provenance", which says what made them; '
+            f'got a {type(found).__name__}; make it again')
+    return found
 
 
 def check_entry(key: Any, entry: Any, source: str) -> int:

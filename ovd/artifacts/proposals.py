@@ -18,7 +18,13 @@ from typing import Any, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 import numpy as np
 
 from .files import PathLike, atomic_write, require_file
-from .proposal_pickle import Entry, check_entry, read_pickle, write_pickle
+from .proposal_pickle import (
+    Entry,
+    check_entry,
+    check_provenance,
+    read_pickle,
+    write_pickle,
+)
 from .tensor_file import TensorFile, write_tensors
 
 FORMAT = 'ovd.proposals.v1'
@@ -276,8 +282,8 @@ def _read_tensors(path: Path) -> Proposals:
     text = file.read('keys').tobytes().decode('utf-8')
     return Proposals(
         text.split('\n') if text else [], file.read('bboxes'),
-        file.read('scores'), file.read('offsets'), file.info['provenance'],
-        str(path))
+        file.read('scores'), file.read('offsets'),
+        check_provenance(file.info, str(path)), str(path))
 
 
 def _read_pickle(path: Path) -> Proposals:

@@ -1,4 +1,5 @@
 """Proposals: both forms, mmdet's reader and writer, and what is refused."""
+import json
 import pickle
 import subprocess
 import sys
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 
 from ovd.artifacts.proposals import (
+    FORMAT,
     Proposals,
     image_key,
     load_proposals,
     save_proposals,
     select_proposals,
 )
+from ovd.artifacts.tensor_file import TensorFile, write_tensors
 
 SUFFIXES = ['.safetensors', '.pkl']
 
@@ -177,6 +180,38 @@ def test_other_pickles_are_refused(tmp_path, content, match):
         load_proposals(path)
 
 
+@pytest.mark.parametrize('second, match', [
+    ({}, 'must be an object with an object "provenance".*got a NoneType'),
+    ([1], 'got a list'),
+    ('[1]', 'got a list'),
+    ('text', r'its second pickle is no JSON \('),
+    ('[' * 100_000, r'its second pickle is no JSON \('),
+    (json.dumps({'provenance': [1]}), 'got a list'),
+    (json.dumps({'provenance': 's'}), 'got a str'),
+    (None, 'got a NoneType'),
+], ids=lambda value: str(value)[:20])
+def test_a_second_pickle_that_is_not_ours(tmp_path, second, match):
+    path = tmp_path / 'p.pkl'
+    path.write_bytes(pickle.dumps(_proposals()) + pickle.dumps(second))
+    with pytest.raises(ValueError, match=rf'p\.pkl is damaged: .*{match}'):
+        load_proposals(path)
+
+
+@pytest.mark.parametrize('info, kind', [
+    ({}, 'NoneType'), (dict(provenance=[1]), 'list'),
+    (dict(provenance='s'), 'str')])
+def test_tensors_without_provenance(tmp_path, info, kind):
+    path = tmp_path / 'p.safetensors'
+    save_proposals(path, _proposals(), {})
+    file = TensorFile(path)
+    arrays = {name: file.read(name).copy()
+              for name in ('keys', 'bboxes', 'scores', 'offsets')}
+    write_tensors(path, arrays, dict(info, format=FORMAT))
+    with pytest.raises(ValueError, match=r'p\.safetensors is damaged: .*'
+                       f'"provenance".* got a {kind}; make it again'):
+        load_proposals(path)
+
+
 def test_missing_and_foreign_files(tmp_path):
     (tmp_path / 'rpn_train.pkl').touch()
     with pytest.raises(FileNotFoundError, match='mean "rpn_train.pkl"(.|\n)*'
@@ -184,7 +219,6 @@ def test_missing_and_foreign_files(tmp_path):
         load_proposals(tmp_path / 'rpn_trian.pkl')
     with pytest.raises(ValueError, match='.safetensors or .pkl files'):
         load_proposals(tmp_path / 'p.npz')
-    from ovd.artifacts.tensor_file import write_tensors
     write_tensors(tmp_path / 'p.safetensors', {'a': np.zeros(1)}, {})
     with pytest.raises(ValueError, match='is no proposals file'):
         load_proposals(tmp_path / 'p.safetensors')
