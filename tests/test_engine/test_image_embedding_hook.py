@@ -299,8 +299,8 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
     Image.new('RGB', (64, 48), (9, 99, 199)).save(path)
     assert hook._read(str(path)).shape == (48, 64, 3)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"7.jpg can't be embedded: OSError: "
-                       'image file is truncated'):
+    with pytest.raises(
+            ValueError, match="7.jpg can't be embedded: OSError: .*runcated"):
         hook._read(str(path))
 
 
