@@ -103,7 +103,7 @@ def describe_shard(path: PathLike) -> Description:
     manifest = path.with_name(MANIFEST)
     plan: Optional[StorePlan] = \
         StorePlan.load(manifest) if manifest.is_file() else None
-    found = check_shard(path, plan.digest() if plan else None)
+    found = check_shard(path, *(plan.digest(), plan.dtype) if plan else ())
     details = dict(
         shard=f'{found.shard} of {plan.num_shards}' if plan else found.shard,
         **_describe_content([found]), **_describe_broken([found], plan))

@@ -1,7 +1,7 @@
 """Go through the files of an embedding store and sort them."""
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List
 
 from tqdm import tqdm
 
@@ -42,7 +42,7 @@ class StoreSurvey:
 
 
 def survey_store(
-    folder: PathLike, look: Callable[[Path, Optional[str]], ShardContent]
+    folder: PathLike, look: Callable[[Path, str, str], ShardContent]
 ) -> StoreSurvey:
     """Look into every shard of a store; what is wrong is a finding.
 
@@ -83,7 +83,7 @@ def survey_store(
 def _look_into(survey: StoreSurvey, path: Path, look: Callable,
                digest: str) -> None:
     try:
-        survey.sound.append(look(path, digest))
+        survey.sound.append(look(path, digest, survey.plan.dtype))
     except ForeignShardError as error:
         survey.foreign[path] = str(error)
     except (ValueError, OSError) as error:

@@ -168,7 +168,7 @@ class EmbeddingStore:
     def _open_shard(self, k: int) -> TensorFile:
         path = self.folder / shard_name(k)
         try:
-            return open_shard(path, self._digest)
+            return open_shard(path, self._digest, self.manifest.dtype)
         except ForeignShardError:
             raise
         except ValueError as error:

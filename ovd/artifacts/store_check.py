@@ -33,13 +33,15 @@ class ShardContent:
 
 
 def check_shard(path: PathLike,
-                plan: Optional[str] = None) -> ShardContent:
+                plan: Optional[str] = None,
+                dtype: Optional[str] = None) -> ShardContent:
     """Read a shard and compare it with its digest and its place.
 
     Args:
         path (PathLike): The file.
         plan (str, optional): Digest of the plan of its store, if there is
             one.
+        dtype (str, optional): What that plan has embeddings stored as.
 
     Raises:
         FileNotFoundError: If it does not exist.
@@ -47,24 +49,26 @@ def check_shard(path: PathLike,
         ValueError: If it is damaged, changed, or another shard than its name
             says.
     """
-    file = _open(path, plan)
+    file = _open(path, plan, dtype)
     check_digest(file)
     return _count(file)
 
 
 def count_shard(path: PathLike,
-                plan: Optional[str] = None) -> ShardContent:
+                plan: Optional[str] = None,
+                dtype: Optional[str] = None) -> ShardContent:
     """Return what a shard has without reading its embeddings.
 
     Arguments and errors are those of :func:`check_shard`, but bytes that
     changed are not found.
     """
-    return _count(_open(path, plan))
+    return _count(_open(path, plan, dtype))
 
 
-def _open(path: PathLike, plan: Optional[str]) -> TensorFile:
+def _open(path: PathLike, plan: Optional[str],
+          dtype: Optional[str]) -> TensorFile:
     path = require_file(path, 'shard of an embedding store')
-    return open_shard(path, plan)
+    return open_shard(path, plan, dtype)
 
 
 def _count(file: TensorFile) -> ShardContent:

@@ -10,22 +10,30 @@ Shapes: n images, P boxes of one of them, D embedding size.
 * ``image_ids`` (n,) int64; ``offsets`` (n + 1,) int64 into the rows above.
 
 The header has the digest of the plan, the shard's number, the images that
-could not be read, with the reason (``broken``), and the digest of all that.
+could not be read, with the reason (``broken``), and the digest of all that,
+with the names, dtypes, shapes and places of the arrays.
 """
 import hashlib
-import json
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from .files import PathLike
-from .store_plan import shard_name
-from .tensor_file import TensorFile, digest_tensors, write_tensors
+from .store_plan import STORE_DTYPES, shard_name
+from .tensor_file import (
+    TensorFile,
+    digest_tensors,
+    encode_header,
+    write_tensors,
+)
 
 BOX_KINDS = ('proposal', 'ground_truth', 'jittered', 'image')
 Item = Dict[str, np.ndarray]
 # Beside the embeddings, one row for each box
 _COLUMNS = dict(bboxes=np.float32, scores=np.float32, kinds=np.uint8)
+# Of all arrays but the embeddings
+_DTYPES = dict(
+    _COLUMNS, scales=np.float32, image_ids=np.int64, offsets=np.int64)
 _LEVELS = 127
 
 
@@ -43,16 +51,19 @@ def write_shard(path: PathLike, info: Dict[str, Any],
             id) -> reason).
         arrays (dict[str, ndarray]): From :func:`pack_items`.
     """
-    sealed = dict(info, sha256=_digest(info, digest_tensors(arrays)))
-    write_tensors(path, arrays, sealed)
+    digest = _digest(arrays, info, digest_tensors(arrays))
+    write_tensors(path, arrays, dict(info, sha256=digest))
 
 
-def open_shard(path: PathLike, plan: Optional[str] = None) -> TensorFile:
+def open_shard(path: PathLike,
+               plan: Optional[str] = None,
+               dtype: Optional[str] = None) -> TensorFile:
     """Open a shard; only its header is read and checked.
 
     Args:
         path (PathLike): The file.
         plan (str, optional): Digest of the plan that it must belong to.
+        dtype (str, optional): What that plan has embeddings stored as.
 
     Raises:
         FileNotFoundError: If it does not exist.
@@ -72,6 +83,7 @@ def open_shard(path: PathLike, plan: Optional[str] = None) -> TensorFile:
         raise ValueError(f'{path} is shard {shard} under another name: '
                          f'expected {shard_name(shard)}')
     _check_shapes(file)
+    _check_dtypes(file, STORE_DTYPES if dtype is None else (dtype, ))
     return file
 
 
@@ -90,17 +102,43 @@ def _check_shapes(file: TensorFile) -> None:
                              f'{file.shape(name)}, expected {shape}')
 
 
+def _check_dtypes(file: TensorFile, dtypes: Sequence[str]) -> None:
+    """Raise a ValueError unless each array is of the dtype it is to have."""
+    for name, array in _arrays(file).items():
+        expected = dtypes if name == 'embeddings' else [
+            np.dtype(_DTYPES[name]).name]
+        if array.dtype.name not in expected:
+            raise ValueError(f'{file.path} is damaged: {name} are '
+                             f'{array.dtype}, expected '
+                             f'{" or ".join(expected)}')
+
+
 def check_digest(file: TensorFile) -> None:
     """Read all of a shard; raise a ValueError if a byte has changed."""
+    arrays = _arrays(file)
     info = {key: value for key, value in file.info.items() if key != 'sha256'}
-    if _digest(info, file.digest()) != file.info['sha256']:
+    # Same content, same bytes: so the places of two arrays can't be swapped
+    header = encode_header(arrays, file.info)
+    with open(file.path, 'rb') as opened:
+        is_sound = opened.read(len(header)) == header
+    if not is_sound or \
+            _digest(arrays, info, file.digest()) != file.info['sha256']:
         raise ValueError(f'{file.path} is damaged: its content has another '
                          'digest than it says')
 
 
-def _digest(info: Dict[str, Any], content: str) -> str:
-    text = json.dumps([info, content], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _arrays(file: TensorFile) -> Dict[str, np.ndarray]:
+    """Return the arrays of a shard, views of the file, by name."""
+    is_int8 = file.read('embeddings').dtype == np.int8
+    return {name: file.read(name) for name in ('embeddings', *_DTYPES)
+            if name != 'scales' or is_int8}
+
+
+def _digest(arrays: Dict[str, np.ndarray], info: Dict[str, Any],
+            content: str) -> str:
+    """Return the digest of the header, without itself, and the content."""
+    header = encode_header(arrays, info)
+    return hashlib.sha256(header + content.encode()).hexdigest()
 
 
 def pack_items(image_ids: Sequence[int], items: Sequence[Item],

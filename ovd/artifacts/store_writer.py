@@ -79,7 +79,7 @@ class EmbeddingStoreWriter:
     def _find_fault(self, path: str) -> Optional[str]:
         """Return what is wrong with a shard, as far as its header tells."""
         try:
-            open_shard(path, self._digest)
+            open_shard(path, self._digest, self.plan.dtype)
         except ForeignShardError as error:
             raise ValueError(
                 f'{error}; remove it, or choose a new folder') from error
@@ -133,7 +133,7 @@ def _refuse_unknown_shards(folder: Path, plan: StorePlan) -> None:
     digest = plan.digest()
     for path in sorted(folder.glob('shard-*.safetensors')):
         try:
-            open_shard(path, digest)
+            open_shard(path, digest, plan.dtype)
         except (ValueError, OSError) as error:
             raise ValueError(
                 f'{folder} has shards and no {MANIFEST}, and they are not '

@@ -1,4 +1,5 @@
 """One shard: packing, rounding, what it says of itself."""
+import json
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,54 @@ def test_every_changed_byte_is_found(tmp_path):
             path.write_bytes(changed)
             with pytest.raises(ValueError, match='shard-00003'):
                 check_digest(open_shard(path, 'p'))
+
+
+@pytest.mark.parametrize('dtype, old, new, match', [
+    ('float16', b'"F16"', b'"I16"',
+     'embeddings are int16, expected float16 or int8'),
+    ('float16', b'"U8"', b'"I8"', 'kinds are int8, expected uint8'),
+    ('float16', b'"I64"', b'"F64"', 'are float64, expected int64'),
+    ('int8', b'"F32"', b'"I32"', 'are int32, expected float32'),
+])
+def test_changed_dtypes_are_found(tmp_path, dtype, old, new, match):
+    path = _write(tmp_path, [_item(2), _item(1)], dtype)
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.raises(ValueError, match=f'shard-00003.* is damaged: .*{match}'
+                       ):
+        open_shard(path)
+
+
+def test_another_dtype_than_that_of_the_plan(tmp_path):
+    path = _write(tmp_path, [_item(2)], 'int8')
+    open_shard(path, 'p', 'int8')
+    with pytest.raises(ValueError, match='int8, expected float16'):
+        open_shard(path, 'p', 'float16')
+
+
+def _swap_scores_and_scales(header):
+    scores, scales = header['scores'], header['scales']
+    assert scores['data_offsets'] != scales['data_offsets']
+    header.update(scores=scales, scales=scores)
+
+
+def _name_another_size(header):
+    assert header['embeddings']['shape'] == [0, 3]
+    header['embeddings']['shape'] = [0, 5]
+
+
+@pytest.mark.parametrize('num, change', [
+    (2, _swap_scores_and_scales), (0, _name_another_size)])
+def test_changes_of_the_header_alone_are_found(tmp_path, num, change):
+    path = _write(tmp_path, [_item(num)], 'int8')
+    whole = path.read_bytes()
+    size = 8 + int.from_bytes(whole[:8], 'little')
+    header = json.loads(whole[8:size])
+    change(header)
+    text = json.dumps(header, sort_keys=True, separators=(',', ':'))
+    path.write_bytes(whole[:8] + text.encode().ljust(size - 8) + whole[size:])
+    assert path.stat().st_size == len(whole)
+    with pytest.raises(ValueError, match='another digest than it says'):
+        check_digest(open_shard(path))
 
 
 def test_another_place(tmp_path):
