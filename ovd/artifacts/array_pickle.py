@@ -6,6 +6,7 @@ puts inert classes of its own behind them: neither NumPy's nor mmengine's
 unpickling code sees the file. Any other name raises.
 """
 import pickle
+import reprlib
 from typing import IO, Any, Callable, Dict, Tuple
 
 import numpy as np
@@ -13,6 +14,24 @@ import numpy as np
 _ARRAY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')
 _NUMERIC_MODULES = ('numpy.core.numeric', 'numpy._core.numeric')
 _BUILTIN_MODULES = ('builtins', '__builtin__')
+
+
+class _Function:
+    """Makes a function a stand-in that a pickle can call, not change.
+
+    What a pickle builds upon, it writes to: to defaults, say, which would
+    stay for the next file.
+    """
+    __slots__ = ('_function', )
+
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError('it writes to a function')
 
 
 class _Instances:
@@ -31,7 +50,8 @@ class _DType:
     def __init__(self, code: str, *flags: Any) -> None:
         if not isinstance(code, str) or code[:1] not in 'fiub':
             raise pickle.UnpicklingError(
-                f'arrays of type {code!r} are not admitted, numbers only')
+                f'arrays of type {reprlib.repr(code)} are not admitted, '
+                'numbers only')
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Tuple) -> None:
@@ -42,7 +62,7 @@ class _DType:
 class _Array:
     """Stands for ``numpy.ndarray``; filled by ``__setstate__``."""
 
-    view: np.ndarray  # of the bytes in the pickle
+    view: np.ndarray  # of the bytes in the pickle, until `detach`
 
     def __setstate__(self, state: Tuple) -> None:
         _, shape, dtype, is_fortran, data = state
@@ -54,7 +74,14 @@ class _Array:
         self.view = np.frombuffer(data, dtype.dtype).reshape(
             shape, order=order)
 
+    def detach(self) -> np.ndarray:
+        """Return the array in memory of its own, the same one each time."""
+        if not self.view.flags.owndata:
+            self.view = self.view.copy()
+        return self.view
 
+
+@_Function
 def _reconstruct(subtype: type, shape: Tuple, code: bytes) -> _Array:
     """Stands for the function that makes the array which is filled next."""
     if subtype is not _Array:
@@ -62,6 +89,7 @@ def _reconstruct(subtype: type, shape: Tuple, code: bytes) -> _Array:
     return _Array()
 
 
+@_Function
 def _frombuffer(data: bytes, dtype: _DType, shape: Tuple[int, ...],
                 order: str) -> _Array:
     """Stands for the function that protocol 5 makes arrays with."""
@@ -70,13 +98,16 @@ def _frombuffer(data: bytes, dtype: _DType, shape: Tuple[int, ...],
     return made
 
 
+@_Function
 def _encode(text: str, encoding: str) -> bytes:
     """Stands for ``_codecs.encode``, with which protocol 2 writes bytes."""
     if encoding != 'latin1':
-        raise pickle.UnpicklingError(f'bytes encoded as {encoding!r}')
+        raise pickle.UnpicklingError(
+            f'bytes encoded as {reprlib.repr(encoding)}')
     return text.encode('latin1')
 
 
+@_Function
 def _no_bytes() -> bytes:
     """Stands for ``bytes``, called without arguments by protocol 2."""
     return b''
@@ -91,7 +122,7 @@ _ADMITTED: Dict[Tuple[str, str], Callable] = {
        for module in _ARRAY_MODULES},
     **{(module, '_frombuffer'): _frombuffer
        for module in _NUMERIC_MODULES},
-    **{(module, 'set'): set
+    **{(module, 'set'): _Function(set)
        for module in _BUILTIN_MODULES},
     **{(module, 'bytes'): _no_bytes
        for module in _BUILTIN_MODULES},
@@ -124,7 +155,7 @@ def load_arrays(file: IO[bytes]) -> Any:
         ValueError: If it is damaged or holds anything else, naming what.
     """
     try:
-        return _unwrap(_ArrayUnpickler(file).load())
+        return _unwrap(_ArrayUnpickler(file).load(), {})
     except (pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError,
             ImportError, LookupError, MemoryError, RecursionError, TypeError,
             ValueError) as error:
@@ -132,18 +163,36 @@ def load_arrays(file: IO[bytes]) -> Any:
             f'not a readable pickle of arrays: {error}') from error
 
 
-def _unwrap(value: Any) -> Any:
+def _unwrap(value: Any, seen: Dict[int, Tuple[Any, Any]]) -> Any:
     """Replace the stand-ins by what they stand for, in containers too.
 
     One by one in their places, so that no two copies of all are in memory.
+
+    Args:
+        value (Any): What was read.
+        seen (dict): Id of a container -> itself, so that the id stays its
+            own, and what it became: each is unwrapped once, however many
+            others share it. None as long as that goes on.
     """
     if isinstance(value, _Array):
-        return value.view.copy()
+        return value.detach()
     if isinstance(value, _Instances):
-        return _unwrap(value.fields)
+        value = value.fields
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if id(value) not in seen:
+        seen[id(value)] = value, None
+        seen[id(value)] = value, _unwrap_items(value, seen)
+    _, found = seen[id(value)]
+    if found is None:
+        raise ValueError(f'a {type(value).__name__} contains itself')
+    return found
+
+
+def _unwrap_items(value: Any, seen: Dict[int, Tuple[Any, Any]]) -> Any:
+    """Return a container, the same one if it can be changed."""
     if isinstance(value, tuple):
-        return tuple(map(_unwrap, value))
-    if isinstance(value, (dict, list)):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            value[key] = _unwrap(value[key])
+        return tuple(_unwrap(item, seen) for item in value)
+    for key in value if isinstance(value, dict) else range(len(value)):
+        value[key] = _unwrap(value[key], seen)
     return value

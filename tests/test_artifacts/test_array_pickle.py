@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from ovd.artifacts.array_pickle import load_arrays
+from ovd.artifacts.array_pickle import _ADMITTED, load_arrays
 
 
 def _reload(value, protocol):
@@ -94,3 +94,61 @@ def test_every_truncation_is_a_value_error():
     for length in range(len(data)):
         with pytest.raises(ValueError, match='not a readable pickle'):
             load_arrays(io.BytesIO(data[:length]))
+
+
+def test_what_is_shared_is_read_once():
+    array = np.ones(3, np.float32)
+    nested = (array, [array])
+    for _ in range(100):
+        nested = [nested, nested]
+    found = _reload(nested, 4)
+    for _ in range(100):
+        assert found[0] is found[1]
+        found = found[0]
+    assert found[0] is found[1][0]
+    np.testing.assert_array_equal(found[0], array)
+
+
+def test_arrays_of_tuples_that_are_gone_are_not_mixed_up():
+    found = _reload([(np.full(2, float(i)), ) for i in range(200)], 4)
+    assert [item[0][1] for item in found] == list(range(200))
+
+
+def _loop(kind):
+    inner = []
+    outer = kind(inner)
+    inner.append(outer)
+    return outer
+
+
+@pytest.mark.parametrize('value', [
+    _loop(lambda inner: inner), _loop(lambda inner: (inner, )),
+    _loop(lambda inner: dict(a=inner))], ids=['list', 'tuple', 'dict'])
+def test_containers_that_contain_themselves_are_refused(value):
+    with pytest.raises(ValueError, match='a (list|tuple|dict) contains its'):
+        _reload(value, 4)
+
+
+STATES = {
+    'attributes': b'}\x8c\x0c__defaults__\x8c\x06latin1\x85s',
+    'others': b'}\x8c\x04left\x8c\x06behinds',
+    'slots': b'N}\x8c\x0c__defaults__\x8c\x06latin1\x85s\x86',
+    'own': b'N}\x8c\x09_functionNs\x86',
+    'nothing': b'}',
+}
+
+
+@pytest.mark.parametrize('state', STATES.values(), ids=STATES)
+@pytest.mark.parametrize('names', _ADMITTED, ids='.'.join)
+def test_what_is_admitted_cannot_be_written_to(names, state):
+    """BUILD puts a state into what is on the stack: here, a stand-in."""
+    text = f'c{names[0]}\n{names[1]}\n'
+    stand_in = _ADMITTED[names]
+    before = [dict(getattr(part, '__dict__', {})) for part in (
+        stand_in, getattr(stand_in, '_function', None))]
+    with pytest.raises(ValueError, match='not a readable pickle'):
+        load_arrays(io.BytesIO(text.encode() + state + b'b0N.'))
+    assert before == [dict(getattr(part, '__dict__', {})) for part in (
+        stand_in, getattr(stand_in, '_function', None))]
+    data = dict(a=np.ones(2))
+    np.testing.assert_array_equal(_reload(data, 2)['a'], data['a'])
