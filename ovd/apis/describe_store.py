@@ -6,6 +6,7 @@ from ovd.artifacts.embedding_store import BOX_KINDS, MANIFEST
 from ovd.artifacts.files import PathLike
 from ovd.artifacts.store_check import ShardContent, check_shard
 from ovd.artifacts.store_plan import StorePlan
+from ovd.artifacts.store_writer import ABANDONED_AFTER
 
 from .artifact_description import Description, counted, flatten, list_names
 from .store_survey import StoreSurvey, survey_store
@@ -33,9 +34,10 @@ def describe_survey(survey: StoreSurvey) -> Description:
     if survey.unknown:
         details['unknown files'] = list_names(survey.unknown)
     if survey.leftovers:
-        details['left by killed runs'] = (
-            f'{list_names(survey.leftovers)}; a run that completes the store '
-            'removes them')
+        details['temporary files'] = (
+            f'{list_names(survey.leftovers)}, of runs under way or killed; a '
+            'run that completes the store removes those older than '
+            f'{ABANDONED_AFTER // 60} minutes')
     number = counted(len(plan.image_ids), 'image', 'images')
     return Description(
         f'proposal embeddings of {number}', details, _list_faults(survey))
@@ -50,7 +52,9 @@ def _list_faults(survey: StoreSurvey) -> List[str]:
             f'{survey.resume}')
     faults += [f'{fault}; remove it and resume with: {survey.resume}'
                for fault in survey.damaged.values()]
-    faults += [f'{fault}; move it there, and resume with: {survey.resume}'
+    faults += [f'{fault}; make it readable, or move it away and resume with: '
+               f'{survey.resume}' for fault in survey.unreadable.values()]
+    faults += [f'{fault}; remove it and resume with: {survey.resume}'
                for fault in survey.foreign.values()]
     return faults
 

@@ -69,7 +69,8 @@ def verify_store(store: PathLike,
     Args:
         store (PathLike): Folder of the store.
         remove (bool): Remove shards that are damaged, so that the next run
-            computes them, and just them. Those of other stores stay.
+            computes them, and just them. Those of other stores stay, and
+            those that cannot be read: they may be sound.
         retry_broken (bool): Remove those with images that could not be read,
             so that the next run tries again.
 
@@ -90,8 +91,11 @@ def verify_store(store: PathLike,
                   'them tried again')
         return True
     for path in removed:
-        path.unlink()
-        print(f'removed {path}')
+        try:
+            path.unlink(missing_ok=True)
+            print(f'removed {path}')
+        except OSError as error:
+            print(f'{path} could not be removed ({error.strerror})')
     if survey.damaged and not remove:
         print('damaged shards are removed with: python '
               f'tools/embedding_store.py verify {quote(str(store))} '

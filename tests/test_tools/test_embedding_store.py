@@ -1,10 +1,12 @@
 """Verifying, measuring and looking into a store, from the command line."""
+import errno
 import os
 import re
 import runpy
 import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -143,13 +145,13 @@ def test_shards_of_another_store_are_named_and_stay(tool):
     code, out = tool('verify', '--remove', 'store')
     assert code == 1
     assert re.findall('FAULT: (.*)', out) == [
-        'store/shard-00001.safetensors belongs to another store; move it '
-        'there, and resume with: python tools/train.py a.py']
+        'store/shard-00001.safetensors belongs to another store; remove '
+        'it and resume with: python tools/train.py a.py']
     assert files() == before
 
 
 def test_other_files_are_named(tool):
-    """They harm nobody; what a killed run left is told apart."""
+    """They harm nobody; what runs under way or killed have is told apart."""
     make_store()
     for name in ('notes.txt', 'shard-00004.safetensors',
                  '.shard-00001.safetensors.x.tmp'):
@@ -157,7 +159,59 @@ def test_other_files_are_named(tool):
     code, out = tool('verify', 'store')
     assert code == 0
     assert '  unknown files: notes.txt, shard-00004.safetensors\n' in out
-    assert '  left by killed runs: .shard-00001.safetensors.x.tmp; a ' in out
+    assert ('  temporary files: .shard-00001.safetensors.x.tmp, of runs under '
+            'way or killed; a run that completes ') in out
+
+
+def test_files_that_go_while_it_looks(tool):
+    """A temporary file gets its name; a link leads nowhere."""
+    make_store()
+    names = [*os.listdir('store'), '.shard-00001.safetensors.x.tmp']
+    with mock.patch('pathlib.Path.iterdir', lambda folder: iter(
+            [folder / name for name in names])):
+        assert tool('verify', 'store')[0] == 0
+    shard(1).unlink()
+    shard(1).symlink_to('nowhere')
+    Path('store/link').symlink_to('nowhere')
+    code, out = tool('verify', 'store')
+    assert code == 1 and 'unknown files: link\n' in out
+    assert '1 of 4 shards are missing: shard-00001.safetensors' in out
+
+
+@pytest.mark.parametrize('number', [errno.EACCES, errno.EIO])
+def test_what_cannot_be_read_is_never_removed(tool, number):
+    """It may be sound: the disk, or who may read it, is at fault."""
+    make_store()
+    before = files()
+    error = OSError(number, os.strerror(number))
+    with mock.patch('ovd.artifacts.store_check.open_shard', side_effect=error):
+        code, out = tool('verify', 'store', '--remove', '--retry-broken')
+    assert code == 1 and files() == before
+    assert out.count('FAULT: ') == 4 and 'removed' not in out
+    assert (f'FAULT: store/shard-00002.safetensors cannot be read ('
+            f'{os.strerror(number)}); make it readable, or move it away and '
+            'resume with: python tools/train.py a.py\n') in out
+
+
+def test_a_folder_in_a_shards_place(tool):
+    make_store()
+    damage()
+    shard(0).unlink()
+    shard(0).mkdir()
+    code, out = tool('verify', 'store', '--remove')
+    assert code == 1 and shard(0).is_dir() and not shard(2).exists()
+    assert 'shard-00000.safetensors cannot be read (it is no file); m' in out
+
+
+def test_what_cannot_be_removed_stops_nothing(tool):
+    make_store()
+    damage()
+    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with mock.patch('pathlib.Path.unlink', side_effect=[error, None]):
+        code, out = tool('verify', 'store', '--remove')
+    assert code == 1
+    assert ('store/shard-00000.safetensors could not be removed (Permission '
+            'denied)\nremoved store/shard-00002.safetensors\n') in out
 
 
 def test_statistics(tool):

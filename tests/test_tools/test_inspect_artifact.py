@@ -409,7 +409,7 @@ def test_store_with_damaged_shards(inspect):
         shard.unlink()
     make_store([0], 'elsewhere', images_per_shard=3)
     shutil.copy('elsewhere/shard-00000.safetensors', 'store')
-    assert 'shard-00000.safetensors belongs to another store; move it' in \
+    assert 'shard-00000.safetensors belongs to another store; remove ' in \
         inspect('store')[1]
 
 
