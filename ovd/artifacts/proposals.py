@@ -93,10 +93,12 @@ class Proposals(Mapping):
         offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         bboxes = np.empty((offsets[-1], 4), np.float32)
         scores = np.empty(offsets[-1], np.float32)
-        for key, start, stop in zip(keys, offsets[:-1], offsets[1:]):
-            entry = entries.pop(key)
-            bboxes[start:stop] = entry['bboxes']
-            scores[start:stop] = entry['scores']
+        # What is beyond float32 becomes infinite, and is refused as such.
+        with np.errstate(over='ignore'):
+            for key, start, stop in zip(keys, offsets[:-1], offsets[1:]):
+                entry = entries.pop(key)
+                bboxes[start:stop] = entry['bboxes']
+                scores[start:stop] = entry['scores']
         return cls(keys, bboxes, scores, offsets, provenance, source)
 
     def _check(self, num_images: int) -> None:
@@ -161,6 +163,13 @@ class Proposals(Mapping):
         """
         missing = [key for key in keys if key not in self._index]
         if missing:
+            bare = next((key for key in self if '/' not in key), None)
+            if bare is not None and '/' in missing[0]:
+                raise ValueError(
+                    f'{self.source}: names of images have no folder, such as '
+                    f'{bare}: name them "<folder>/<file>", as {missing[0]}'
+                    f'{_and_more(len(missing))} of {ann_file}, which has no '
+                    'entry')
             known = next(iter(self), None)
             raise ValueError(
                 f'{self.source} holds proposals for other images: '

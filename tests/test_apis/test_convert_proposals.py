@@ -155,6 +155,8 @@ def test_a_list_of_another_length():
     ([rows(30) * np.nan, rows(10), rows(20)], '30.jpg has .* not finite'),
     ('text', 'holds a str, expected a dict'),
     ({}, 'other images: train2017/30.jpg .and 2 more. of a.json'),
+    ({'30.jpg': dict(bboxes=rows(30)[:, :4], scores=rows(30)[:, 4])},
+     'list.pkl: names of images have no folder, such as 30.jpg: name them'),
 ])
 def test_malformed_files(content, match):
     Path('list.pkl').write_bytes(pickle.dumps(content))

@@ -239,6 +239,26 @@ def test_lookup_and_coverage_name_image_and_files(tmp_path):
             ['train/000001.png', 'train/8.png', 'train/9.png'], 'train.json')
 
 
+def test_names_without_a_folder():
+    found = Proposals.pack({'b.jpg': _entry()}, source='p.pkl')
+    found.check_covers(['b.jpg'], 'train.json')
+    with pytest.raises(ValueError, match='p.pkl: names of images have no '
+                       'folder, such as b.jpg: name them "<folder>/<file>", '
+                       'as train/b.jpg of train.json'):
+        found.check_covers(['train/b.jpg'], 'train.json')
+    with pytest.raises(ValueError, match='proposals for other images: c.jpg'):
+        found.check_covers(['c.jpg'], 'train.json')
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('name', ['bboxes', 'scores'])
+def test_numbers_beyond_float32_are_refused_without_a_warning(name):
+    entry = dict(bboxes=np.float64([[0, 0, 1, 1]]), scores=np.float64([1]))
+    entry[name] = entry[name] * 1e300
+    with pytest.raises(ValueError, match='a/b.png has a .* not finite: .*inf'):
+        Proposals.pack({'a/b.png': entry})
+
+
 @pytest.mark.parametrize('path, key', [
     ('data/coco/train2017/1.jpg', 'train2017/1.jpg'),
     ('/a/b/c.png', 'b/c.png'),
