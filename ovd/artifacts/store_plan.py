@@ -1,9 +1,11 @@
 """Plan of an embedding store: what it holds, and its division into shards."""
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, List, Optional
+
+import msgspec
 
 from ovd.suggest import check_choice
 
@@ -48,14 +50,19 @@ class StorePlan:
     format: str = field(default=FORMAT)
 
     def __post_init__(self) -> None:
-        if self.images_per_shard < 1:
-            raise ValueError('images_per_shard must be positive, got '
-                             f'{self.images_per_shard}')
+        if not isinstance(self.images_per_shard, int) \
+                or self.images_per_shard < 1:
+            raise ValueError('images_per_shard must be a positive integer, '
+                             f'got {self.images_per_shard}')
         ids = [int(image_id) for image_id in self.image_ids]
         if len(set(ids)) != len(ids):
             raise ValueError(f'{self.annotations.get("file")} has an image '
                              'id twice')
-        pairs = sorted(zip(ids, self.image_keys, strict=True))
+        if len(self.image_keys) != len(ids):
+            raise ValueError(f'there are {len(ids)} image_ids and '
+                             f'{len(self.image_keys)} image_keys, expected '
+                             'as many')
+        pairs = sorted(zip(ids, self.image_keys))
         self.image_ids = [image_id for image_id, _ in pairs]
         self.image_keys = [key for _, key in pairs]
         # As JSON gives it back: tuples are lists there.
@@ -115,7 +122,7 @@ class StorePlan:
         """
         try:
             content = json.loads(Path(path).read_text(encoding='utf-8'))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f'{path} is damaged ({error}); {_REMEDY}'
                              ) from error
         found = content.get('format') if isinstance(content, dict) else None
@@ -125,10 +132,14 @@ class StorePlan:
                 'another version has to be made again')
         digest = content.pop('sha256', None)
         try:
-            plan = cls(**content)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f'{path} is no manifest: {error}') from error
-        if digest != plan.digest():
+            for key in content:
+                check_choice(key, [item.name for item in fields(cls)], 'entry')
+            plan = msgspec.convert(content, cls)
+            expected = plan.digest()
+        except (ValueError, RecursionError, msgspec.ValidationError) as error:
+            raise ValueError(f'{path} is no manifest: {error}; {_REMEDY}'
+                             ) from error
+        if digest != expected:
             # Else all of its shards would be those of another store
             raise ValueError(f'{path} is damaged: its content has another '
                              f'digest than it says; {_REMEDY}')

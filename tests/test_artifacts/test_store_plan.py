@@ -29,7 +29,7 @@ def test_images_are_in_the_order_of_their_ids():
 
 @pytest.mark.parametrize('changes, match', [
     (dict(image_ids=[1, 2, 1]), 'train.json has an image id twice'),
-    (dict(images_per_shard=0), 'must be positive, got 0'),
+    (dict(images_per_shard=0), 'must be a positive integer, got 0'),
     (dict(settings=dict(dtype='flaot16')),
      'dtype must be one of float16, int8, got "flaot16"; did you mean "float'),
     (dict(settings=dict(dtype=8)), 'dtype must be one of float16, int8, got'),
@@ -77,14 +77,58 @@ def test_the_manifest_has_a_digest(tmp_path):
     (dict(format='ovd.embedding_store.v1'),
      "is of format 'ovd.embedding_store.v1', expected 'ovd.embedding_store.v2"
      "'; one of another version has to be made again"),
-    (dict(more=3), 'is no manifest: .*more'),
-    (dict(image_ids=['x', 1, 2]), 'is no manifest: '),
-    (dict(settings=[1]), 'is no manifest: '),
+    (dict(more=3), 'is no manifest: entry must be one of .* got "more"'),
+    (dict(imagekeys=[]), 'is no manifest: .*; did you mean "image_keys"'),
+    (dict(image_ids=['x', 1, 2]), 'is no manifest: .*image_ids'),
+    (dict(image_ids={}), 'is no manifest: .*image_ids'),
+    (dict(image_ids=[True, 5, 9]), 'is no manifest: .*image_ids'),
+    (dict(image_keys=[1, 2, 3]), 'is no manifest: .*image_keys'),
+    (dict(image_keys=['a/b']),
+     'is no manifest: there are 3 image_ids and 1 image_keys'),
+    (dict(settings=[1]), 'is no manifest: .*settings'),
+    (dict(clip='x'), 'is no manifest: Expected `object`, got `str` .*clip'),
+    (dict(clip=None), 'is no manifest: .*clip'),
+    (dict(clip=dict(sha256=[1])), 'is no manifest: .*clip'),
+    (dict(annotations=['a']), 'is no manifest: .*annotations'),
+    (dict(proposals='p'), 'is no manifest: .*proposals'),
+    (dict(command=3), 'is no manifest: .*command'),
     (dict(images_per_shard=-2), 'is no manifest: images_per_shard must be'),
+    (dict(images_per_shard='2'), 'is no manifest: .*images_per_shard'),
 ])
 def test_other_json(tmp_path, change, match):
     path = tmp_path / 'manifest.json'
     make_plan().save(path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    match += '' if 'format' in change else '.*; remove it: the run that made'
     with pytest.raises(ValueError, match=f'manifest.json {match}'):
+        StorePlan.load(path)
+
+
+@pytest.mark.parametrize('text', [
+    '[' * 100_000, '{"format": "ovd.embedding_store.v2", "settings": '
+    + '{"a":' * 100_000, '', '{'], ids=lambda text: text[:40])
+def test_text_that_is_no_json(tmp_path, text):
+    path = tmp_path / 'manifest.json'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r'manifest.json is damaged \(.*; re'):
+        StorePlan.load(path)
+
+
+@pytest.mark.parametrize('depth', [100, 500, 900, 980, 990, 2000])
+def test_settings_nested_too_deeply(tmp_path, depth):
+    path = tmp_path / 'manifest.json'
+    make_plan().save(path)
+    nested = '[' * depth + ']' * depth
+    path.write_text(path.read_text().replace('[1.0, 1.5]', nested))
+    with pytest.raises(ValueError, match='manifest.json is .*; remove it'):
+        StorePlan.load(path)
+
+
+def test_a_manifest_that_lacks_an_entry(tmp_path):
+    path = tmp_path / 'manifest.json'
+    make_plan().save(path)
+    content = json.loads(path.read_text())
+    del content['clip']
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match='is no manifest: .*`clip`; remove'):
         StorePlan.load(path)
