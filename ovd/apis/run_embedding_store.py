@@ -5,7 +5,12 @@ from typing import Optional
 
 import numpy as np
 
-from ovd.artifacts.embedding_store import BOX_KINDS, MANIFEST, EmbeddingStore
+from ovd.artifacts.embedding_store import (
+    BOX_KINDS,
+    EXTRACT,
+    MANIFEST,
+    EmbeddingStore,
+)
 from ovd.artifacts.files import PathLike, atomic_write, require_file
 from ovd.artifacts.store_check import check_shard, count_shard
 from ovd.artifacts.store_plan import StorePlan, shard_name
@@ -46,15 +51,15 @@ def run_embedding_store(command: str,
     for name, value, owner in (('IMAGE', image, 'get'), ('--out', out, 'get'),
                                ('--remove', remove, 'verify'),
                                ('--retry-broken', retry_broken, 'verify')):
-        if value and command != owner:
+        if value not in (None, False) and command != owner:
             raise ValueError(f'{name} is for {owner} alone')
     require_file(Path(store) / MANIFEST, 'manifest of the embedding store',
-                 'python tools/train.py FEATURE_EXTRACTOR_CONFIG')
+                 EXTRACT)
     if command == 'verify':
         return verify_store(store, remove, retry_broken)
     if command == 'stat':
         return print_statistics(store)
-    if image is None:
+    if not image:
         raise ValueError('get needs an IMAGE: its id, "<folder>/<file>" or '
                          'file name')
     print_image(store, image, out)
@@ -122,15 +127,16 @@ def print_image(store: PathLike, image: str,
     """
     if out is not None and Path(out).suffix != '.npz':
         raise ValueError(f'--out must end in .npz, got {out}')
-    opened = EmbeddingStore(store)
+    opened = EmbeddingStore(store, partial=True)
     image_id = find_image(opened.manifest, image)
     item = opened.get(image_id)
     key = opened.manifest.image_keys[
         opened.manifest.image_ids.index(image_id)]
     shape = 'x'.join(map(str, item['embeddings'].shape))
     print(f'{key} (id {image_id}): {shape} embeddings')
-    if image_id in opened.broken:
-        print(f'it could not be read: {opened.broken[image_id]}')
+    reason = opened.why_broken(image_id)
+    if reason is not None:
+        print(f'it could not be read: {reason}')
     norms = np.linalg.norm(item['embeddings'].astype(np.float32), axis=1)
     print(f'{"x1":>8}{"y1":>8}{"x2":>8}{"y2":>8}{"score":>8}{"norm":>8}  kind')
     for box, score, norm, kind in zip(item['bboxes'], item['scores'], norms,
@@ -154,7 +160,9 @@ def find_image(plan: StorePlan, image: str) -> int:
         ValueError: If there is none, with near names, or if several have
             that file name.
     """
-    if image.isdigit() and int(image) in plan.image_ids:
+    # Alone isdecimal() takes the digits of other scripts, too
+    if image.isascii() and image.isdecimal() and \
+            int(image) in plan.image_ids:
         return int(image)
     found = {key: image_id
              for image_id, key in zip(plan.image_ids, plan.image_keys)

@@ -13,30 +13,27 @@ It exists when it is whole, so a run computes just the shards that are missing.
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 
 from .files import PathLike, require_file
 from .store_plan import MANIFEST, StorePlan, find_missing_shards, shard_name
-from .store_shard import (
-    BOX_KINDS,
-    ForeignShardError,
-    Item,
-    open_shard,
-    read_item,
-)
+from .store_shard import BOX_KINDS, Item, open_shard, read_item
 from .store_writer import EmbeddingStoreWriter
 from .tensor_file import TensorFile
 
 __all__ = [
-    'BOX_KINDS', 'MANIFEST', 'EmbeddingStore', 'EmbeddingStoreWriter',
-    'shard_name'
+    'BOX_KINDS', 'EXTRACT', 'MANIFEST', 'EmbeddingStore',
+    'EmbeddingStoreWriter', 'shard_name'
 ]
+
+# What makes a store, where it does not say so itself
+EXTRACT = 'python tools/train.py FEATURE_EXTRACTOR_CONFIG'
 
 
 class EmbeddingStore:
-    """Read a complete store; memory-mapped, for many workers at once.
+    """Read a store; memory-mapped, for many workers at once.
 
     Shards are opened when first asked for and never travel to another
     process: a copy sent to a spawned worker opens its own. What has to fail
@@ -45,6 +42,8 @@ class EmbeddingStore:
     Args:
         folder (PathLike): Folder of the store.
         max_open (int): Shards held open at once. Defaults to 512.
+        partial (bool): Accept that shards are missing; asked for an image of
+            one, it says so then. Defaults to False.
 
     Raises:
         FileNotFoundError: If it does not exist.
@@ -52,27 +51,29 @@ class EmbeddingStore:
             the command that computes them.
     """
 
-    def __init__(self, folder: PathLike, max_open: int = 512) -> None:
+    def __init__(self,
+                 folder: PathLike,
+                 max_open: int = 512,
+                 partial: bool = False) -> None:
         self.folder = Path(folder)
         manifest = require_file(
-            self.folder / MANIFEST, 'manifest of the embedding store',
-            'python tools/train.py FEATURE_EXTRACTOR_CONFIG')
+            self.folder / MANIFEST, 'manifest of the embedding store', EXTRACT)
         self.manifest = StorePlan.load(manifest)
         self.max_open = max_open
         self._digest = self.manifest.digest()
         self._image_ids = np.array(self.manifest.image_ids, np.int64)
         self._open: 'OrderedDict[int, TensorFile]' = OrderedDict()
-        self._check_complete()
+        self._command = self.manifest.command or EXTRACT
+        if not partial:
+            self._check_complete()
 
     def _check_complete(self) -> None:
         num_shards = self.manifest.num_shards
         missing = find_missing_shards(self.folder, num_shards)
         if missing:
-            command = self.manifest.command or \
-                'python tools/train.py FEATURE_EXTRACTOR_CONFIG'
             raise ValueError(
                 f'{self.folder} is incomplete: {len(missing)} of {num_shards} '
-                f'shards are missing; resume with: {command}')
+                f'shards are missing; resume with: {self._command}')
 
     def __getstate__(self) -> Dict[str, Any]:
         return {**self.__dict__, '_open': OrderedDict()}
@@ -116,16 +117,29 @@ class EmbeddingStore:
             copy what you want to change.
 
         Raises:
+            FileNotFoundError: If its shard is missing.
             KeyError: If the store does not have the image, with its id.
             ValueError: If its shard is damaged or of another store.
         """
+        k, row = self._find(image_id)
+        return read_item(self._shard(k), row)
+
+    def why_broken(self, image_id: int) -> Optional[str]:
+        """Return why an image could not be read, or None if it could.
+
+        Only its own shard is opened; errors are those of :meth:`get`.
+        """
+        shard = self._shard(self._find(image_id)[0])
+        return shard.info['broken'].get(str(image_id))
+
+    def _find(self, image_id: int) -> Tuple[int, int]:
+        """Return the number of an image's shard, and its row there."""
         position = int(np.searchsorted(self._image_ids, image_id))
         if position == len(self) or self._image_ids[position] != image_id:
             raise KeyError(
                 f'image {image_id} is not in {self.folder}, which has the '
                 f'images of {self.manifest.annotations.get("file")}')
-        k, row = divmod(position, self.manifest.images_per_shard)
-        return read_item(self._shard(k), row)
+        return divmod(position, self.manifest.images_per_shard)
 
     def check_covers(self, images: Mapping[int, str]) -> None:
         """Raise unless the store has every one of these images.
@@ -169,8 +183,9 @@ class EmbeddingStore:
         path = self.folder / shard_name(k)
         try:
             return open_shard(path, self._digest, self.manifest.dtype)
-        except ForeignShardError:
-            raise
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'{path} is missing; resume with: '
+                                    f'{self._command}') from error
         except ValueError as error:
-            raise ValueError(f'{error}; compute it again with: '
-                             f'{self.manifest.command}') from error
+            raise type(error)(f'{error}; remove it and resume with: '
+                              f'{self._command}') from error

@@ -18,6 +18,7 @@ from .store_shard import (
 # Seconds. Younger temporary files may be those of a run that goes on, on
 # another machine, too; a shard takes seconds from its first byte to its name.
 ABANDONED_AFTER = 3600
+_REMEDY = 'remove it, or choose a new folder'
 
 
 class EmbeddingStoreWriter:
@@ -81,8 +82,7 @@ class EmbeddingStoreWriter:
         try:
             open_shard(path, self._digest, self.plan.dtype)
         except ForeignShardError as error:
-            raise ValueError(
-                f'{error}; remove it, or choose a new folder') from error
+            raise ValueError(f'{error}; {_REMEDY}') from error
         except (ValueError, OSError) as error:
             return str(error)
         return None
@@ -137,8 +137,7 @@ def _refuse_unknown_shards(folder: Path, plan: StorePlan) -> None:
         except (ValueError, OSError) as error:
             raise ValueError(
                 f'{folder} has shards and no {MANIFEST}, and they are not '
-                f'those of this run: {error}; remove them or choose a new '
-                'folder') from error
+                f'those of this run: {error}; {_REMEDY}') from error
 
 
 def _refuse_other_plan(folder: Path, found: StorePlan,
@@ -153,7 +152,7 @@ def _refuse_other_plan(folder: Path, found: StorePlan,
     if differences:
         raise ValueError(
             f'{folder} was begun with other settings:\n'
-            + '\n'.join(differences) + '\nremove it, or choose a new folder')
+            + '\n'.join(differences) + f'\n{_REMEDY}')
 
 
 def _check_broken(shard: int, broken: Mapping[int, str],

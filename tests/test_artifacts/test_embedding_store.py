@@ -113,6 +113,19 @@ def test_incomplete_store_says_how_many_and_how_to_go_on(tmp_path):
         EmbeddingStore(tmp_path)
 
 
+def test_a_part_of_a_store(tmp_path):
+    _fill(tmp_path, shards=[1], broken=[7])
+    store = EmbeddingStore(tmp_path, partial=True)
+    np.testing.assert_array_equal(
+        store.get(5)['scores'], _item(5)['scores'])
+    assert store.why_broken(5) is None
+    assert store.why_broken(7) == '7 is cut off'
+    for image_id in (1, 9):
+        with pytest.raises(FileNotFoundError, match='safetensors is missing; '
+                           'resume with: python tools/train.py extractor.py'):
+            store.get(image_id)
+
+
 def test_missing_or_foreign_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match='make it with: python'):
         EmbeddingStore(tmp_path / 'none')
@@ -155,10 +168,11 @@ def test_shards_that_are_damaged_or_of_another_store_are_named(tmp_path):
     _fill(tmp_path / 'b', clip=dict(name='other', sha256='c2'))
     shard = tmp_path / 'a/shard-00001.safetensors'
     shard.write_bytes((tmp_path / 'b' / shard.name).read_bytes())
-    with pytest.raises(ValueError, match='00001.* belongs to another store'):
+    with pytest.raises(ValueError, match='00001.* belongs to another store; '
+                       'remove it and resume with: python tools/train.py ext'):
         EmbeddingStore(tmp_path / 'a').get(5)
     shard.write_bytes(shard.read_bytes()[:-1])
-    match = 'damaged(.|\n)*compute it again with: python tools/train.py ext'
+    match = 'damaged(.|\n)*remove it and resume with: python tools/train.py e'
     store = EmbeddingStore(tmp_path / 'a')
     with pytest.raises(ValueError, match=match):
         store.get(5)

@@ -295,7 +295,11 @@ def test_an_image_that_could_not_be_read(tool):
     (('get', 'store', 'val/dgo.jpg'), 'did you mean "val/dog.jpg"'),
     (('get', 'store', 'dgo.jpg'), 'did you mean "dog.jpg"'),
     (('get', 'store', '99'), 'the store has no image 99, which may be an id'),
+    (('get', 'store', '\N{SUPERSCRIPT TWO}'), 'the store has no image'),
+    (('get', 'store', '\N{FULLWIDTH DIGIT TWO}'), 'the store has no image'),
     (('get', 'store'), 'get needs an IMAGE'),
+    (('get', 'store', ''), 'get needs an IMAGE'),
+    (('verify', 'store', ''), 'IMAGE is for get alone'),
     (('get', 'store', '1', '--out', 'a.npy'), '--out must end in .npz, got'),
     (('get', 'store', '1', '--remove'), '--remove is for verify alone'),
     (('stat', 'store', '--retry-broken'), '--retry-broken is for verify'),
@@ -314,10 +318,20 @@ def test_errors(tool, args, message):
 
 
 def test_getting_from_an_incomplete_store(tool):
+    """Only the image's own shard has to be there."""
     make_store()
     shard(3).unlink()
-    assert '1 of 4 shards are missing; resume with' in tool(
-        'get', 'store', '1')[0]
+    shard(1).write_bytes(shard(1).read_bytes()[:-1])
+    code, out = tool('get', 'store', '0')
+    assert code == 0 and 'it could not be read: cut off' in out
+    assert tool('get', 'store', '5')[0] == 0
+    resume = 'python tools/train.py a.py'
+    code, out = tool('get', 'store', '6')
+    assert code == ('error: store/shard-00003.safetensors is missing; resume '
+                    f'with: {resume}') and not out
+    code, out = tool('get', 'store', '2')
+    assert code.startswith('error: store/shard-00001.safetensors is damaged')
+    assert code.endswith(f'; remove it and resume with: {resume}')
 
 
 def test_a_damaged_manifest(tool):
