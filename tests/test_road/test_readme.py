@@ -133,7 +133,7 @@ def test_the_ways_to_class_embeddings(tmp_path: Path, tiny_clip_path: str,
                                       monkeypatch) -> None:
     """Each command of the table, with a small CLIP and files of the forms."""
     section = README[README.index('## Any names, any CLIP'):
-                     README.index('## The miniature world')]
+                     README.index('## Proposals and their CLIP embeddings')]
     commands = commands_in(section)
     assert len(commands) == 5
     for i in (1, 2):
