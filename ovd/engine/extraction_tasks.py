@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ovd.artifacts.embedding_store import BOX_KINDS
-from ovd.artifacts.proposals import Proposals, image_key
+from ovd.artifacts.proposals import Proposals
 from ovd.clip.crops import plan_crops
 from ovd.clip.image_encoder import combine, encode_crops
 from ovd.datasets.box_selection import (
@@ -23,6 +23,8 @@ from ovd.datasets.box_selection import (
 )
 from ovd.datasets.crop_tasks import CropDataset, CropTask
 from ovd.models.proposal_feature_extractor import ProposalFeatureExtractor
+
+from .hooks.distilled_boxes import image_keys
 
 # Crops of one task: a large image is cut by several workers, and what waits
 # in shared memory stays small (19 MB of crops of 224 pixels).
@@ -45,12 +47,8 @@ class ImageBoxes:
         self.dataset = dataset
         self.proposals = proposals
         self.selection = selection
-        infos = map(dataset.get_data_info, range(len(dataset)))
-        self.index = {}
-        self.keys = {}
-        for index, info in enumerate(infos):
-            self.index[info['img_id']] = index
-            self.keys[info['img_id']] = image_key(info['img_path'])
+        self.keys = image_keys(dataset)
+        self.index = {image_id: i for i, image_id in enumerate(self.keys)}
 
     def select(self, image_id: int) -> Tuple[Item, Tuple[int, int]]:
         """Return ``bboxes``, ``scores`` and ``kinds``; height and width.
