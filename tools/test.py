@@ -2,7 +2,12 @@
 import argparse
 
 from ovd.engine.checkpoints import find_checkpoint
-from ovd.engine.launch import add_common_arguments, build_runner, load_config
+from ovd.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    leave_process_group,
+    load_config,
+)
 from ovd.engine.testing import (
     check_weights,
     set_out_file,
@@ -41,6 +46,7 @@ def main() -> None:
     metrics = runner.test()
     if args.metrics:
         write_metrics(metrics, args.metrics)
+    leave_process_group()
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import argparse
 from ovd.engine.launch import (
     add_common_arguments,
     build_runner,
+    leave_process_group,
     load_config,
     set_resume,
     set_skip_broken,
@@ -37,6 +38,7 @@ def main() -> None:
     set_resume(cfg, args.resume)
     set_skip_broken(cfg, args.skip_broken)
     build_runner(cfg).train()
+    leave_process_group()
 
 
 if __name__ == '__main__':

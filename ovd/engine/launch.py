@@ -144,3 +144,14 @@ def build_runner(cfg: Config) -> Runner:
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
+
+
+def leave_process_group() -> None:
+    """End the process group of a job that is done.
+
+    Without it gloo's threads may free their last tensors while Python shuts
+    down, which aborts the process (torch 2.11), and with it the job. A job
+    that failed must not call it: others may still be waiting for it.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
