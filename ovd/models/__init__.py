@@ -4,10 +4,15 @@ from .detectors import CLIPOnBoxes
 from .layers import ClassEmbeddingClassifier
 from .losses import DistillationLoss
 from .proposal_feature_extractor import ProposalFeatureExtractor
-from .roi_heads import ViLDBBoxHead, ViLDEnsembleBBoxHead, ViLDRoIHead
+from .roi_heads import (
+    ViLDBBoxHead,
+    ViLDCascadeRoIHead,
+    ViLDEnsembleBBoxHead,
+    ViLDRoIHead,
+)
 
 __all__ = [
     'CLIPOnBoxes', 'CLIPPretrainer', 'ClassEmbeddingClassifier',
     'DistillationLoss', 'ProposalFeatureExtractor', 'ViLDBBoxHead',
-    'ViLDEnsembleBBoxHead', 'ViLDRoIHead'
+    'ViLDCascadeRoIHead', 'ViLDEnsembleBBoxHead', 'ViLDRoIHead'
 ]

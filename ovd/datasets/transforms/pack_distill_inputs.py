@@ -49,9 +49,8 @@ class PackDistillInputs(PackDetInputs):
             raise ValueError(
                 f'image {results.get("img_id")}: {len(bboxes)} proposals for '
                 f'{len(values)} {name.replace("_", " ")}; a transform between '
-                'the one that gives them and this one dropped boxes; only '
-                'those that keep every box can be used there (Resize, '
-                'RandomFlip)')
+                'the one that gives them and this one dropped boxes; put '
+                'it inside of DistilledBoxBroadcaster')
         packed = super().transform(results)
         packed['data_samples'].distill_instances = InstanceData(
             metainfo=dict(img_path=results.get('img_path')),

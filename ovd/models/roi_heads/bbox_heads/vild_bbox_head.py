@@ -5,41 +5,56 @@ Shapes: R RoIs, C foreground classes, D embedding size.
 from typing import Dict, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
-from mmdet.models.layers import multiclass_nms
-from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.registry import MODELS
 from mmdet.utils import ConfigType
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.models.task_modules.shared_box_nms import shared_box_nms
+from ovd.suggest import check_choice
+
+from .region_branch import RegionBranch
 
 
 @MODELS.register_module()
-class ViLDBBoxHead(ConvFCBBoxHead):
+class ViLDBBoxHead(RegionBranch):
     """Host box head whose ``fc_cls`` projects regions into CLIP's space.
 
     ViLD-text, or, with distillation by :class:`ViLDRoIHead`, ViLD: one head
-    that serves both losses.
+    that serves both losses. With ``scoring='image'`` and a ``loss_cls`` of
+    weight 0 it is ViLD-image, which learns from CLIP's images alone.
 
     Args:
         classifier (ConfigType): Config of the classifier, usually a
             :class:`ClassEmbeddingClassifier`.
-        args, kwargs: See :class:`mmdet.models.ConvFCBBoxHead`. Boxes must be
+        scoring (str): Softmax at test time, ``'text'``: over classes and
+            background; ``'image'``: over the classes, as nothing teaches
+            ViLD-image what background is. Defaults to ``'text'``.
+        args, kwargs: See :class:`RegionBranch`. Boxes must be
             class-agnostic: novel classes have no boxes to learn from.
 
     Raises:
-        ValueError: If ``reg_class_agnostic`` is not set.
+        ValueError: If ``reg_class_agnostic`` is not set, or ``scoring`` is
+            unknown.
     """
 
-    def __init__(self, *args, classifier: ConfigType, **kwargs) -> None:
+    scorings = ('text', 'image')
+
+    def __init__(self,
+                 *args,
+                 classifier: ConfigType,
+                 scoring: str = 'text',
+                 **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if self.with_reg and not self.reg_class_agnostic:
             raise ValueError(
                 f'{type(self).__name__} needs reg_class_agnostic=True: novel '
                 'classes have no boxes to learn a regression from')
+        check_choice(scoring, self.scorings, 'scoring')
+        self.scoring = scoring
         self.classifier = MODELS.build(classifier)
-        self.fc_cls = nn.Linear(self.cls_last_dim, self.classifier.embed_dims)
+        self.project_to(self.classifier.embed_dims)
 
     @property
     def clip(self) -> Dict[str, str]:
@@ -67,18 +82,27 @@ class ViLDBBoxHead(ConvFCBBoxHead):
         """Score pooled features (R, C', 7, 7).
 
         Returns:
-            tuple: In training logits, else probabilities, (R, C + 1) with
-            background last; and class-agnostic box deltas (R, 4).
+            tuple: In training logits, else scores, (R, C + 1) with background
+            last; and class-agnostic box deltas (R, 4).
         """
         region_embeddings, bbox_pred = super().forward(x)
-        logits = self.classifier(region_embeddings)
         if self.training:
-            return logits, bbox_pred
-        return logits.softmax(dim=-1), bbox_pred
+            return self.classifier(region_embeddings), bbox_pred
+        return self.score(region_embeddings, x), bbox_pred
+
+    def score(self, region_embeddings: Tensor, x: Tensor) -> Tensor:
+        """Return what the test takes as scores (R, C + 1).
+
+        Args:
+            region_embeddings (Tensor): (R, D).
+            x (Tensor): Pooled features (R, C', 7, 7).
+        """
+        return self.classifier.probabilities(
+            region_embeddings, with_background=self.scoring == 'text')
 
     def distill_embeddings(self, x: Tensor) -> Tensor:
         """Return the normalised region embeddings (R, D) to be distilled."""
-        return F.normalize(super().forward(x)[0], dim=-1)
+        return F.normalize(super().forward(x)[0].float(), dim=-1)
 
     def _predict_by_feat_single(
             self,
@@ -99,7 +123,7 @@ class ViLDBBoxHead(ConvFCBBoxHead):
                 roi, cls_score, bbox_pred, img_meta, rescale, rcnn_test_cfg)
         results = super()._predict_by_feat_single(
             roi, cls_score[:, :1], bbox_pred, img_meta, rescale, None)
-        detections, labels = multiclass_nms(
+        detections, labels = shared_box_nms(
             results.bboxes, cls_score, rcnn_test_cfg.score_thr,
             rcnn_test_cfg.nms, rcnn_test_cfg.max_per_img)
         return InstanceData(

@@ -1,0 +1,61 @@
+"""Move the boxes to distil together with the image, also where some drop."""
+from copy import deepcopy
+from typing import List, Optional
+
+import numpy as np
+from mmdet.datasets.transforms import ProposalBroadcaster
+from mmdet.registry import TRANSFORMS
+
+# What belongs to the boxes, row by row
+_ROWS = ('proposal_embeddings', 'proposals_to_embed')
+# What belongs to annotated boxes, and must not meet the boxes to distil
+_ANNOTATIONS = ('gt_masks', 'gt_ignore_flags', 'gt_instances_ids',
+                'gt_seg_map')
+
+
+@TRANSFORMS.register_module()
+class DistilledBoxBroadcaster(ProposalBroadcaster):
+    """The host's wrapper, for transforms that drop boxes (RandomCrop).
+
+    The host moves proposals as if they were annotated boxes. Which of them
+    are still there travels as their labels, and their embeddings follow.
+
+    Args:
+        transforms (list): Transforms of image and boxes alike.
+    """
+
+    def transform(self, results: dict) -> Optional[dict]:
+        """Apply the transforms; None where they leave no annotated box.
+
+        Raises:
+            ValueError: If no transform has given boxes before.
+        """
+        if results.get('proposals') is None:
+            raise ValueError(
+                f'{type(self).__name__} finds no boxes to distil: put '
+                'LoadProposalEmbeddings or LoadProposalsToEmbed before it')
+        return super().transform(results)
+
+    def _process_input(self, data: dict) -> List[dict]:
+        """Return the image twice: with its annotations, with proposals."""
+        proposals = {key: value for key, value in data.items()
+                     if key not in _ANNOTATIONS}
+        proposals = deepcopy(proposals)
+        proposals['gt_bboxes'] = proposals['proposals']
+        proposals['gt_bboxes_labels'] = np.arange(len(data['proposals']))
+        return [data, proposals]
+
+    def _process_output(self, output_scatters: list) -> Optional[dict]:
+        """Take the boxes that are left, and what belongs to them."""
+        outputs, moved = output_scatters
+        if outputs is None:  # the dataset takes another image
+            return None
+        if moved is None:  # the crop has objects, but none of these boxes
+            left, boxes = np.arange(0), outputs['proposals'][:0]
+        else:
+            left, boxes = moved['gt_bboxes_labels'], moved['gt_bboxes']
+        outputs['proposals'] = boxes
+        for key in _ROWS:
+            if key in outputs:
+                outputs[key] = outputs[key][left]
+        return outputs

@@ -1,0 +1,49 @@
+"""Layers that turn pooled features into region embeddings.
+
+Shapes: R RoIs, F features, D embedding size.
+"""
+from typing import Optional
+
+from mmcv.cnn import build_norm_layer
+from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
+from mmdet.utils import ConfigType, OptConfigType
+from mmengine.model import Sequential
+from torch import nn
+
+
+class RegionBranch(ConvFCBBoxHead):
+    """The host's box head whose ``fc_cls`` projects into CLIP's space.
+
+    Args:
+        fc_norm_cfg (OptConfigType): Norm layer behind each of the shared
+            fully connected layers, which Google's ViLD has; the host has
+            none. Defaults to None.
+        args, kwargs: See :class:`mmdet.models.ConvFCBBoxHead`.
+    """
+
+    def __init__(self,
+                 *args,
+                 fc_norm_cfg: OptConfigType = None,
+                 init_cfg: Optional[ConfigType] = None,
+                 **kwargs) -> None:
+        self.fc_norm_cfg = fc_norm_cfg  # the host builds layers in __init__
+        if fc_norm_cfg is not None and init_cfg is None:
+            # The host's would treat norm layers as if they were linear.
+            init_cfg = dict(
+                type='Xavier', layer='Linear', distribution='uniform')
+        super().__init__(*args, init_cfg=init_cfg, **kwargs)
+
+    def _add_conv_fc_branch(self, *args, **kwargs) -> tuple:
+        """Put a norm layer behind each fully connected layer, if asked to."""
+        convs, fcs, last_layer_dim = super()._add_conv_fc_branch(
+            *args, **kwargs)
+        if self.fc_norm_cfg is not None:
+            fcs = nn.ModuleList(
+                Sequential(fc, build_norm_layer(self.fc_norm_cfg,
+                                                fc.out_features)[1])
+                for fc in fcs)
+        return convs, fcs, last_layer_dim
+
+    def project_to(self, embed_dims: int) -> None:
+        """Have ``fc_cls`` give D numbers in place of one per class."""
+        self.fc_cls = nn.Linear(self.cls_last_dim, embed_dims)
