@@ -10,6 +10,7 @@ from ovd.engine.launch import (
 )
 from ovd.engine.testing import (
     check_weights,
+    set_class_embeddings,
     set_out_file,
     set_report_dir,
     write_metrics,
@@ -30,6 +31,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', help='keep the predictions: proposals, or COCO json')
     parser.add_argument(
+        '--class-embeddings',
+        metavar='FILE',
+        help='names, or what CLIP makes of them, in place of those of the '
+        'config: a file of tools/class_embeddings.py')
+    parser.add_argument(
         '--metrics', metavar='JSON', help='write the metrics to this file')
     add_common_arguments(parser)
     return parser.parse_args()
@@ -39,6 +45,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     cfg.load_from = find_checkpoint(args.checkpoint)
+    set_class_embeddings(cfg, args.class_embeddings)
     set_out_file(cfg, args.out)
     set_report_dir(cfg)
     runner = build_runner(cfg)

@@ -3,14 +3,15 @@ import inspect
 import json
 import math
 from pathlib import Path
-from typing import Collection, Dict, List, Optional
+from typing import Any, Collection, Dict, Iterator, List, Optional
 
 from mmdet.registry import METRICS
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from torch import nn
 
-from ovd.artifacts.files import atomic_write, sha256_file
+from ovd.artifacts.class_embeddings import MAKE_IT
+from ovd.artifacts.files import atomic_write, require_file, sha256_file
 from ovd.artifacts.seen_classes import read_seen_classes
 from ovd.artifacts.torch_file import read_torch_file
 
@@ -43,6 +44,49 @@ def set_out_file(cfg: Config, out: Optional[str]) -> None:
             checkpoint=dict(
                 file=cfg.load_from, sha256=sha256_file(cfg.load_from)),
             trained_on=read_seen_classes(cfg.load_from))
+
+
+def set_class_embeddings(cfg: Config, file: Optional[str]) -> None:
+    """Give a trained detector another vocabulary, or other sentences.
+
+    It is taken as it is: a hook that would make or judge the config's own
+    file is taken out. That it is of the CLIP that the detector was trained
+    with is checked by :class:`OpenVocabularyHook`.
+
+    Args:
+        cfg (Config): Of a detector.
+        file (str, optional): Class embeddings file; None changes nothing.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If no part of the model names class embeddings.
+    """
+    if file is None:
+        return
+    require_file(file, 'class embeddings', MAKE_IT)
+    named = [part for part in _parts(cfg.model) if 'class_embeddings' in part]
+    if not named:
+        raise ValueError(
+            '--class-embeddings is for detectors that name classes by such a '
+            f'file; no part of the {cfg.model.get("type")} of this config '
+            'has class_embeddings')
+    for part in named:
+        part.class_embeddings = file
+    for name, hook in cfg.get('default_hooks', {}).items():
+        if hook and hook.get('type') == 'ClassEmbeddingHook':
+            cfg.default_hooks[name] = None
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
+                        if hook.get('type') != 'ClassEmbeddingHook']
+
+
+def _parts(value: Any) -> Iterator[ConfigDict]:
+    """Yield all dicts inside of a config."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _parts(item)
 
 
 def check_weights(cfg: Config, model: nn.Module) -> None:

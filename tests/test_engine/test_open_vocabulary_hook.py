@@ -125,3 +125,20 @@ def test_artefacts_of_other_images() -> None:
     check_same_source(one, {}, 'this', 'a foreign file')
     with pytest.raises(ValueError, match='that is for other images than this'):
         check_same_source(one, dict(other, source_sha256='y'), 'this', 'that')
+
+
+def test_a_checkpoint_knows_its_clip() -> None:
+    """Class embeddings of another CLIP are refused when it is tested."""
+    runner, hook = make_runner(TRAIN, VAL), OpenVocabularyHook()
+    ours, other = (dict(name='x', sha256=digit * 64) for digit in '01')
+    runner.model[0].clip = ours
+    checkpoint = dict(meta={})
+    hook.before_save_checkpoint(runner, checkpoint)
+    assert checkpoint['meta'] == dict(clip=ours)
+    hook.after_load_checkpoint(runner, checkpoint)
+    hook.before_test(runner)
+    runner.model[0].clip = other
+    with pytest.raises(ValueError, match="of two CLIPs can't be compared"):
+        hook.before_test(runner)
+    hook.after_load_checkpoint(runner, dict(state_dict={}))  # says nothing
+    hook.before_test(runner)

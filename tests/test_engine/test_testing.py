@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from ovd.artifacts.files import sha256_file
 from ovd.engine.testing import (
+    set_class_embeddings,
     set_out_file,
     set_report_dir,
     write_metrics,
@@ -66,3 +67,42 @@ def test_a_config_without_evaluator_reports_nothing() -> None:
     cfg = Config(dict(work_dir='x', test_evaluator=None))
     set_report_dir(cfg)
     assert cfg.test_evaluator is None
+
+
+def detector() -> Config:
+    classifier = dict(type='ClassEmbeddingClassifier', class_embeddings='a')
+    return Config(
+        dict(
+            model=dict(
+                type='CascadeRCNN',
+                roi_head=dict(bbox_head=[
+                    dict(classifier=dict(classifier)) for _ in range(3)
+                ])),
+            default_hooks=dict(
+                logger=dict(type='LoggerHook'),
+                names=dict(type='ClassEmbeddingHook', pretrained='RN50')),
+            custom_hooks=[dict(type='ClassEmbeddingHook', pretrained='RN50')]))
+
+
+def test_class_embeddings_are_an_argument(tmp_path: Path) -> None:
+    file = tmp_path / 'b.pth'
+    file.touch()
+    cfg = detector()
+    set_class_embeddings(cfg, None)
+    assert cfg.to_dict() == detector().to_dict()
+    set_class_embeddings(cfg, str(file))
+    assert [head.classifier.class_embeddings
+            for head in cfg.model.roi_head.bbox_head] == [str(file)] * 3
+    # No hook may judge or make the file of the config any more
+    assert cfg.default_hooks == dict(
+        logger=dict(type='LoggerHook'), names=None)
+    assert cfg.custom_hooks == []
+
+
+def test_class_embeddings_must_be_there_and_be_used(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='class_embeddings.py'):
+        set_class_embeddings(detector(), str(tmp_path / 'b.pth'))
+    (tmp_path / 'b.pth').touch()
+    with pytest.raises(ValueError, match='no part of the RPN of this config'):
+        set_class_embeddings(
+            Config(dict(model=dict(type='RPN'))), str(tmp_path / 'b.pth'))

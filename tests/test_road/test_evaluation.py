@@ -39,3 +39,19 @@ def test_kept_predictions_are_evaluated_again(road: Path) -> None:
     report = work / 'vild-ensemble/report'
     assert len((report / 'segm_classes.csv').read_text().splitlines()) == 66
     assert (report / 'bbox_pr.png').stat().st_size > 10_000
+
+
+def test_other_sentences_for_a_trained_detector(road: Path) -> None:
+    """The vocabulary is an argument; nothing but it changes."""
+    names, values = 'work_dirs/photo.pth', 'work_dirs/photo.json'
+    run(road, 'class_embeddings.py', 'photo', '--dataset', 'miniature',
+        '--out', names)
+    detector = str(ROOT / 'configs/miniature/'
+                   'vild-ensemble_mask-rcnn_r18_fpn_miniature.py')
+    run(road, 'test.py', detector, 'work_dirs/miniature/vild-ensemble',
+        '--class-embeddings', names, '--metrics', values, '--work-dir',
+        'work_dirs/photo')
+    found = json.loads((road / values).read_text())
+    usual = json.loads((road / 'work_dirs/miniature/metrics/'
+                        'ViLD-ensemble.json').read_text())
+    assert found != usual and found['coco/bbox_AP50_base'] > 10

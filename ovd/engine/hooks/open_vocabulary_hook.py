@@ -1,5 +1,5 @@
 """Hand the dataset's class names to the model; refuse what doesn't match."""
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from mmdet.registry import HOOKS
 from mmengine.dataset import BaseDataset
@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from ovd.artifacts.provenance import check_same_clip
 from ovd.datasets.transforms import LoadProposalsToEmbed
 
 from .agreement import (
@@ -39,6 +40,17 @@ class OpenVocabularyHook(Hook):
 
     def __init__(self) -> None:
         self._vocabulary_is_set = False
+        self._trained_with: Optional[Dict[str, str]] = None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Note whose class embeddings the weights belong to."""
+        for module in _open_vocabulary_modules(runner.model):
+            checkpoint['meta']['clip'] = dict(module.clip)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Read that note, where there is one."""
+        meta = checkpoint.get('meta') or {}
+        self._trained_with = meta.get('clip')
 
     def before_train(self, runner: Runner) -> None:
         """Set the vocabulary, then check the distilled embeddings.
@@ -80,7 +92,16 @@ class OpenVocabularyHook(Hook):
             self._prepare(runner, runner.train_dataloader.dataset)
 
     def before_test(self, runner: Runner) -> None:
-        """Set the vocabulary of the test set."""
+        """Set the vocabulary of the test set.
+
+        Raises:
+            ValueError: As :meth:`before_train`, or if the class embeddings
+                are of another CLIP than those of the detector's training.
+        """
+        for module in _open_vocabulary_modules(runner.model):
+            if self._trained_with is not None:
+                check_same_clip(self._trained_with, module.clip,
+                                'the checkpoint', 'the class embeddings')
         self._prepare(runner, runner.test_dataloader.dataset,
                       runner.test_evaluator)
 
