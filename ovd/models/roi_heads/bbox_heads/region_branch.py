@@ -16,8 +16,8 @@ class RegionBranch(ConvFCBBoxHead):
 
     Args:
         fc_norm_cfg (OptConfigType): Norm layer behind each of the shared
-            fully connected layers, which Google's ViLD has; the host has
-            none. Defaults to None.
+            fully connected layers, ``SyncBN`` or ``BN1d``, which Google's
+            ViLD has and the host has not. Defaults to None.
         args, kwargs: See :class:`mmdet.models.ConvFCBBoxHead`.
     """
 
