@@ -22,6 +22,7 @@ DUMP = ('sh tools/dist_test.sh configs/rpn/rpn_r101_fpn_1x_{0}_train.py '
 LINK = 'mkdir -p data/{0} && ln -s ../coco/{1} data/{0}'
 EXTRACT = ('sh tools/dist_train.sh configs/feature_extractor/'
            'proposal_feature_extractor{}.py 8')
+DETPRO = 'https://github.com/dyabel/detpro, column {} of its table'
 
 
 def _coco_split(name: str, train: tuple, val: tuple) -> list[Entry]:
@@ -176,9 +177,14 @@ PRETRAINED = Tree('pretrained', 'weights to start from', (
           'https://github.com/hologerry/SoCo, there called '
           'current_mmdetection_Head.pth',
           note='SoCo*, for ViLD* and DetPro'),
-    Entry('detpro/iou_neg5_ens.pth', 'weights',
-          'https://github.com/dyabel/detpro',
+    Entry('detpro/iou_neg5_ens.pth', 'weights', DETPRO.format('"prompt"'),
           note="DetPro's class embeddings of LVIS"),
+    *(Entry(f'detpro/{name}.pth', 'weights', DETPRO.format('"model"'),
+            note=f'{note}, as published')
+      for name, note in (
+          ('vild_star', 'ViLD*, Mask R-CNN'),
+          ('detpro', 'DetPro, Mask R-CNN'),
+          ('detpro_cascade', 'DetPro, Cascade Mask R-CNN'))),
 ))
 
 DATA_TREES = {

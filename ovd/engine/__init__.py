@@ -5,6 +5,7 @@ from ovd.host import check_host
 check_host()
 
 from .atomic_local_backend import AtomicLocalBackend
+from .backbone_weights import load_from_torchvision
 from .extraction_loop import ExtractionLoop
 from .extraction_runner import ExtractionRunner
 from .hooks import (
@@ -17,5 +18,5 @@ from .hooks import (
 __all__ = [
     'AtomicLocalBackend', 'ClassEmbeddingHook', 'ExtractionLoop',
     'ExtractionRunner', 'ImageEmbeddingHook', 'OpenVocabularyHook',
-    'PlainCheckpointHook'
+    'PlainCheckpointHook', 'load_from_torchvision'
 ]

@@ -5,12 +5,20 @@ from mmengine.runner import find_latest_checkpoint
 
 from ovd.artifacts.files import require_file
 
+# Published files that configs start from, and where to get them
+SOURCES = {
+    'pretrained/soco/soco_star_mask_rcnn_r50_fpn_400e.pth':
+    'https://github.com/hologerry/SoCo, there called '
+    'current_mmdetection_Head.pth',
+}
+
 
 def find_checkpoint(path: str) -> str:
     """Return a checkpoint file, or the last one of a training run's folder.
 
     Raises:
-        FileNotFoundError: If there is no such file, or none in the folder.
+        FileNotFoundError: If there is no such file, or none in the folder;
+            of a published one it says where to get it.
     """
     if Path(path).is_dir():
         latest = find_latest_checkpoint(path)
@@ -20,4 +28,9 @@ def find_checkpoint(path: str) -> str:
                 f'--work-dir {path}')
         # A run's folder may have been moved: look beside the pointer.
         path = str(Path(path) / Path(latest).name)
+    source = SOURCES.get(Path(path).as_posix())
+    if source and not Path(path).is_file():
+        raise FileNotFoundError(
+            f'checkpoint {path} does not exist\nput it there; it is published '
+            f'at {source}')
     return str(require_file(path, 'checkpoint'))

@@ -1,0 +1,45 @@
+"""Checkpoints that are not there, and what to do about it."""
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from ovd.apis.data_tree import PRETRAINED
+from ovd.engine.checkpoints import SOURCES, find_checkpoint
+from ovd.engine.launch import build_runner
+
+SOCO = 'pretrained/soco/soco_star_mask_rcnn_r50_fpn_400e.pth'
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize('path', [SOCO, f'./{SOCO}'])
+def test_a_published_file_that_is_missing(path):
+    with pytest.raises(FileNotFoundError, match=(
+            'soco_star_mask_rcnn_r50_fpn_400e.pth does not exist\nput it '
+            'there; it is published at https://github.com/hologerry/SoCo, '
+            'there called current_mmdetection_Head.pth')):
+        find_checkpoint(path)
+    Path(SOCO).parent.mkdir(parents=True)
+    Path(SOCO).write_bytes(b'weights')
+    assert find_checkpoint(path) == str(Path(path))
+
+
+def test_before_anything_of_a_run_is_built():
+    with pytest.raises(FileNotFoundError, match='published at https://github'):
+        build_runner(Config(dict(load_from=SOCO, launcher='none')))
+
+
+def test_sources_are_those_of_the_data_tree():
+    origins = {entry.path: entry.origin for entry in PRETRAINED.all_entries()}
+    assert SOURCES
+    assert {path: origins[path] for path in SOURCES} == SOURCES
+
+
+def test_other_files_have_near_names():
+    Path('epoch_12.pth').touch()
+    with pytest.raises(FileNotFoundError, match='mean "epoch_12.pth"'):
+        find_checkpoint('epoch_2.pth')
