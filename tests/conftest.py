@@ -1,11 +1,27 @@
 """Fixtures shared by the tests: CLIP files with small random weights."""
 from pathlib import Path
+from typing import List
 
 import pytest
 import torch
 
 # Before any test imports mmdet, which needs mmcv's ops in place.
 import ovd  # noqa: F401
+
+
+def pytest_collection_modifyitems(config: pytest.Config,
+                                  items: List[pytest.Item]) -> None:
+    """Keep together, among several workers, what shares a slow fixture.
+
+    The tests on the demo that has been run take longest and begin first.
+    """
+    if not config.pluginmanager.hasplugin('xdist'):
+        return
+    items.sort(key=lambda item: 'test_road' not in item.path.parts)
+    for item in items:
+        road = 'test_road' in item.path.parts
+        item.add_marker(pytest.mark.xdist_group(
+            'test_road' if road else str(item.path)))
 
 
 def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:

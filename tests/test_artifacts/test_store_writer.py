@@ -266,15 +266,20 @@ def test_broken_images_are_checked(tmp_path):
     assert EmbeddingStore(tmp_path).broken == {7: 'cut off'}
 
 
-def _write_for_ever(folder, ready):
-    """Overwrite the shards of a store; 8 MB each take some milliseconds."""
-    writer = EmbeddingStoreWriter(folder, _plan())
+def _overwrite(writer):
+    """Write the shards of a store, of 8 MB each; yield after each one."""
     item = dict(embeddings=np.ones((1000, 2048)), bboxes=np.ones((1000, 4)),
                 scores=np.ones(1000))
+    for shard in range(writer.plan.num_shards):
+        num = len(writer.plan.shard_image_ids(shard))
+        writer.write_shard(shard, [item] * num)
+        yield
+
+
+def _write_for_ever(folder, ready):
+    writer = EmbeddingStoreWriter(folder, _plan())
     while True:
-        for shard in range(writer.plan.num_shards):
-            num = len(writer.plan.shard_image_ids(shard))
-            writer.write_shard(shard, [item] * num)
+        for _ in _overwrite(writer):
             ready.set()
 
 
@@ -282,14 +287,19 @@ def _write_for_ever(folder, ready):
 def test_a_killed_writer_leaves_whole_files_only(tmp_path):
     writer, plan = EmbeddingStoreWriter(tmp_path, _plan()), _plan()
     context = multiprocessing.get_context('fork')
-    rng, num_leftovers = np.random.RandomState(0), 0
-    for _ in range(20):
+    start = time.perf_counter()
+    num_written = len(list(_overwrite(writer)))
+    duration = (time.perf_counter() - start) / num_written
+    rng, num_leftovers, kills = np.random.RandomState(0), 0, 0
+    while kills < 20 or not num_leftovers:
+        kills += 1
+        assert kills < 200, 'none was killed in the middle of a shard'
         ready = context.Event()
         process = context.Process(
             target=_write_for_ever, args=(tmp_path, ready))
         process.start()
         ready.wait()
-        time.sleep(rng.uniform(0, .05))
+        time.sleep(rng.uniform(0, 2 * duration))
         process.kill()  # SIGKILL
         process.join()
         for path in tmp_path.glob('.*.tmp'):
@@ -302,4 +312,3 @@ def test_a_killed_writer_leaves_whole_files_only(tmp_path):
         assert not writer.damaged
         writer.remove_leftovers()
         assert not list(tmp_path.glob('.*'))
-    assert num_leftovers  # else none was killed in the middle of a shard
