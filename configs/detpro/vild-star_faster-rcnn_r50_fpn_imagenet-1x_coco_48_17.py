@@ -1,0 +1,13 @@
+_base_ = 'detpro_faster-rcnn_r50_fpn_imagenet-1x_coco_48_17.py'
+
+# DetPro with 74 sentences written by hand in place of the learned prompts
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(
+            classifier=dict(
+                class_embeddings=_base_.data_root + 'prompt/detpro.pth'))))
+default_hooks = dict(
+    class_embeddings=dict(
+        type='ClassEmbeddingHook',
+        pretrained='ViT-B/32',
+        templates='detpro'))
