@@ -93,10 +93,12 @@ class TextTower:
         if length:
             prefix = self._encode_prefix(
                 self._embed(tokens[:1, :length].to(device), context))
+        if length > size:
+            context = None  # all of it is in the prefix
         parts = [torch.empty(0, self.embed_dims, device=device)]
-        # Texts of one length in one batch: less padding to compute.
+        # Texts of about one length in one batch: less padding to compute.
         order = ends.argsort(stable=True)
-        for rows in order.split(batch_size) if len(order) else ():
+        for rows in order.split(_batch_sizes(ends[order], batch_size)):
             stop = int(ends[rows].max()) + 1
             x = self._embed(tokens[rows, :stop].to(device), context)
             parts.append(
@@ -139,16 +141,18 @@ class TextTower:
         texts = torch.arange(len(x), device=x.device)
         for i, block in enumerate(self.blocks):
             h = layer_norm(x, block.ln_1)
-            query, key, value = project(h, block.attn)
+            if block is not self.blocks[-1]:
+                query, key, value = project(h, block.attn)
+            else:
+                key, value = project(h, block.attn, slice(1, 3))
+                x, h = (part[texts, ends, None] for part in (x, h))
+                query, = project(h, block.attn, slice(0, 1))
+                mask = mask[ends][:, None, None]  # (B, 1, 1, p + S)
             if prefix:
                 key, value = (
                     torch.cat([part[i].expand(len(x), -1, -1, -1), own], dim=2)
                     for part, own in ((prefix.keys, key),
                                       (prefix.values, value)))
-            if block is self.blocks[-1]:
-                x = x[texts, ends, None]  # (B, 1, E)
-                query = query[texts, :, ends, None]
-                mask = mask[ends][:, None, None]  # (B, 1, 1, p + S)
             x = finish(x, block, query, key, value, mask)
         x = layer_norm(x[:, 0], self.text.ln_final)
         projection = self.text.text_projection
@@ -174,6 +178,26 @@ def _check_kind(text: nn.Module) -> None:
             'this CLIP has a text tower that ovd does not know: expected a '
             'causal transformer that is read at the end token, as in '
             f'openai-clip, got {type(text).__name__} pooled by {pool!r}')
+
+
+def _batch_sizes(ends: Tensor, batch_size: int) -> List[int]:
+    """Return how many of the texts, shortest first, are in each batch.
+
+    A batch is full at ``batch_size`` texts, or where the next text would need
+    more padding of those before it than a quarter of that many tokens.
+
+    Args:
+        ends (Tensor): (B,) int, ascending.
+        batch_size (int): Texts at most.
+    """
+    sizes, size, padding, last = [], 0, 0, 0
+    for end in ends.tolist():
+        padding += size * (end - last)
+        if size == batch_size or padding > batch_size // 4:
+            sizes.append(size)
+            size = padding = 0
+        size, last = size + 1, end
+    return sizes + [size] * bool(size)
 
 
 def _common_length(tokens: Tensor, ends: Tensor, context_size: int) -> int:

@@ -5,11 +5,12 @@ memory; weights stay where they are.
 
 Shapes: B sequences, S tokens, E token embedding size, H heads.
 """
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from .linear import linear, tracks_gradients
 
@@ -84,12 +85,44 @@ def _mlp(mlp: nn.Sequential, h: Tensor) -> Tensor:
     three new ones.
     """
     fc, proj = mlp.c_fc, mlp.c_proj
-    if type(mlp.gelu).__name__ != 'QuickGELU' or tracks_gradients(
-            h, fc.weight):
+    if type(mlp.gelu).__name__ != 'QuickGELU' or tracks_gradients(fc.weight):
         return mlp(h)
-    h = linear(h, fc.weight, fc.bias).mul_(QUICK_GELU_SLOPE)
-    y = linear(F.silu(h, inplace=True), proj.weight)
-    return y.mul_(1 / QUICK_GELU_SLOPE).add_(proj.bias)
+    if not tracks_gradients(h):
+        hidden = linear(h, fc.weight, fc.bias).mul_(QUICK_GELU_SLOPE)
+        return _project_back(F.silu(hidden, inplace=True), proj.weight,
+                             proj.bias)
+    if torch.is_autocast_enabled(h.device.type):
+        return mlp(h)  # its dtypes are autocast's business
+    return _FrozenMLP.apply(h, fc.weight, fc.bias, proj.weight, proj.bias)
+
+
+def _project_back(silu: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Apply the second layer to a times what it is to be applied to."""
+    return linear(silu, weight).mul_(1 / QUICK_GELU_SLOPE).add_(bias)
+
+
+class _FrozenMLP(torch.autograd.Function):
+    """The two linear layers, for gradients to their input alone.
+
+    Of the hidden layer one tensor is kept, and not three.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, h: Tensor, weight: Tensor, bias: Tensor,
+                proj_weight: Tensor, proj_bias: Tensor) -> Tensor:
+        hidden = linear(h, weight, bias).mul_(QUICK_GELU_SLOPE)
+        ctx.save_for_backward(hidden, weight, proj_weight)
+        return _project_back(F.silu(hidden), proj_weight, proj_bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx,
+                 grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        hidden, weight, proj_weight = ctx.saved_tensors
+        # The slope of silu(a x) / a is silu'(a x).
+        grad = torch.ops.aten.silu_backward(
+            linear(grad, proj_weight.t()), hidden)
+        return linear(grad, weight.t()), None, None, None, None
 
 
 def _scale(block: nn.Module, name: str, x: Tensor) -> Tensor:

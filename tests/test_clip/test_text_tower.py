@@ -62,6 +62,54 @@ def test_gradients_flow_to_contexts():
     assert context.grad.abs().min() > 0
 
 
+def encode_as_coop_does(model, tokens, context):
+    """Put a context in, and run all tokens through openai-clip's modules."""
+    x = model.token_embedding(tokens)
+    size = len(context)
+    x = torch.cat([x[:, :1], context.expand(len(x), -1, -1),
+                   x[:, 1 + size:]], dim=1) + model.positional_embedding
+    x = model.transformer(x.transpose(0, 1)).transpose(0, 1)
+    x = model.ln_final(x)[torch.arange(len(x)), tokens.argmax(dim=-1)]
+    return x @ model.text_projection
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 256])
+@pytest.mark.parametrize('texts', [
+    ['X X X cat.', 'X X X red fox.', 'X X X very long name of a thing.'],
+    ['X X X']])
+def test_gradients_are_those_of_the_plain_call(texts, batch_size):
+    model = build(RESNET, 48, 128, 3)
+    tokens = tokenize(texts)
+    grads = []
+    for tower in (False, True):
+        torch.manual_seed(0)
+        context = (torch.randn(3, 128) * .1).requires_grad_()
+        features = TextTower(model).encode(tokens, context, batch_size) \
+            if tower else encode_as_coop_does(model, tokens, context)
+        weights = torch.randn(features.shape)
+        (torch.nn.functional.normalize(features, dim=-1) * weights
+         ).sum().backward()
+        grads.append(context.grad)
+    assert (grads[0] - grads[1]).abs().max() < 1e-5 * grads[0].abs().max()
+
+
+def test_what_is_padding_is_not_computed(monkeypatch):
+    """A batch ends where more padding would be needed than is worth it."""
+    tower = TextTower(build(RESNET, 64, 64, 1))
+    seen = []
+    encode = tower._encode
+    monkeypatch.setattr(
+        tower, '_encode', lambda x, *args: seen.append(tuple(x.shape[:2]))
+        or encode(x, *args))
+    texts = ['a cat'] * 9 + ['dogs and cats and mice'] * 2 + ['b cat'] * 3
+    found = tower.encode(tokenize(texts), batch_size=10)
+    assert seen == [(10, 3), (2, 3), (2, 6)]
+    seen.clear()
+    torch.testing.assert_close(
+        tower.encode(tokenize(texts), batch_size=256), found)
+    assert seen == [(14, 6)]
+
+
 def test_context_replaces_tokens():
     model = build(RESNET, 64, 64, 2)
     tower = TextTower(model)
