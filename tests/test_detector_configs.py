@@ -288,7 +288,7 @@ def entry(cfg: Config, path: str) -> Any:
 
 HEAD = 'model.roi_head.bbox_head'
 DATA = 'train_dataloader.dataset'
-GOOGLE = {  # shared/facts of tensorflow/tpu, projects/vild
+GOOGLE = {  # tensorflow/tpu, projects/vild
     'train_cfg.type': 'IterBasedTrainLoop',
     'optim_wrapper.optimizer.type': 'SGD',
     'optim_wrapper.optimizer.lr': 0.32,
@@ -340,7 +340,7 @@ GOOGLE_COCO = {
     f'{HEAD}.num_classes': 65,
     'model.roi_head.mask_head': None,
 }
-STAR_SCHEDULE = {  # shared/facts of dyabel/detpro
+STAR_SCHEDULE = {  # dyabel/detpro
     'train_cfg.max_epochs': 20,
     'train_dataloader.batch_size': 2,
     'auto_scale_lr.base_batch_size': 16,

@@ -12,5 +12,6 @@ model = dict(
             base_weight=0.6,
             novel_weight=0.6,
             # The prompts learned on LVIS: tools/class_embeddings.py learned
-            classifier=dict(class_embeddings='data/objects365/prompt/learned.pth'))),
+            classifier=dict(
+                class_embeddings='data/objects365/prompt/learned.pth'))),
     test_cfg=dict(rcnn=dict(score_thr=0.003, max_per_img=300)))

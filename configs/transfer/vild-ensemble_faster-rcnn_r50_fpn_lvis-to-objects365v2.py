@@ -12,7 +12,8 @@ model = dict(
             num_classes=365,
             base_weight=2 / 3,
             novel_weight=2 / 3,
-            classifier=dict(class_embeddings='data/objects365/prompt/vild.pth'))))
+            classifier=dict(
+                class_embeddings='data/objects365/prompt/vild.pth'))))
 test_pipeline = _base_.test_pipeline
 test_pipeline[1] = dict(type='Resize', scale=(1024, 1024), keep_ratio=True)
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

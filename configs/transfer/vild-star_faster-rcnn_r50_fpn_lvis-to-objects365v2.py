@@ -3,7 +3,8 @@ _base_ = 'detpro_faster-rcnn_r50_fpn_lvis-to-objects365v2.py'
 model = dict(
     roi_head=dict(
         bbox_head=dict(
-            classifier=dict(class_embeddings='data/objects365/prompt/detpro.pth'))))
+            classifier=dict(
+                class_embeddings='data/objects365/prompt/detpro.pth'))))
 default_hooks = dict(
     class_embeddings=dict(
         type='ClassEmbeddingHook',

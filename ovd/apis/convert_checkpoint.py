@@ -94,7 +94,10 @@ def _find_weights(content: Any) -> Dict[str, Tensor]:
     if isinstance(content, dict):
         weights = content.get('state_dict', content)
     if is_state_dict(weights):
-        return weights
+        # As a run of several processes saves a wrapped model
+        wrapped = all(key.startswith('module.') for key in weights)
+        return {key.removeprefix('module.') if wrapped else key: tensor
+                for key, tensor in weights.items()}
     holds = f'a {type(content).__name__}'
     if isinstance(content, dict):
         holds = f'a dict of {list_some(map(str, content)) or "nothing"}'
@@ -149,6 +152,11 @@ def _add_background(layout: Layout, weights: Dict[str, Tensor],
     parts = [weights[key] for key in layout.background if key in weights]
     if len(parts) < len(layout.background):
         return  # named with all else that is missing
+    shapes = [tuple(part.shape) for part in parts]
+    if len({part.numel() for part in parts}) > 1:
+        raise ValueError(
+            'its background must be a layer from 1 number to those of an '
+            f'embedding, (512, 1) and (512,), got {shapes}')
     vector = sum(part.reshape(1, -1) for part in parts)
     for stage in find_stages(result.state_dict):
         key = f'roi_head.bbox_head{stage}.classifier.bg_embedding'

@@ -10,6 +10,7 @@ from mmdet.structures import DetDataSample
 from ovd.artifacts.class_embeddings import ClassEmbeddings, check_class_names
 from ovd.artifacts.files import require_file
 from ovd.artifacts.provenance import check_same_clip
+from ovd.artifacts.seen_classes import read_clip
 from ovd.clip.loading import load_clip
 from ovd.clip.prompt_templates import TEMPLATE_SETS
 from ovd.clip.text_encoder import embed_class_names
@@ -32,7 +33,8 @@ class OpenVocabularyDetector:
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the model of the config has no vocabulary to set.
+        ValueError: If the model of the config has no vocabulary to set, or
+            class embeddings of another CLIP than the checkpoint's.
     """
 
     def __init__(self,
@@ -54,6 +56,11 @@ class OpenVocabularyDetector:
             raise ValueError(
                 f'{config} describes a {type(self.model).__name__} without a '
                 'vocabulary; use a config with a ViLD box head')
+        trained_with = read_clip(checkpoint)
+        if trained_with is not None:
+            check_same_clip(trained_with, self._heads[0].clip,
+                            f'the detector {checkpoint}',
+                            'the class embeddings of its config')
         self.classes: List[str] = []
         self._clip = None
         self.set_classes(self._heads[0].source)

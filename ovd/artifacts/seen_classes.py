@@ -1,5 +1,5 @@
-"""Which classes a checkpoint was trained on, as far as it says so."""
-from typing import Any, List, Sequence, Union
+"""Classes and CLIP a checkpoint was trained with, as far as it says so."""
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 from ovd.spelling import canonical_spelling
 
@@ -36,6 +36,17 @@ def read_seen_classes(checkpoint: PathLike) -> Seen:
         if _is_names(names) and names:
             return list(names)
     return UNKNOWN
+
+
+def read_clip(checkpoint: PathLike) -> Optional[Dict[str, str]]:
+    """Return the CLIP that a detector was distilled from, if it says so.
+
+    Raises:
+        ValueError: If the file is damaged, or holds more than plain content.
+    """
+    content = read_torch_file(checkpoint, 'weights')
+    meta = content.get('meta') if isinstance(content, dict) else None
+    return meta.get('clip') if isinstance(meta, dict) else None
 
 
 def _is_names(value: Any) -> bool:

@@ -72,9 +72,10 @@ def set_class_embeddings(cfg: Config, file: Optional[str]) -> None:
             'has class_embeddings')
     for part in named:
         part.class_embeddings = file
-    for name, hook in cfg.get('default_hooks', {}).items():
-        if hook and hook.get('type') == 'ClassEmbeddingHook':
-            cfg.default_hooks[name] = None
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items()
+                 if hook and hook.get('type') == 'ClassEmbeddingHook']:
+        del hooks[name]
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
                         if hook.get('type') != 'ClassEmbeddingHook']
 

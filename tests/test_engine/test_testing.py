@@ -94,8 +94,7 @@ def test_class_embeddings_are_an_argument(tmp_path: Path) -> None:
     assert [head.classifier.class_embeddings
             for head in cfg.model.roi_head.bbox_head] == [str(file)] * 3
     # No hook may judge or make the file of the config any more
-    assert cfg.default_hooks == dict(
-        logger=dict(type='LoggerHook'), names=None)
+    assert cfg.default_hooks == dict(logger=dict(type='LoggerHook'))
     assert cfg.custom_hooks == []
 
 

@@ -240,8 +240,31 @@ def test_google_has_norm_layers_behind_its_fcs(file: str) -> None:
     assert (head.shared_fcs[1][1].weight == 1).all()  # no Xavier on these
 
 
-def roi_head(file: str, kind: str) -> torch.nn.Module:
-    """A Standard or Cascade RoI head with a mask head, of few channels."""
+def test_raw_results_are_the_scores_as_they_are(file: str) -> None:
+    """Without a test config the host would apply another softmax."""
+    head = ensemble_head(file).eval()
+    rois = torch.tensor([[0., 10, 10, 20, 20]])
+    scores = torch.tensor([[.9, .4, .01, .2, .1]])
+    found = head._predict_by_feat_single(
+        rois, scores, torch.zeros(1, 4),
+        dict(img_shape=(64, 64), scale_factor=(1., 1.)))
+    assert torch.equal(found.scores, scores)
+    assert found.bboxes.tolist() == [[10, 10, 20, 20]]
+
+
+@pytest.mark.parametrize('wrong, message', [
+    (dict(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True)),
+     'use_sigmoid=False'),
+    (dict(fc_norm_cfg=dict(type='BN')), 'SyncBN, BN1d or LN, got BN'),
+    (dict(scoring='pictures'), 'scoring must be')])
+def test_settings_that_can_not_be(file, wrong, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        ViLDBBoxHead(**head_cfg(file), **wrong)
+
+
+def roi_head(file: str, kind: str, with_mask: bool = True,
+             **branch) -> torch.nn.Module:
+    """A Standard or Cascade RoI head, of few channels."""
     extractor = dict(
         type='SingleRoIExtractor',
         roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
@@ -249,8 +272,8 @@ def roi_head(file: str, kind: str) -> torch.nn.Module:
         featmap_strides=[4])
     bbox_head = dict(
         type='ViLDEnsembleBBoxHead',
-        image_branch=dict(num_shared_fcs=1, fc_out_channels=16),
-        **head_cfg(file))
+        image_branch=dict(num_shared_fcs=1, fc_out_channels=16, **branch),
+        **head_cfg(file, **branch))
     train_cfg = dict(
         assigner=dict(type='MaxIoUAssigner', pos_iou_thr=.5, neg_iou_thr=.5,
                       min_pos_iou=.5),
@@ -264,12 +287,12 @@ def roi_head(file: str, kind: str) -> torch.nn.Module:
         type=kind,
         bbox_roi_extractor=extractor,
         bbox_head=[bbox_head] * 3 if cascade else bbox_head,
-        mask_roi_extractor=extractor,
+        mask_roi_extractor=extractor if with_mask else None,
         mask_head=dict(
             type='FCNMaskHead', num_convs=1, in_channels=4,
             conv_out_channels=4, num_classes=4, class_agnostic=True,
             loss_mask=dict(type='CrossEntropyLoss', use_mask=True,
-                           loss_weight=1.0)),
+                           loss_weight=1.0)) if with_mask else None,
         loss_distill=dict(type='DistillationLoss'),
         train_cfg=[train_cfg] * 3 if cascade else train_cfg,
         test_cfg=dict(score_thr=0., nms=dict(type='nms', iou_threshold=.5),
@@ -387,3 +410,16 @@ def test_detections_of_the_whole_head(file, kind) -> None:
             assert torch.allclose(scores[0], sum(stages) / 3, atol=1e-6)
     assert 0 < len(found) <= 8
     assert (found.scores[:-1] >= found.scores[1:]).all()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('num_distilled', [1, 2])
+def test_boxes_without_masks_and_norms_of_a_single_box(
+        file, kind, num_distilled) -> None:
+    """Faster and Cascade R-CNN; batch norm needs more than one vector."""
+    head = roi_head(file, kind, with_mask=False,
+                    fc_norm_cfg=dict(type='BN1d'))
+    losses = train_losses(head, num_distilled)
+    assert not any('mask' in name for name in losses)
+    assert all(torch.isfinite(torch.as_tensor(loss)).all()
+               for loss in losses.values())

@@ -1,6 +1,6 @@
 """Move the boxes to distil together with the image, also where some drop."""
 from copy import deepcopy
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 import numpy as np
 from mmdet.datasets.transforms import ProposalBroadcaster
@@ -9,8 +9,10 @@ from mmdet.registry import TRANSFORMS
 # What belongs to the boxes, row by row
 _ROWS = ('proposal_embeddings', 'proposals_to_embed')
 # What belongs to annotated boxes, and must not meet the boxes to distil
-_ANNOTATIONS = ('gt_masks', 'gt_ignore_flags', 'gt_instances_ids',
-                'gt_seg_map')
+_ANNOTATIONS = ('gt_masks', 'gt_instances_ids', 'gt_seg_map')
+# Which draw again until an annotated box suits them, or more than once
+_UNFIT = ('MinIoURandomCrop', 'RandomChoice', 'Rotate', 'TranslateX',
+          'TranslateY', 'ShearX', 'ShearY')
 
 
 @TRANSFORMS.register_module()
@@ -22,7 +24,23 @@ class DistilledBoxBroadcaster(ProposalBroadcaster):
 
     Args:
         transforms (list): Transforms of image and boxes alike.
+
+    Raises:
+        ValueError: If one of them can't do the same to annotated boxes and
+            to others.
     """
+
+    def __init__(self, transforms: Sequence[dict] = ()) -> None:
+        super().__init__(list(transforms))
+        unfit = [name for name in (type(transform).__name__ for transform in
+                                   self.transforms.transforms)
+                 if name in _UNFIT]
+        if unfit:
+            raise ValueError(
+                f'{unfit[0]} draws anew for the boxes to distil, which the '
+                f'host does not allow inside of {type(self).__name__}; take '
+                'Resize, RandomResize, RandomChoiceResize, RandomCrop or '
+                'RandomFlip')
 
     def transform(self, results: dict) -> Optional[dict]:
         """Apply the transforms; None where they leave no annotated box.
@@ -42,7 +60,9 @@ class DistilledBoxBroadcaster(ProposalBroadcaster):
                      if key not in _ANNOTATIONS}
         proposals = deepcopy(proposals)
         proposals['gt_bboxes'] = proposals['proposals']
-        proposals['gt_bboxes_labels'] = np.arange(len(data['proposals']))
+        num_boxes = len(data['proposals'])
+        proposals['gt_bboxes_labels'] = np.arange(num_boxes)
+        proposals['gt_ignore_flags'] = np.zeros(num_boxes, bool)
         return [data, proposals]
 
     def _process_output(self, output_scatters: list) -> Optional[dict]:

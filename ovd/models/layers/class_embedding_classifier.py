@@ -51,7 +51,7 @@ class ClassEmbeddingClassifier(BaseModule):
         super().__init__()
         for name, value in (('temperature', temperature),
                             ('test_temperature', test_temperature)):
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:  # nor NaN
                 raise ValueError(f'{name} must be positive, got {value}')
         self.temperature = temperature
         self.test_temperature = test_temperature

@@ -23,6 +23,10 @@ class DistillationMixin:
     as ``distill_instances`` (``bboxes`` (P, 4) xyxy in pixels of the network
     input, ``embeddings`` (P, D), unit norm).
 
+    Distilled boxes go through the box head by themselves, so that its batch
+    norms, where it has them, see them apart from the RoIs of the other losses;
+    Google's code has both in one batch where one head serves both losses.
+
     Args:
         loss_distill (ConfigType): Config of the distillation loss.
         args, kwargs: Of the RoI head.
@@ -52,6 +56,8 @@ class DistillationMixin:
                 'or use LoadProposalEmbeddings')
         rois = bbox2roi([item.bboxes for item in instances])
         targets = torch.cat([item.embeddings for item in instances])
+        if len(rois) == 1:  # of one vector, batch norm has no statistics
+            rois, targets = rois.repeat(2, 1), targets.repeat(2, 1)
         for name, weight, roi_extractor, bbox_head in self.stages():
             # For zero boxes, too: each process of a distributed run must
             # have a gradient for each of its weights.

@@ -110,3 +110,17 @@ def test_boxes_must_be_loaded_first() -> None:
     del given['proposals']
     with pytest.raises(ValueError, match='put LoadProposalEmbeddings'):
         build(dict(type='RandomFlip', prob=.5))(given)
+
+
+def test_other_transforms_that_drop_boxes() -> None:
+    np.random.seed(0)
+    found = build(dict(type='RandomErasing', n_patches=3, ratio=.3,
+                       img_border_value=0))(results())
+    assert len(found['proposals']) == len(found['proposal_embeddings'])
+
+
+@pytest.mark.parametrize('transform', [
+    dict(type='MinIoURandomCrop'), dict(type='Rotate', prob=1.)])
+def test_transforms_that_can_not_do_the_same_twice(transform) -> None:
+    with pytest.raises(ValueError, match=f'{transform["type"]} draws anew'):
+        build(transform)

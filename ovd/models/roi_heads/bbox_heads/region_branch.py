@@ -19,6 +19,9 @@ class RegionBranch(ConvFCBBoxHead):
             fully connected layers, ``SyncBN`` or ``BN1d``, which Google's
             ViLD has and the host has not. Defaults to None.
         args, kwargs: See :class:`mmdet.models.ConvFCBBoxHead`.
+
+    Raises:
+        ValueError: If the norm layer is one for images.
     """
 
     def __init__(self,
@@ -26,6 +29,10 @@ class RegionBranch(ConvFCBBoxHead):
                  fc_norm_cfg: OptConfigType = None,
                  init_cfg: Optional[ConfigType] = None,
                  **kwargs) -> None:
+        if fc_norm_cfg and fc_norm_cfg.get('type') in ('BN', 'BN2d', 'BN3d'):
+            raise ValueError(
+                'fc_norm_cfg is for vectors: expected SyncBN, BN1d or LN, got '
+                f'{fc_norm_cfg["type"]}')
         self.fc_norm_cfg = fc_norm_cfg  # the host builds layers in __init__
         if fc_norm_cfg is not None and init_cfg is None:
             # The host's would treat norm layers as if they were linear.

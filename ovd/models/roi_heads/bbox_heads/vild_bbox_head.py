@@ -35,8 +35,8 @@ class ViLDBBoxHead(RegionBranch):
             class-agnostic: novel classes have no boxes to learn from.
 
     Raises:
-        ValueError: If ``reg_class_agnostic`` is not set, or ``scoring`` is
-            unknown.
+        ValueError: If ``reg_class_agnostic`` is not set, ``scoring`` is
+            unknown, or the loss is of sigmoids.
     """
 
     scorings = ('text', 'image')
@@ -47,6 +47,10 @@ class ViLDBBoxHead(RegionBranch):
                  scoring: str = 'text',
                  **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        if getattr(self.loss_cls, 'use_sigmoid', False):
+            raise ValueError(
+                f'{type(self).__name__} is a softmax over the classes: set '
+                'use_sigmoid=False of loss_cls')
         if self.with_reg and not self.reg_class_agnostic:
             raise ValueError(
                 f'{type(self).__name__} needs reg_class_agnostic=True: novel '
@@ -118,11 +122,14 @@ class ViLDBBoxHead(RegionBranch):
         probabilities that, ensembled, need not sum to one. So it only gets a
         single column of them, and decodes the boxes.
         """
-        if rcnn_test_cfg is None or len(roi) == 0:
+        if len(roi) == 0:
             return super()._predict_by_feat_single(
                 roi, cls_score, bbox_pred, img_meta, rescale, rcnn_test_cfg)
         results = super()._predict_by_feat_single(
             roi, cls_score[:, :1], bbox_pred, img_meta, rescale, None)
+        if rcnn_test_cfg is None:  # raw results are wanted
+            results.scores = cls_score
+            return results
         detections, labels = shared_box_nms(
             results.bboxes, cls_score, rcnn_test_cfg.score_thr,
             rcnn_test_cfg.nms, rcnn_test_cfg.max_per_img)
