@@ -19,12 +19,14 @@ class NotPlainError(ValueError):
     """A file holds more than tensors and plain containers."""
 
 
-def read_torch_file(path: PathLike, what: str) -> Any:
+def read_torch_file(path: PathLike, what: str, mmap: bool = False) -> Any:
     """Return what a ``.pth`` or ``.pt`` holds, on the CPU.
 
     Args:
         path (PathLike): An existing file.
         what (str): What it should hold, for the message.
+        mmap (bool): Leave tensors on disk until they are looked at; needs a
+            file of torch 1.6 or later. Defaults to False.
 
     Raises:
         NotPlainError: If it holds more than tensors and plain containers,
@@ -33,7 +35,8 @@ def read_torch_file(path: PathLike, what: str) -> Any:
         OSError: If it can't be read at all.
     """
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        return torch.load(
+            path, map_location='cpu', weights_only=True, mmap=mmap)
     # Given bytes that are no pickle, the unpickler raises nearly anything.
     except Exception as error:
         # A short file that is cut off makes torch seek to before its start.

@@ -3,12 +3,14 @@ from importlib.util import find_spec
 
 if find_spec('mmdet') is not None:
     from .captioned_crops import CaptionedCrops  # noqa: F401
+    from .group_batch_sampler import GroupBatchSampler  # noqa: F401
     from .gzsl_coco import (  # noqa: F401
         GZSLCocoDataset,
         GZSLObjects365V1Dataset,
         GZSLObjects365V2Dataset,
     )
     from .gzsl_lvis import GZSLLVISV05Dataset, GZSLLVISV1Dataset  # noqa: F401
+    from .region_embeddings import RegionEmbeddings  # noqa: F401
     from .transforms import (  # noqa: F401
         LoadProposalEmbeddings,
         LoadProposalsToEmbed,

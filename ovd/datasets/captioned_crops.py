@@ -1,7 +1,7 @@
 """Crops with captions, to train the miniature CLIP on."""
 import json
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import numpy as np
 import torch
@@ -18,18 +18,26 @@ class CaptionedCrops(BaseDataset):
     """Crops (3, n, n) uint8 RGB and the label of their caption's name.
 
     The sentence round the name is chosen by the model, anew at each use.
-    ``metainfo['classes']`` are the names, background first.
+    ``metainfo['classes']`` are the names, background first; with a split they
+    are those that it calls base or novel, which ``metainfo`` has, too.
 
     Args:
         ann_file (str): ``names.json``, the names in the order of labels.
         crops_file (str): ``.npy`` (N, n, n, 3) uint8; it stays on disk and
             is read crop by crop. Its labels (N,) lie beside it, in
             ``<name>_labels.npy``. Both are relative to ``data_root``.
+        split_file (str, optional): JSON with ``base`` and ``novel``, likewise
+            relative: only crops of these names. Defaults to all crops.
         kwargs: Of mmengine's ``BaseDataset``.
     """
 
-    def __init__(self, ann_file: str, crops_file: str, **kwargs) -> None:
+    def __init__(self,
+                 ann_file: str,
+                 crops_file: str,
+                 split_file: Optional[str] = None,
+                 **kwargs) -> None:
         self.crops_file = crops_file
+        self.split_file = split_file
         super().__init__(ann_file=ann_file, **kwargs)
 
     def load_data_list(self) -> List[dict]:
@@ -58,11 +66,29 @@ class CaptionedCrops(BaseDataset):
             raise ValueError(
                 f'{labels_file} has labels {labels.min()} to {labels.max()}, '
                 f'{names_file} has {len(self._metainfo["classes"])} names')
-        return [dict(labels=int(label)) for label in labels]
+        infos = [dict(crop=i, labels=int(label))
+                 for i, label in enumerate(labels)]
+        return infos if self.split_file is None else self._in_split(infos)
+
+    def _in_split(self, infos: List[dict]) -> List[dict]:
+        """Return the crops of the names in the split, labelled by these."""
+        path = require_file(
+            Path(self.data_root, self.split_file), 'split file', MAKE_CROPS)
+        split = json.loads(path.read_text(encoding='utf-8'))
+        named = {*split['base'], *split['novel']}
+        names = self._metainfo['classes']
+        classes = tuple(name for name in names if name in named)
+        self._metainfo.update(
+            classes=classes,
+            base_classes=tuple(n for n in classes if n in split['base']),
+            novel_classes=tuple(n for n in classes if n in split['novel']))
+        return [
+            dict(info, labels=classes.index(names[info['labels']]))
+            for info in infos if names[info['labels']] in named
+        ]
 
     def prepare_data(self, idx: int) -> dict:
         """Return ``inputs`` (3, n, n) uint8 and ``labels``, an integer."""
-        crop = torch.from_numpy(np.array(self._crops[idx]))
-        return dict(
-            inputs=crop.permute(2, 0, 1),
-            labels=self.get_data_info(idx)['labels'])
+        info = self.get_data_info(idx)
+        crop = torch.from_numpy(np.array(self._crops[info['crop']]))
+        return dict(inputs=crop.permute(2, 0, 1), labels=info['labels'])

@@ -3,6 +3,7 @@ from .clip_pretrainer import CLIPPretrainer
 from .detectors import CLIPOnBoxes
 from .layers import ClassEmbeddingClassifier
 from .losses import DistillationLoss
+from .prompt_learner import PromptLearner
 from .proposal_feature_extractor import ProposalFeatureExtractor
 from .roi_heads import (
     ViLDBBoxHead,
@@ -13,6 +14,7 @@ from .roi_heads import (
 
 __all__ = [
     'CLIPOnBoxes', 'CLIPPretrainer', 'ClassEmbeddingClassifier',
-    'DistillationLoss', 'ProposalFeatureExtractor', 'ViLDBBoxHead',
-    'ViLDCascadeRoIHead', 'ViLDEnsembleBBoxHead', 'ViLDRoIHead'
+    'DistillationLoss', 'PromptLearner', 'ProposalFeatureExtractor',
+    'ViLDBBoxHead', 'ViLDCascadeRoIHead', 'ViLDEnsembleBBoxHead',
+    'ViLDRoIHead'
 ]

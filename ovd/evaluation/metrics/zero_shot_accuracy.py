@@ -20,6 +20,8 @@ class ZeroShotAccuracy(BaseMetric):
     Args:
         split_file (str): JSON with ``base``, ``novel`` and ``groups``.
         out_file (str, optional): JSON file to write the accuracies to.
+        prediction (str): Which entry of a prediction is the predicted label,
+            where there are several. Defaults to ``'pred_label'``.
         kwargs: Of mmengine's ``BaseMetric``.
     """
     default_prefix = 'zero_shot'
@@ -27,6 +29,7 @@ class ZeroShotAccuracy(BaseMetric):
     def __init__(self,
                  split_file: str,
                  out_file: Optional[str] = None,
+                 prediction: str = 'pred_label',
                  **kwargs) -> None:
         super().__init__(**kwargs)
         path = require_file(split_file, 'split file',
@@ -36,11 +39,12 @@ class ZeroShotAccuracy(BaseMetric):
             base=split['base'], novel=split['novel'],
             **split.get('groups', {}))
         self.out_file = out_file
+        self.prediction = prediction
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep (label, pred_label) of each crop."""
-        self.results.extend(
-            (sample['label'], sample['pred_label']) for sample in data_samples)
+        """Keep (label, predicted label) of each crop."""
+        self.results.extend((sample['label'], sample[self.prediction])
+                            for sample in data_samples)
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Return accuracies in 0 to 1."""
