@@ -256,6 +256,16 @@ def test_accuracy_of_each_part(tmp_path: Path):
     assert json.loads(out_file.read_text())['base'] == 0.75
 
 
+def test_accuracy_of_another_prediction(tmp_path: Path):
+    split = tmp_path / '48_17.json'
+    split.write_text(json.dumps(dict(base=['red ring'], novel=['green box'])))
+    metric = ZeroShotAccuracy(str(split), prediction='other', prefix='mine')
+    metric.dataset_meta = dict(classes=NAMES)
+    metric.process({}, [dict(label=1, pred_label=0, other=1),
+                        dict(label=3, pred_label=3, other=0)])
+    assert metric.evaluate(2) == {'mine/base': 1.0, 'mine/novel': 0.0}
+
+
 # --- crops -----------------------------------------------------------------
 
 
@@ -280,6 +290,22 @@ def test_dataset_gives_crops_and_labels(names_file: str, tmp_path: Path):
     assert sample['labels'] == 3
     expected = np.load(tmp_path / 'crops.npy')[2]
     assert np.array_equal(sample['inputs'].permute(1, 2, 0), expected)
+
+
+def test_crops_of_a_split(names_file: str, tmp_path: Path):
+    write_crops(tmp_path, np.array([2, 0, 3, 1]), 4)
+    (tmp_path / 'split.json').write_text(
+        json.dumps(dict(base=['green box', 'red ring'],
+                        novel=['striped blue star'])))
+    dataset = CaptionedCrops(
+        ann_file='names.json', crops_file='crops.npy',
+        data_root=str(tmp_path), split_file='split.json')
+    assert dataset.metainfo['classes'] == tuple(NAMES[1:])
+    assert dataset.metainfo['base_classes'] == ('red ring', 'green box')
+    assert dataset.metainfo['novel_classes'] == ('striped blue star', )
+    assert [dataset[i]['labels'] for i in range(3)] == [1, 2, 0]
+    crops = np.load(tmp_path / 'crops.npy')
+    assert np.array_equal(dataset[1]['inputs'].permute(1, 2, 0), crops[2])
 
 
 @pytest.mark.parametrize('labels, message', [
