@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 
+from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.embedding_store import EmbeddingStore
 from ovd.artifacts.proposals import load_proposals
 
@@ -119,7 +121,9 @@ def test_the_image_demo_with_the_words_of_the_readme(road: Path,
              'convert_proposals.py', 'embedding_store.py',
              'analysis/class_embeddings.py', 'benchmarks/miniature.py',
              'benchmarks/build_zsl_dataset.py', 'benchmarks/evaluation.py',
-             'benchmarks/class_embeddings.py',
+             'benchmarks/class_embeddings.py', 'benchmarks/detector.py',
+             'benchmarks/prompt_learning.py',
+             'benchmarks/learned_prompts.py', 'convert_checkpoint.py',
              'benchmarks/embedding_store.py',
              'benchmarks/proposal_embeddings.py'])
 def test_help_has_an_example(tool: str) -> None:
@@ -153,6 +157,46 @@ def test_the_ways_to_class_embeddings(tmp_path: Path, tiny_clip_path: str,
         'work_dirs/lvis.pth', 'data/voc/prompt/learned_tiny.pth',
         'data/lvis_v1/prompt/iou_neg5_ens_tiny.pth'
     }
+
+
+def test_prompts_are_learned_and_taken_to_names(road: Path) -> None:
+    """Both commands of the section, with the demo's store."""
+    section = README[README.index('### Learned prompts'):
+                     README.index('## Splits and numbers to trust')]
+    train, embed = commands_in(section)
+    for command in (train, embed):
+        tool, *rest = shlex.split(command)[1:]
+        rest = [str(ROOT / word) if word.startswith('configs') else word
+                for word in rest]
+        subprocess.run([sys.executable, str(ROOT / tool), *rest], cwd=road,
+                       check=True)
+    learned = ClassEmbeddings.load(road / 'data/miniature/prompt/learned.pth')
+    words = ClassEmbeddings.load(road / 'work_dirs/words.pth')
+    assert learned.contexts.shape == (5, 8, 64)
+    assert torch.allclose(words.select(learned.names), learned.embeddings,
+                          atol=1e-4)
+
+
+def test_published_numbers_are_those_of_the_metafiles() -> None:
+    """Each config of the methods has an entry, and each row its numbers."""
+    table = README[README.index('| config in `configs/` |'):
+                   README.index('* Same method, other start')]
+    rows = dict(re.findall(r'^\| `(.+?)` \| (.+) \|$', table, re.MULTILINE))
+    for folder in ('vild', 'detpro', 'mask_rcnn', 'transfer'):
+        path = ROOT / 'configs' / folder
+        models = yaml.safe_load((path / 'metafile.yml').read_text())['Models']
+        configs = {file.name for file in path.glob('*.py')
+                   if not file.name.startswith('prompt_')}
+        assert sorted(Path(model['Config']).name for model in models
+                      ) == sorted(configs)
+        for model in models:
+            row = rows.pop(f'{folder}/{Path(model["Config"]).name}', None)
+            assert (row is None) == (not model['Results'])
+            for result in model['Results']:
+                assert result['Source'] in row
+                for value in result['Metrics'].values():
+                    assert f'{value:.1f}' in row
+    assert not rows
 
 
 def write_tiny(folder: Path, stem: str, categories: List[dict]) -> None:
@@ -293,6 +337,6 @@ def test_the_results_are_there() -> None:
 def test_the_figures_are_there() -> None:
     start = README.index('## Splits and numbers to trust')
     rows = README[start:README.index('## Real data')].split('\n| ')[2:]
-    assert len(rows) == 9
+    assert len(rows) == 12
     assert [row for row in rows if not re.search(r'\d', row)] == []
     assert re.findall(r'\b[A-Z]+_[A-Z]+\b', README) == ['OVD_VENV']
