@@ -9,6 +9,7 @@ import torch
 import ovd  # noqa: F401
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the markers in its own
 def pytest_collection_modifyitems(config: pytest.Config,
                                   items: List[pytest.Item]) -> None:
     """Keep together, among several workers, what shares a slow fixture.
