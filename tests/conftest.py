@@ -1,6 +1,6 @@
 """Fixtures shared by the tests: CLIP files with small random weights."""
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
 import pytest
 import torch
@@ -9,20 +9,26 @@ import torch
 import ovd  # noqa: F401
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the markers in its own
-def pytest_collection_modifyitems(config: pytest.Config,
-                                  items: List[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Begin with the tests on the demo: running it takes longest."""
+    items.sort(key=lambda item: 'test_road' not in item.path.parts)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep together, among several workers, what shares a slow fixture.
 
-    The tests on the demo that has been run take longest and begin first.
+    That is the tests of one file, and all those on the demo.
     """
-    if not config.pluginmanager.hasplugin('xdist'):
-        return
-    items.sort(key=lambda item: 'test_road' not in item.path.parts)
-    for item in items:
-        road = 'test_road' in item.path.parts
-        item.add_marker(pytest.mark.xdist_group(
-            'test_road' if road else str(item.path)))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FilesScheduling(LoadScopeScheduling):
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split('::')[0]
+            return 'test_road' if '/test_road/' in file else file
+
+    return FilesScheduling(config, log)
 
 
 def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:

@@ -8,4 +8,4 @@ ovd_needs='pytest xdist open_clip'
 cd "$root"
 # Two workers with a thread each; tests/conftest.py says what stays together.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-exec "$PYTHON" -m pytest -n 2 --dist loadgroup "$@"
+exec "$PYTHON" -m pytest -n 2 --no-loadscope-reorder "$@"

@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
-from ovd.artifacts.embedding_store import EmbeddingStore
+from ovd.artifacts.embedding_store import BOX_KINDS, EmbeddingStore
 from ovd.artifacts.proposals import load_proposals
 
 ROOT = Path(__file__).parents[2]
@@ -289,8 +289,10 @@ def test_the_way_to_proposal_embeddings(tmp_path: Path, tiny_clip_path: str,
         'data/coco/proposals/rpn_r101_fpn_coco_train_48_17.pkl')
     assert len(store) == len(proposals) == 3
     found = store.get(1)
-    assert 0 < len(found['scores']) <= 20
-    assert set(map(tuple, found['bboxes'])) <= set(
+    kinds = np.array(BOX_KINDS)[found['kinds']]
+    assert 0 < (kinds == 'proposal').sum() <= 20
+    assert (kinds == 'ground_truth').sum() == 3
+    assert set(map(tuple, found['bboxes'][kinds == 'proposal'])) <= set(
         map(tuple, proposals['train2017/000001.png']['bboxes']))
 
 
