@@ -1,34 +1,11 @@
 """Fixtures shared by the tests: CLIP files with small random weights."""
 from pathlib import Path
-from typing import Any, List
 
 import pytest
 import torch
 
 # Before any test imports mmdet, which needs mmcv's ops in place.
 import ovd  # noqa: F401
-
-
-def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
-    """Begin with the tests on the demo: running it takes longest."""
-    items.sort(key=lambda item: 'test_road' not in item.path.parts)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep together, among several workers, what shares a slow fixture.
-
-    That is the tests of one file, and all those on the demo.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class FilesScheduling(LoadScopeScheduling):
-
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split('::')[0]
-            return 'test_road' if '/test_road/' in file else file
-
-    return FilesScheduling(config, log)
 
 
 def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:

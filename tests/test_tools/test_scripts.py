@@ -125,8 +125,7 @@ def test_first_run_installs_and_second_reuses(clone):
     assert installed[1] == str(clone.root)
     assert installed[2:5] == ['-m', 'pip', 'install']
     assert {'torch', 'torchvision', '.[lite,dev,open-clip]'} <= set(installed)
-    last = ['python', str(clone.root), '-m', 'pytest', '-n', '2',
-            '--no-loadscope-reorder', '-k', 'one or two']
+    last = ['python', str(clone.root), '-m', 'pytest', '-k', 'one or two']
     assert tested == last
 
     clone.run('run_tests.sh', '-k', 'one or two')
@@ -187,8 +186,7 @@ def test_active_environment_with_all_that_is_needed(clone, tmp_path,
     run = clone.run('run_tests.sh', **{variable: python.parents[1]})
     assert run.returncode == 0, run.stderr
     assert 'using the active environment' in run.stderr
-    call, = clone.calls()
-    assert call[2:4] == ['-m', 'pytest']
+    assert [call[2:] for call in clone.calls()] == [['-m', 'pytest']]
     assert not (clone.root / '.venv').exists()
 
 
