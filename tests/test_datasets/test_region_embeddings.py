@@ -173,7 +173,7 @@ def detpro(tmp_path: Path) -> Dict[str, Any]:
 
 
 def test_detpros_training_data(detpro: Dict[str, Any]) -> None:
-    features, labels, ious = torch.load(detpro['data_file'])
+    features, labels, ious = torch.load(detpro['data_file'], weights_only=True)
     dataset = RegionEmbeddings(**dict(detpro, neg_fraction=0.25))
     assert dataset.clip is None and dataset.embed_dims == 4
     negatives = ((0.1 <= ious) & (ious < 0.5)).sum().item()
@@ -213,7 +213,8 @@ def test_the_draw_has_a_seed(detpro: Dict[str, Any]) -> None:
 
 def test_old_files_of_torch_are_read(detpro: Dict[str, Any]) -> None:
     new = RegionEmbeddings(**detpro)
-    torch.save(torch.load(detpro['data_file']), detpro['data_file'],
+    content = torch.load(detpro['data_file'], weights_only=True)
+    torch.save(content, detpro['data_file'],
                _use_new_zipfile_serialization=False)
     assert torch.equal(RegionEmbeddings(**detpro).embeddings, new.embeddings)
 
