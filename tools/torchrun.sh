@@ -1,4 +1,4 @@
-# Sourced by dist_train.sh and dist_test.sh (POSIX sh), which set `root`.
+# Sourced by the launchers (POSIX sh), which set `root`.
 # Starts a tool of this folder on several processes with torchrun.
 
 # The interpreter: PYTHON, or the one of OVD_VENV, of the active environment,
@@ -16,25 +16,35 @@ interpreter() {
     fi
 }
 
+# require_number NAME VALUE: a swapped argument is seen before Python starts.
+require_number() {
+    case $2 in
+        '' | *[!0-9]* | 0)
+            echo "$1 must be a number from 1 on, got '$2'" >&2
+            exit 2
+            ;;
+    esac
+}
+
+# export_common: what Python takes from the environment under every launcher.
+export_common() {
+    export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
+    export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+}
+
 # launch PROCESSES TOOL ARGUMENTS...: one process per GPU of this machine, or
 # that many CPU processes. Returns only if torchrun can't be started.
 launch() {
     processes=$1 tool=$root/tools/$2
     shift 2
-    case $processes in
-        '' | *[!0-9]* | 0)
-            echo "GPUS must be a number from 1 on, got '$processes'" >&2
-            exit 2
-            ;;
-    esac
+    require_number GPUS "$processes"
     python=$(interpreter)
     if [ -z "${OMP_NUM_THREADS:-}" ]; then
         cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
         OMP_NUM_THREADS=$((cores > processes ? cores / processes : 1))
         export OMP_NUM_THREADS
     fi
-    export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
-    export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+    export_common
     nodes=${NNODES:-1}
     if [ "$nodes" = 1 ] && [ -z "${PORT:-}" ]; then
         set -- --standalone -- "$tool" "$@" # takes a free port
@@ -46,5 +56,6 @@ launch() {
         echo "NNODES is $nodes: set MASTER_ADDR to the node of NODE_RANK 0" >&2
         exit 2
     fi
-    exec "$python" -m torch.distributed.run --nproc-per-node "$processes" "$@"
+    exec "$python" "$root/tools/torchrun.py" \
+        --nproc-per-node "$processes" "$@"
 }

@@ -1,0 +1,57 @@
+"""What a process of a distributed job is told, and when it has to end."""
+import ctypes
+import os
+import re
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+def take_slurm_variables() -> None:
+    """Give the variables of a task that ``srun`` started torchrun's names.
+
+    ``MASTER_ADDR`` and ``MASTER_PORT`` are kept where they are set. Else the
+    first node of the step is asked, on a port that steps on one node are
+    unlikely to share.
+
+    Raises:
+        ValueError: If this is no such task.
+    """
+    environ = os.environ
+    missing = [name for name in ('SLURM_PROCID', 'SLURM_NTASKS',
+                                 'SLURM_LOCALID', 'SLURM_NODELIST')
+               if name not in environ]
+    if missing:
+        raise ValueError(
+            '--launcher slurm is for tasks that srun starts, as '
+            f'tools/slurm_train.sh has it do; not set: {", ".join(missing)}')
+    environ['RANK'] = environ['SLURM_PROCID']
+    environ['WORLD_SIZE'] = environ['SLURM_NTASKS']
+    environ['LOCAL_RANK'] = environ['SLURM_LOCALID']
+    environ.setdefault(
+        'MASTER_ADDR',
+        _first_node(environ.get('SLURM_STEP_NODELIST')
+                    or environ['SLURM_NODELIST']))
+    step = int(environ.get('SLURM_JOB_ID', 0)) + int(
+        environ.get('SLURM_STEP_ID', 0))
+    environ.setdefault('MASTER_PORT', str(20000 + step % 10000))
+
+
+def _first_node(nodes: str) -> str:
+    """Return ``rack1-node03`` of ``rack[1-2]-node[03-04,7],login``."""
+    return re.sub(r'\[([^],-]+)[^]]*\]', r'\1', nodes).split(',')[0]
+
+
+def end_with_launcher() -> None:
+    """Have Linux kill this process as soon as the one that started it dies.
+
+    Else processes of a torchrun that was killed go on, and wait for each
+    other with the memory of their GPUs.
+    """
+    if sys.platform != 'linux':
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    launcher = os.environ.get('OVD_LAUNCHER_PID')  # set by tools/torchrun.py
+    if launcher and not os.path.exists(f'/proc/{launcher}'):
+        sys.exit('the launcher of this process is gone')

@@ -1,0 +1,84 @@
+"""How a job under ``tools/torchrun.py`` ends."""
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WAIT = """
+import os, signal, sys
+{first}
+print('ready', flush=True)
+while True:
+    signal.pause()
+"""
+TIMEOUT = 120
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts two processes and waits for them."""
+    started = []
+
+    def start(script):
+        (tmp_path / 'job.py').write_text(script)
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / 'tools/torchrun.py'), '--standalone',
+             '--nproc-per-node', '2', '--', str(tmp_path / 'job.py')],
+            env=dict(os.environ, PYTHONPATH=str(ROOT)),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == 'ready\n'
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.mark.parametrize(('end', 'code', 'words'), [
+    ('sys.exit(3)', 3, 'failed with exit code 3'),
+    ('os.kill(os.getpid(), signal.SIGKILL)', 137, 'was killed by SIGKILL'),
+])
+def test_the_job_fails_as_the_first_process_did(start, end, code, words):
+    """The other one is ended; the message is one line, with the rank."""
+    job = start(WAIT.format(first=f"""
+if os.environ['RANK'] == '1':
+    {end}"""))
+    _, errors = job.communicate(timeout=TIMEOUT)
+    assert job.returncode == code
+    assert f'error: the process of rank 1 {words}' in errors
+    assert 'Traceback' not in errors
+
+
+def test_sigterm_is_left_to_the_processes(start):
+    """They may save and end well, and so does the job."""
+    job = start(WAIT.format(first="""
+def save(signum, frame):
+    print('saved', flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, save)"""))
+    assert job.stdout.readline() == 'ready\n'
+    job.terminate()
+    output, errors = job.communicate(timeout=TIMEOUT)
+    assert job.returncode == 0, errors
+    assert output == 'saved\n' * 2
+
+
+def test_processes_end_with_a_launcher_that_was_killed(start):
+    """Else they would hold their GPUs and wait for each other."""
+    job = start(WAIT.format(first="""
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location('processes', 'ovd/engine/processes.py')
+module = module_from_spec(spec)
+spec.loader.exec_module(module)
+module.end_with_launcher()""").replace(
+        "'ovd/engine", f"'{ROOT}/ovd/engine"))
+    assert job.stdout.readline() == 'ready\n'
+    job.kill()
+    # The end of the output comes when the last process is gone.
+    job.communicate(timeout=TIMEOUT)
+    assert job.returncode == -signal.SIGKILL

@@ -1,0 +1,67 @@
+"""torchrun that leaves the word to its processes, when and how they end.
+
+Signals are handed on to them, and a job that handles SIGTERM has the time to
+save and to exit 0; torchrun itself would kill it after 30 seconds. The exit
+code is that of the process that failed first, or 128 and the signal that
+killed it.
+"""
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import List
+
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def launch(exit_codes: List[int]) -> None:
+    """Run torchrun; append the exit code of the job."""
+    try:
+        main()
+        exit_codes.append(0)
+    except SystemExit as end:  # wrong options
+        exit_codes.append(end.code)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        code = failure.exitcode
+        how = f'failed with exit code {code}' if code > 0 else \
+            f'was killed by {signal.Signals(-code).name}'
+        print(f'error: the process of rank {rank} {how}; the others were '
+              'ended', file=sys.stderr)
+        exit_codes.append(code if code > 0 else 128 - code)
+
+
+def hand_on(signum: int, frame: object) -> None:
+    """Send a signal to the processes; without any, end by it."""
+    children = [
+        int(pid) for path in Path('/proc/self/task').glob('*/children')
+        for pid in path.read_text().split()
+    ]
+    if not children:
+        os._exit(128 + signum)
+    for pid in children:
+        os.kill(pid, signum)
+
+
+def run() -> int:
+    """Return the exit code of the job."""
+    os.environ['OVD_LAUNCHER_PID'] = str(os.getpid())
+    exit_codes: List[int] = []
+    if sys.platform != 'linux':  # children can't be asked for
+        launch(exit_codes)
+        return exit_codes[0]
+    for signum in FORWARDED:
+        signal.signal(signum, hand_on)
+    # Elsewhere than in the main thread torchrun leaves signals alone.
+    thread = threading.Thread(target=launch, args=(exit_codes, ))
+    thread.start()
+    thread.join()
+    return exit_codes[0] if exit_codes else 1
+
+
+if __name__ == '__main__':
+    sys.exit(run())
