@@ -9,6 +9,7 @@ from ovd.engine.launch import (
     set_resume,
     set_skip_broken,
 )
+from ovd.engine.training import set_amp, set_auto_scale_lr
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,6 +29,12 @@ def parse_args() -> argparse.Namespace:
         '--skip-broken',
         action='store_true',
         help='record images that cannot be used, and go on without them')
+    parser.add_argument(
+        '--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch of all processes')
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -37,6 +44,8 @@ def main() -> None:
     cfg = load_config(args)
     set_resume(cfg, args.resume)
     set_skip_broken(cfg, args.skip_broken)
+    set_amp(cfg, args.amp)
+    set_auto_scale_lr(cfg, args.auto_scale_lr)
     build_runner(cfg).train()
     leave_process_group()
 

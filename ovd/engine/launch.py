@@ -15,11 +15,12 @@ from ovd.suggest import did_you_mean
 
 from .checkpoints import find_checkpoint
 from .overrides import apply_overrides
+from .processes import end_with_launcher, take_slurm_variables
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is run, and where it writes."""
-    parser.set_defaults(seed=None, launcher='none')
+    parser.set_defaults(seed=None, deterministic=False, launcher='none')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     parser.add_argument(
         '--cfg-options',
@@ -35,10 +36,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument('--seed', type=int, help='seed of all randomness')
     parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='the same result each time on one machine, on GPUs too; slower')
+    parser.add_argument(
         '--launcher',
-        choices=['none', 'pytorch'],
+        choices=['none', 'pytorch', 'slurm'],
         default='none',
-        help='set by dist_train.sh and dist_test.sh')
+        help='set by the launchers of this folder')
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -58,6 +63,10 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    if args.deterministic:
+        cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=True)
+        # cuBLAS asks for it, and mmengine does not set it.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(
         Path('work_dirs') / Path(args.config).stem)
     return cfg
@@ -125,6 +134,11 @@ def build_runner(cfg: Config) -> Runner:
     device id. Without a GPU the process group is therefore started here, with
     gloo, and DDP told to stay on the CPU.
     """
+    if cfg.launcher == 'slurm':
+        take_slurm_variables()
+        cfg.launcher = 'pytorch'  # the host's own would always want a GPU
+    if cfg.launcher != 'none':
+        end_with_launcher()
     if cfg.launcher != 'none' and torch.cuda.is_available():
         _check_gpus()
     elif cfg.launcher != 'none':

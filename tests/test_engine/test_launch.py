@@ -1,4 +1,5 @@
 """From the command line to a config: missing files, resume, --out."""
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def arguments(config: str, **kwargs) -> Namespace:
     return Namespace(**dict(
         dict(config=config, cfg_options=[], launcher='none', seed=None,
-             work_dir=None), **kwargs))
+             deterministic=False, work_dir=None), **kwargs))
 
 
 def test_config_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +39,16 @@ def test_seed_and_work_dir(tmp_path: Path) -> None:
     assert Path(cfg.work_dir) == Path('work_dirs/job')
     cfg = load_config(arguments(str(config), work_dir='elsewhere'))
     assert cfg.work_dir == 'elsewhere' and cfg.randomness.seed == 0
+
+
+def test_deterministic(tmp_path: Path,
+                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    config = tmp_path / 'job.py'
+    config.write_text('randomness = dict(seed=3)')
+    cfg = load_config(arguments(str(config), deterministic=True))
+    assert cfg.randomness == dict(seed=3, deterministic=True)
+    assert os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':4096:8'
 
 
 def test_resume_starts_where_there_is_no_checkpoint(tmp_path: Path) -> None:
