@@ -1,6 +1,9 @@
 """Run a config: train a model, or extract proposal embeddings."""
 import argparse
 
+from mmengine.dist import is_main_process
+
+from ovd.engine.dry_run import dry_run
 from ovd.engine.launch import (
     add_common_arguments,
     build_runner,
@@ -30,6 +33,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='record images that cannot be used, and go on without them')
     parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='build everything, run two batches of each part, and tell the '
+        'memory and the time of the whole job; keeps nothing')
+    parser.add_argument(
         '--amp', action='store_true', help='train in mixed precision')
     parser.add_argument(
         '--auto-scale-lr',
@@ -46,7 +54,12 @@ def main() -> None:
     set_skip_broken(cfg, args.skip_broken)
     set_amp(cfg, args.amp)
     set_auto_scale_lr(cfg, args.auto_scale_lr)
-    build_runner(cfg).train()
+    if args.dry_run:
+        told = dry_run(cfg)
+        if is_main_process():
+            print(told)
+    else:
+        build_runner(cfg).train()
     leave_process_group()
 
 
