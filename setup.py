@@ -53,4 +53,5 @@ setup(
         # With a hyphen: older pip, such as 23.2, finds none with underscores.
         'open-clip': ['open_clip_torch>=3'],
         'demo': ['gradio>=4.44'],
+        'tensorboard': ['tensorboard>=2.14'],
     })

@@ -9,14 +9,20 @@ from .backbone_weights import load_from_torchvision
 from .extraction_loop import ExtractionLoop
 from .extraction_runner import ExtractionRunner
 from .hooks import (
+    AtomicCheckpointHook,
     ClassEmbeddingHook,
+    ExactResumeHook,
     ImageEmbeddingHook,
     OpenVocabularyHook,
     PlainCheckpointHook,
+    ThroughputHook,
 )
+from .tensorboard_backend import OptionalTensorboardVisBackend
 
 __all__ = [
-    'AtomicLocalBackend', 'ClassEmbeddingHook', 'ExtractionLoop',
-    'ExtractionRunner', 'ImageEmbeddingHook', 'OpenVocabularyHook',
-    'PlainCheckpointHook', 'load_from_torchvision'
+    'AtomicCheckpointHook', 'AtomicLocalBackend', 'ClassEmbeddingHook',
+    'ExactResumeHook', 'ExtractionLoop', 'ExtractionRunner',
+    'ImageEmbeddingHook', 'OpenVocabularyHook',
+    'OptionalTensorboardVisBackend', 'PlainCheckpointHook', 'ThroughputHook',
+    'load_from_torchvision'
 ]

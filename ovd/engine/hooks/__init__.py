@@ -1,12 +1,16 @@
 """Hooks that every config of the package runs."""
+from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .class_embedding_hook import ClassEmbeddingHook
+from .exact_resume_hook import ExactResumeHook
 from .export_clip_hook import ExportCLIPHook
 from .export_prompts_hook import ExportPromptsHook
 from .image_embedding_hook import ImageEmbeddingHook
 from .open_vocabulary_hook import OpenVocabularyHook
 from .plain_checkpoint_hook import PlainCheckpointHook
+from .throughput_hook import ThroughputHook
 
 __all__ = [
-    'ClassEmbeddingHook', 'ExportCLIPHook', 'ExportPromptsHook',
-    'ImageEmbeddingHook', 'OpenVocabularyHook', 'PlainCheckpointHook'
+    'AtomicCheckpointHook', 'ClassEmbeddingHook', 'ExactResumeHook',
+    'ExportCLIPHook', 'ExportPromptsHook', 'ImageEmbeddingHook',
+    'OpenVocabularyHook', 'PlainCheckpointHook', 'ThroughputHook'
 ]
