@@ -3,6 +3,7 @@ import os
 import shlex
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from mmdet.registry import DATASETS, LOOPS
@@ -25,6 +26,8 @@ from ovd.datasets.gzsl_split import describe_annotations
 from .extraction_report import announce, report
 from .extraction_tasks import ImageBoxes, Item, build_loader, embed_shard
 
+# Images that are embedded to try everything
+NUM_TRIED = 2
 # Of so many images one at least can be embedded, if nothing else is wrong
 TOO_MANY_BROKEN = 20
 
@@ -53,6 +56,8 @@ class ExtractionLoop(BaseLoop):
             scale for each. Defaults to ``'float16'``.
         skip_broken (bool): Record images that can't be read, have no entry in
             the proposals, or boxes outside, and go on. Defaults to False.
+        dry_run (bool): Say what is to be done, embed the first two images and
+            write nothing. Defaults to False.
 
     Raises:
         FileNotFoundError: If the proposals do not exist.
@@ -68,7 +73,8 @@ class ExtractionLoop(BaseLoop):
                  boxes: Optional[Dict[str, Any]] = None,
                  images_per_shard: int = 100,
                  dtype: str = 'float16',
-                 skip_broken: bool = False) -> None:
+                 skip_broken: bool = False,
+                 dry_run: bool = False) -> None:
         # Which images to load is known when the shards are shared out.
         super().__init__(runner, dataloader=None)
         keep_freed_memory()
@@ -79,6 +85,7 @@ class ExtractionLoop(BaseLoop):
             raise ValueError('skip_broken must be True or False, got '
                              f'{skip_broken!r}')
         self.skip_broken = skip_broken
+        self.dry_run = dry_run
         self.selection = BoxSelection.from_options(
             boxes or {}, proposals is not None)
         found = None if proposals is None else load_proposals(proposals)
@@ -107,6 +114,9 @@ class ExtractionLoop(BaseLoop):
     def run(self) -> None:
         """Compute the missing shards; return when none is missing."""
         speed = self._settle()
+        if self.dry_run:
+            self._try(speed)
+            return
         writer, missing = self._open_store()
         if self.runner.rank == 0:
             announce(self.runner, self.images, writer, missing, speed)
@@ -133,6 +143,25 @@ class ExtractionLoop(BaseLoop):
             writer.remove_leftovers()
             report(self.runner, writer, missing, self.seconds,
                    self.seconds_writing)
+
+    def _try(self, speed: EncoderSpeed) -> None:
+        """Say what is to be done and embed the first images."""
+        with TemporaryDirectory() as empty:
+            begun = (Path(self.store) / MANIFEST).is_file()
+            writer = EmbeddingStoreWriter(self.store if begun else empty,
+                                          self.plan)
+            missing = writer.missing_shards()
+        if self.runner.rank == 0:
+            announce(self.runner, self.images, writer, missing, speed,
+                     self.store)
+        image_ids = [*self.images.keys][:NUM_TRIED]
+        tasks = self.images.tasks([image_ids], self.runner.model.crop_scales)
+        for task, _ in embed_shard(
+                self.runner.model,
+                iter(build_loader(self.images, self.runner.model, tasks,
+                                  self.loader_cfg))):
+            if task.broken:
+                self._refuse(task)
 
     def _settle(self) -> Optional[EncoderSpeed]:
         """Make all processes use the precision and batch size of the first.

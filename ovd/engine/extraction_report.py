@@ -2,7 +2,8 @@
 import shutil
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import List, Sequence
+from pathlib import Path
+from typing import List, Optional, Sequence
 
 from mmengine.runner import Runner
 
@@ -54,9 +55,13 @@ class Estimate:
 
 
 def announce(runner: Runner, images: ImageBoxes, writer: EmbeddingStoreWriter,
-             missing: Sequence[int], speed: EncoderSpeed) -> None:
-    """Log what is to be done, how large it gets and how long it takes."""
-    log, plan, store = runner.logger, writer.plan, writer.folder
+             missing: Sequence[int], speed: EncoderSpeed,
+             store: Optional[str] = None) -> None:
+    """Log what is to be done, how large it gets and how long it takes.
+
+    ``store`` is the folder to speak of, where it is not that of the writer.
+    """
+    log, plan, store = runner.logger, writer.plan, Path(store or writer.folder)
     for shard, reason in writer.damaged.items():
         log.warning(f'shard {shard} of {store} is computed anew: {reason}')
     log.info(f'{store}: {len(missing)} of {plan.num_shards} shards to compute')
@@ -74,7 +79,9 @@ def announce(runner: Runner, images: ImageBoxes, writer: EmbeddingStoreWriter,
         f'{timedelta(seconds=round(seconds))} with {runner.world_size} '
         f'process{"es" if runner.world_size > 1 else ""} like this one, if '
         'images are read and cut as fast')
-    free = shutil.disk_usage(store).free
+    folder = next(p for p in (store.absolute(), *store.absolute().parents)
+                  if p.exists())
+    free = shutil.disk_usage(folder).free
     if num_bytes > free:
         log.warning(
             f'the disk of {store} has {free / 1e9:.1f} GB left, which is too '

@@ -450,6 +450,31 @@ def test_what_is_fastest_is_chosen_once(world, tiny_clip_path, caplog,
     assert _files(world / 'store') == before
 
 
+@pytest.mark.parametrize('begun', [False, True])
+def test_a_dry_run_says_what_is_to_be_done(world, tiny_clip_path, caplog,
+                                           begun):
+    before = None
+    if begun:
+        _build(world, tiny_clip_path, store='new/store').train()
+        (world / 'new/store/shard-00000.safetensors').unlink()
+        before = _files(world / 'new/store')
+    runner = _build(world, tiny_clip_path, store='new/store', dry_run=True)
+    runner.logger = logging.getLogger('extraction')
+    caplog.set_level('INFO', 'extraction')
+    runner.train()
+    assert f'new/store: {1 if begun else 3} of 3 shards to' in caplog.text
+    assert 'crops/s here' in caplog.text
+    assert begun == (world / 'new').exists()
+    assert not begun or _files(world / 'new/store') == before
+
+
+def test_a_dry_run_meets_broken_images(world, tiny_clip_path):
+    (world / 'train/3.png').write_bytes(b'')
+    with pytest.raises(ValueError, match='3.png .id 3. .* be embedded'):
+        _build(world, tiny_clip_path, dry_run=True).train()
+    _build(world, tiny_clip_path, dry_run=True, skip_broken=True).train()
+
+
 def test_a_full_disk_is_named_and_nothing_is_lost(world, tiny_clip_path):
     settings = dict(images_per_shard=5, boxes=dict(jitter=3))
     _annotate(world, 5, [[4, 5, 10, 20]])
