@@ -1,12 +1,14 @@
 """Strict ``--cfg-options``: a key that does not exist is an error."""
 import ast
 import inspect
-from typing import Any, Dict, Iterator, Sequence
+from typing import Any, Dict, Sequence
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ovd.suggest import did_you_mean
+from .config_keys import entry, has_entry, nearest_keys
+from .mmdet2_keys import translate
+from .user_errors import say_once
 
 # What the host's runner, its hooks, mmdet's tools and ours read.
 USED_BY_RUNNER = {
@@ -21,7 +23,8 @@ def apply_overrides(cfg: Config, options: Sequence[str]) -> None:
 
     A key names an existing entry (``optim_wrapper.optimizer.lr``,
     ``train_dataloader.dataset.pipeline.0.type``); ``+key=value`` adds one on
-    purpose.
+    purpose. Keys of mmdet 2.x (``data.samples_per_gpu``) are translated, with
+    a notice.
 
     Args:
         cfg (Config): The config to change.
@@ -31,21 +34,43 @@ def apply_overrides(cfg: Config, options: Sequence[str]) -> None:
 
     Raises:
         ValueError: If a text has no ``=``, or a key does not exist, with the
-            nearest keys that do, or has no effect.
+            nearest keys that do, or has no effect, or can't have this value.
     """
     merged: Dict[str, Any] = {}
     for option in options:
-        key, equals, value = option.partition('=')
+        key, equals, text = option.partition('=')
         if not equals:
             raise ValueError(
                 f'--cfg-options takes key=value, got "{option}"')
-        if key.startswith('+'):
-            key = key[1:]
-        else:
-            _check_key(cfg, key)
-            _check_is_used(key)
-        merged[key] = parse_value(value)
-    cfg.merge_from_dict(merged, allow_list_keys=True)
+        merged.update(_entries(cfg, key, parse_value(text)))
+    try:
+        cfg.merge_from_dict(merged, allow_list_keys=True)
+    except (TypeError, KeyError) as error:
+        raise ValueError(
+            f'--cfg-options {" ".join(options)}: {error.args[0]}') from error
+
+
+def _entries(cfg: Config, key: str, value: Any) -> Dict[str, Any]:
+    """Return what one option sets: as a rule, just its key."""
+    name = key.removeprefix('+')
+    entries = {} if has_entry(cfg, name) else translate(cfg, name, value)
+    if entries:
+        say_once(f'note: "{name}" of mmdet 2.x is set as '
+                 + ', '.join(f'{new}={entries[new]}' for new in entries))
+    elif not key.startswith('+'):
+        _check_key(cfg, key)
+        _check_is_used(key)
+    entries = entries or {name: value}
+    _say_without_effect(cfg, entries)
+    return entries
+
+
+def _say_without_effect(cfg: Config, entries: Dict[str, Any]) -> None:
+    """Say so if entries are of hooks, and this job runs none."""
+    hooks = [key for key in entries if key.split('.')[0] == 'default_hooks']
+    if hooks and cfg.get('runner_type') == 'ExtractionRunner':
+        say_once(f'note: {", ".join(hooks)} has no effect: this job runs no '
+                 'hooks, and shows its progress all the time')
 
 
 def parse_value(text: str) -> Any:
@@ -64,19 +89,13 @@ def parse_value(text: str) -> Any:
 
 def _check_key(cfg: Config, key: str) -> None:
     """Raise ``ValueError`` unless ``key`` names an entry of ``cfg``."""
-    node: Any = cfg
-    for part in key.split('.'):
-        if isinstance(node, (list, tuple)):
-            found = part.isdigit() and int(part) < len(node)
-            node = node[int(part)] if found else None
-        else:
-            found = isinstance(node, (dict, Config)) and part in node
-            node = node[part] if found else None
-        if not found:
-            raise ValueError(
-                f'the config has no key "{key}" (stopped at "{part}")'
-                f'{did_you_mean(key, _all_keys(cfg))} '
-                f'Write +{key}=… to add it on purpose')
+    try:
+        entry(cfg, key)
+    except KeyError as error:
+        raise ValueError(
+            f'the config has no key "{key}" (stopped at "{error.args[0]}")'
+            f'{nearest_keys(cfg, key)} '
+            f'Write +{key}=… to add it on purpose') from None
 
 
 def _check_is_used(key: str) -> None:
@@ -90,16 +109,3 @@ def _check_is_used(key: str) -> None:
             f'"{name}" is a variable of the config file, and to change it '
             'now has no effect: override the entries that were made from it '
             '(such as train_dataloader.dataset.pipeline for train_pipeline)')
-
-
-def _all_keys(node: Any, prefix: str = '') -> Iterator[str]:
-    """Yield every dotted key of a config."""
-    if isinstance(node, (list, tuple)):
-        items = enumerate(node)
-    elif isinstance(node, (dict, Config)):
-        items = node.items()
-    else:
-        return
-    for name, value in items:
-        yield f'{prefix}{name}'
-        yield from _all_keys(value, f'{prefix}{name}.')

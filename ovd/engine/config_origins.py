@@ -1,0 +1,106 @@
+"""Which file each entry of a config comes from."""
+import os.path
+from pathlib import Path
+from typing import Any, Dict, Optional, Union
+
+import mmdet
+from mmengine.config import Config
+
+from ovd.suggest import did_you_mean
+
+from .config_keys import entry
+
+COMMAND_LINE = '--cfg-options'
+HOST_CONFIGS = os.path.join(os.path.dirname(mmdet.__file__), '.mim', 'configs')
+# Of dicts the origins of their entries, of all else the file
+Origins = Union[str, Dict[str, Any]]
+
+
+def read_config(path: str) -> Config:
+    """Read a config file.
+
+    Raises:
+        FileNotFoundError: If it does not exist, with near names, or a base
+            of it does not.
+        ValueError: If it is no Python.
+    """
+    if not Path(path).is_file():
+        known = [str(file) for file in Path('configs').rglob('*.py')]
+        raise FileNotFoundError(
+            f'config {path} does not exist{did_you_mean(path, known)}')
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as error:
+        raise ValueError(f'the config {path} is no Python: {error}') from error
+
+
+class ConfigOrigins:
+    """The file that gave each entry the value that it has.
+
+    Of files that give the same value it is the one furthest down among the
+    bases: the others change nothing. A list is taken over as a whole.
+
+    Args:
+        path (str): A config file.
+
+    Attributes:
+        cfg (Config): What it is without the command line.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.cfg = read_config(path)
+        self._origins = _trace(path, self.cfg.to_dict())
+
+    def find(self, key: str, value: Any) -> str:
+        """Return the file, or ``--cfg-options``, that set a key to a value.
+
+        Args:
+            key (str): Dotted, such as ``model.backbone.depth``.
+            value (Any): What the final config has there.
+        """
+        try:
+            if entry(self.cfg, key) != value:
+                return COMMAND_LINE
+        except KeyError:
+            return COMMAND_LINE
+        node = self._origins
+        for part in key.split('.'):
+            if isinstance(node, str):
+                break
+            node = node[part]
+        return shown(node) if isinstance(node, str) else shown(
+            str(self.cfg.filename))
+
+
+def shown(path: str) -> str:
+    """Return the short name of a config file."""
+    if path.startswith(HOST_CONFIGS):
+        return 'mmdet::' + os.path.relpath(path, HOST_CONFIGS)
+    return os.path.relpath(path)
+
+
+def _trace(path: str, cfg: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the origins of all entries of a config file."""
+    path = str(Path(path).absolute())
+    merged: Dict[str, Any] = {}
+    origins: Dict[str, Any] = {}
+    for name in Config._get_base_files(path):
+        base_path, _ = Config._get_cfg_path(name, path)
+        base = Config.fromfile(base_path).to_dict()
+        merged.update(base)
+        origins.update(_trace(base_path, base))
+    return {key: _origin(value, merged, origins, key, path)
+            for key, value in cfg.items()}
+
+
+def _origin(value: Any, base: Any, origins: Optional[Origins], key: str,
+            path: str) -> Origins:
+    """Return the origin of what a file has under a key, given its bases'."""
+    known = isinstance(base, dict) and key in base and isinstance(
+        origins, dict)
+    base, origins = (base[key], origins[key]) if known else (None, None)
+    if isinstance(value, dict) and value:
+        return {name: _origin(part, base, origins, name, path)
+                for name, part in value.items()}
+    return origins if known and value == base and isinstance(
+        origins, str) else path

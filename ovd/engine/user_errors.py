@@ -1,0 +1,68 @@
+"""One line for what a user can mend; a traceback for what is our mistake."""
+import linecache
+import os
+import sys
+import traceback
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Iterator
+
+import torch.distributed as dist
+
+PACKAGE = str(Path(__file__).parents[1])
+USER_ERRORS = (ValueError, OSError, ImportError, RuntimeError)
+EXIT_CODE = 2
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the program with ``error: …`` and exit code 2 on a user's error.
+
+    That is one that this package raises by a statement of its own, a file
+    that does not exist, or a config that is no Python. All others, such as a
+    ``ValueError`` of NumPy, keep their traceback. It is also a decorator.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_users(error):
+            raise
+        say_once(f'error: {error}')
+        sys.exit(EXIT_CODE)
+
+
+def is_users(error: Exception) -> bool:
+    """Tell whether an error that was caught is the user's to mend."""
+    if isinstance(error, (FileNotFoundError, SyntaxError)):
+        return True
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return (isinstance(error, USER_ERRORS)
+            and last.filename.startswith(PACKAGE + os.sep)
+            and linecache.getline(last.filename, last.lineno).lstrip()
+            .startswith('raise '))
+
+
+def say_once(message: str) -> None:
+    """Print a message on stderr, once for all processes of a job.
+
+    Whichever has it first prints it: torchrun soon ends the others.
+    """
+    if _is_first(message):
+        print(message, file=sys.stderr, flush=True)
+
+
+def _is_first(message: str) -> bool:
+    """Ask torchrun's store, which is there before any process group."""
+    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
+        return True
+    try:
+        store = dist.TCPStore(
+            os.environ['MASTER_ADDR'],
+            int(os.environ['MASTER_PORT']),
+            is_master=False,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=5))
+        return store.add(f'said: {message}', 1) == 1
+    except RuntimeError:  # rather twice than never
+        return True
