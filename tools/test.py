@@ -1,6 +1,7 @@
 """Test a checkpoint: print its metrics, or dump what it predicts."""
 import argparse
 
+from ovd.engine.build_errors import explained_builds
 from ovd.engine.checkpoints import find_checkpoint
 from ovd.engine.launch import (
     add_common_arguments,
@@ -15,6 +16,7 @@ from ovd.engine.testing import (
     set_report_dir,
     write_metrics,
 )
+from ovd.engine.user_errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,6 +43,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -48,9 +51,10 @@ def main() -> None:
     set_class_embeddings(cfg, args.class_embeddings)
     set_out_file(cfg, args.out)
     set_report_dir(cfg)
-    runner = build_runner(cfg)
-    check_weights(cfg, runner.model)
-    metrics = runner.test()
+    with explained_builds(cfg):
+        runner = build_runner(cfg)
+        check_weights(cfg, runner.model)
+        metrics = runner.test()
     if args.metrics:
         write_metrics(metrics, args.metrics)
     leave_process_group()
