@@ -3,6 +3,7 @@ import argparse
 
 from mmengine.dist import is_main_process
 
+from ovd.engine.build_errors import explained_builds
 from ovd.engine.dry_run import dry_run
 from ovd.engine.launch import (
     add_common_arguments,
@@ -13,6 +14,7 @@ from ovd.engine.launch import (
     set_skip_broken,
 )
 from ovd.engine.training import set_amp, set_auto_scale_lr
+from ovd.engine.user_errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,6 +49,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -54,12 +57,13 @@ def main() -> None:
     set_skip_broken(cfg, args.skip_broken)
     set_amp(cfg, args.amp)
     set_auto_scale_lr(cfg, args.auto_scale_lr)
-    if args.dry_run:
-        told = dry_run(cfg)
-        if is_main_process():
-            print(told)
-    else:
-        build_runner(cfg).train()
+    with explained_builds(cfg):
+        if args.dry_run:
+            told = dry_run(cfg)
+            if is_main_process():
+                print(told)
+        else:
+            build_runner(cfg).train()
     leave_process_group()
 
 

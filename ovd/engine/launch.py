@@ -11,9 +11,9 @@ from mmdet.registry import LOOPS, RUNNERS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ovd.suggest import did_you_mean
-
 from .checkpoints import find_checkpoint
+from .config_check import check_types
+from .config_origins import read_config
 from .overrides import apply_overrides
 from .processes import end_with_launcher, take_slurm_variables
 
@@ -55,11 +55,13 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: If the config does not exist, with near names.
-        ValueError: If an override names a key that does not exist.
+        ValueError: If an override names a key that does not exist, or a type
+            is not registered or does not take what the config gives it.
     """
-    cfg = Config.fromfile(str(_require_config(args.config)))
+    cfg = read_config(args.config)
     apply_overrides(cfg, args.cfg_options)
     cfg.cfg_options = list(args.cfg_options)  # for who tells how to resume
+    check_types(cfg)
     cfg.launcher = args.launcher
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
@@ -70,14 +72,6 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(
         Path('work_dirs') / Path(args.config).stem)
     return cfg
-
-
-def _require_config(path: str) -> Path:
-    if Path(path).is_file():
-        return Path(path)
-    known = [str(p) for p in Path('configs').rglob('*.py')]
-    raise FileNotFoundError(
-        f'config {path} does not exist{did_you_mean(path, known)}')
 
 
 def set_resume(cfg: Config, resume: Optional[str]) -> None:
