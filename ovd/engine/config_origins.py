@@ -1,5 +1,6 @@
 """Which file each entry of a config comes from."""
 import os.path
+import traceback
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
 
@@ -22,7 +23,7 @@ def read_config(path: str) -> Config:
     Raises:
         FileNotFoundError: If it does not exist, with near names, or a base
             of it does not.
-        ValueError: If it is no Python.
+        ValueError: If it can't be run, or can't be merged with its bases.
     """
     if not Path(path).is_file():
         known = [str(file) for file in Path('configs').rglob('*.py')]
@@ -30,8 +31,34 @@ def read_config(path: str) -> Config:
             f'config {path} does not exist{did_you_mean(path, known)}')
     try:
         return Config.fromfile(path)
-    except SyntaxError as error:
-        raise ValueError(f'the config {path} is no Python: {error}') from error
+    except (SyntaxError, NameError, TypeError, KeyError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if any('importlib' in frame.filename for frame in frames):
+            raise  # of a module that the config imports
+        raise ValueError(f'the config {_where(error, frames, path)}: '
+                         f'{type(error).__name__}: {error}') from error
+
+
+def _where(error: Exception, frames: traceback.StackSummary,
+           path: str) -> str:
+    """Return the file, and its line if there is one, of an error."""
+    if isinstance(error, SyntaxError):
+        return shown(_file_with_typo(path) or path)
+    run = [frame for frame in frames if frame.name == '<module>'
+           and frame.filename.startswith('/')]
+    if not run:
+        return path
+    return f'{shown(run[-1].filename)}, line {run[-1].lineno}'
+
+
+def _file_with_typo(path: str) -> Optional[str]:
+    """Return the first file among a config and its bases that is no Python."""
+    try:
+        names = Config._get_base_files(path)
+    except SyntaxError:
+        return path
+    bases = (Config._get_cfg_path(name, path)[0] for name in names)
+    return next(filter(None, map(_file_with_typo, bases)), None)
 
 
 class ConfigOrigins:

@@ -45,8 +45,8 @@ REPLACED = {
     'evaluation': 'val_evaluator, test_evaluator and train_cfg.val_interval',
     'fp16': '+optim_wrapper.type=AmpOptimWrapper (loss_scale beside it)',
     'log_config.hooks': 'the list visualizer.vis_backends',
-    'lr_config': 'the list param_scheduler (+param_scheduler.1.milestones=…); '
-    'tools/print_config.py shows it',
+    'lr_config': 'the list param_scheduler (param_scheduler.1.milestones=…), '
+    'which tools/print_config.py shows',
     'momentum_config': 'the list param_scheduler',
     'optimizer_config': 'optim_wrapper',
     'runner': 'train_cfg',

@@ -43,6 +43,8 @@ def apply_overrides(cfg: Config, options: Sequence[str]) -> None:
             raise ValueError(
                 f'--cfg-options takes key=value, got "{option}"')
         merged.update(_entries(cfg, key, parse_value(text)))
+    for key, value in merged.items():
+        _make_room(cfg, key, value)
     try:
         cfg.merge_from_dict(merged, allow_list_keys=True)
     except (TypeError, KeyError) as error:
@@ -63,6 +65,22 @@ def _entries(cfg: Config, key: str, value: Any) -> Dict[str, Any]:
     entries = entries or {name: value}
     _say_without_effect(cfg, entries)
     return entries
+
+
+def _make_room(cfg: Config, key: str, value: Any) -> None:
+    """Put dicts where a key needs one and the config has None.
+
+    The host would refuse to merge a dict into None.
+    """
+    parent: Any = cfg
+    last = key.count('.')
+    for i, part in enumerate(key.split('.')):
+        if not has_entry(parent, part):
+            return
+        if entry(parent, part) is None and (i < last
+                                            or isinstance(value, dict)):
+            parent[int(part) if isinstance(parent, list) else part] = {}
+        parent = entry(parent, part)
 
 
 def _say_without_effect(cfg: Config, entries: Dict[str, Any]) -> None:

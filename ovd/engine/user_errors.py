@@ -13,15 +13,16 @@ import torch.distributed as dist
 PACKAGE = str(Path(__file__).parents[1])
 USER_ERRORS = (ValueError, OSError, ImportError, RuntimeError)
 EXIT_CODE = 2
+PATIENCE = timedelta(seconds=5)  # with torchrun's store
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the program with ``error: …`` and exit code 2 on a user's error.
 
-    That is one that this package raises by a statement of its own, a file
-    that does not exist, or a config that is no Python. All others, such as a
-    ``ValueError`` of NumPy, keep their traceback. It is also a decorator.
+    That is one that this package raises by a statement of its own, or a file
+    that does not exist. All others, such as a ``ValueError`` of NumPy, keep
+    their traceback. It is also a decorator.
     """
     try:
         yield
@@ -34,7 +35,7 @@ def one_line_errors() -> Iterator[None]:
 
 def is_users(error: Exception) -> bool:
     """Tell whether an error that was caught is the user's to mend."""
-    if isinstance(error, (FileNotFoundError, SyntaxError)):
+    if isinstance(error, FileNotFoundError):
         return True
     last = traceback.extract_tb(error.__traceback__)[-1]
     return (isinstance(error, USER_ERRORS)
@@ -62,7 +63,7 @@ def _is_first(message: str) -> bool:
             int(os.environ['MASTER_PORT']),
             is_master=False,
             wait_for_workers=False,
-            timeout=timedelta(seconds=5))
+            timeout=PATIENCE)
         return store.add(f'said: {message}', 1) == 1
     except RuntimeError:  # rather twice than never
         return True

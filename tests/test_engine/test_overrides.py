@@ -28,6 +28,12 @@ def test_plus_adds_a_key() -> None:
     cfg = make_config()
     apply_overrides(cfg, ['+optim_wrapper.clip_grad.max_norm=5'])
     assert cfg.optim_wrapper.clip_grad.max_norm == 5
+    cfg.optim_wrapper.clip_grad = None
+    apply_overrides(cfg, ['+optim_wrapper.clip_grad.max_norm=5'])
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=5)
+    cfg.optim_wrapper.clip_grad = None
+    apply_overrides(cfg, ["optim_wrapper.clip_grad={'max_norm': 3}"])
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=3)
 
 
 @pytest.mark.parametrize('option, message', [
@@ -38,6 +44,11 @@ def test_plus_adds_a_key() -> None:
     ('train_dataloader.2.type=X', 'stopped at "2"'),
     ('optim_wrapper.optimizer.lr.x=1', 'stopped at "x"'),
     ('optim_wrapper', 'key=value'),
+    # the end of a key is known, the rest is not
+    ('lr=1', 'mean "optim_wrapper.optimizer.lr"'),
+    # a dict in place of a number, an item behind the last
+    ('+optim_wrapper.optimizer.lr.x=1', 'lr=.* cannot inherit'),
+    ('+train_dataloader.7.type=X', 'Index 7 exceeds'),
     # its value was already put into the data loader
     ('train_pipeline.0.type=X', '"train_pipeline" is a variable'),
 ])
