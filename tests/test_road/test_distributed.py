@@ -1,6 +1,8 @@
-"""Two processes on the CPU learn what one does from the doubled batch."""
+"""Two processes on the CPU, or two nodes of one, do what one process does."""
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,23 +12,46 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / 'tests/data/configs/vild_equal_gradients.py')
+DETECTOR = str(ROOT / 'configs/miniature/'
+               'vild-ensemble_mask-rcnn_r18_fpn_miniature.py')
 
 
-def run(road: Path, *command: str) -> None:
+def start(road: Path, *command: str, **variables: str) -> subprocess.Popen:
     environment = dict(
         os.environ,
         PYTHON=sys.executable,
         CUDA_VISIBLE_DEVICES='',
         PYTHONPATH=f'{ROOT}:{ROOT / "tests/data"}',
-        OMP_NUM_THREADS='1')
-    done = subprocess.run(
+        OMP_NUM_THREADS='1',
+        **variables)
+    return subprocess.Popen(
         command,
         cwd=road,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True)
-    assert done.returncode == 0, done.stdout[-5000:]
+
+
+def finish(*jobs: subprocess.Popen) -> None:
+    outputs = [job.communicate()[0] for job in jobs]
+    assert not any(job.returncode for job in jobs), '\n'.join(
+        output[-5000:] for output in outputs)
+
+
+def run(road: Path, *command: str) -> None:
+    finish(start(road, *command))
+
+
+def run_on_two_nodes(road: Path, script: str, *arguments: str) -> None:
+    """Run a script of tools/ with one process on each of two "nodes"."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    finish(*(start(
+        road, 'sh', str(ROOT / 'tools' / script), *arguments, NNODES='2',
+        NODE_RANK=rank, MASTER_ADDR='127.0.0.1', PORT=port)
+             for rank in '01'))
 
 
 def weights(work_dir: Path, iteration: int) -> dict:
@@ -61,26 +86,38 @@ def test_two_processes_sum_the_gradients_of_the_doubled_batch(
     } <= moved
 
 
-def test_the_same_seed_gives_the_same_weights(road: Path,
-                                              tmp_path: Path) -> None:
-    config = str(ROOT / 'configs/miniature/'
-                 'vild-ensemble_mask-rcnn_r18_fpn_miniature.py')
-    for name in ('one', 'two'):
-        run(road, 'sh', str(ROOT / 'tools/dist_train.sh'), config, '2',
-            '--work-dir', str(tmp_path / name), '--seed', '3',
-            '--cfg-options', 'train_cfg.max_iters=3',
-            'train_dataloader.batch_size=2')
+def test_the_same_seed_gives_the_same_weights_on_two_nodes(
+        road: Path, tmp_path: Path) -> None:
+    options = ('--seed', '3', '--cfg-options', 'train_cfg.max_iters=3',
+               'train_dataloader.batch_size=2')
+    run(road, 'sh', str(ROOT / 'tools/dist_train.sh'), DETECTOR, '2',
+        '--work-dir', str(tmp_path / 'one'), *options)
+    run_on_two_nodes(road, 'dist_train.sh', DETECTOR, '1', '--work-dir',
+                     str(tmp_path / 'two'), *options)
     one, two = (weights(tmp_path / name, 3) for name in ('one', 'two'))
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_two_processes_measure_the_same_ap(road: Path, tmp_path: Path) -> None:
-    config = str(ROOT / 'configs/miniature/'
-                 'vild-ensemble_mask-rcnn_r18_fpn_miniature.py')
+def test_two_nodes_extract_the_same_bytes(road: Path, tmp_path: Path) -> None:
+    once = road / 'data/miniature/proposal_embeddings/miniature'
+    store = tmp_path / 'store'
+    shutil.copytree(once, store)
+    for shard in sorted(store.glob('shard-*'))[-2:]:
+        shard.unlink()
+    run_on_two_nodes(
+        road, 'dist_train.sh',
+        str(ROOT / 'configs/miniature/proposal_feature_extractor.py'), '1',
+        '--work-dir', str(tmp_path / 'work'), '--cfg-options',
+        f'train_cfg.store={store}')
+    for path in once.iterdir():
+        assert (store / path.name).read_bytes() == path.read_bytes()
+
+
+def test_two_nodes_measure_the_same_ap(road: Path, tmp_path: Path) -> None:
     metrics = tmp_path / 'metrics.json'
-    run(road, 'sh', str(ROOT / 'tools/dist_test.sh'), config,
-        'work_dirs/miniature/vild-ensemble', '2', '--work-dir',
-        str(tmp_path), '--metrics', str(metrics))
+    run_on_two_nodes(road, 'dist_test.sh', DETECTOR,
+                     'work_dirs/miniature/vild-ensemble', '1', '--work-dir',
+                     str(tmp_path), '--metrics', str(metrics))
     found = json.loads(metrics.read_text())
     expected = json.loads(
         (road / 'work_dirs/miniature/metrics/ViLD-ensemble.json').read_text())
