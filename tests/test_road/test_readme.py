@@ -60,7 +60,7 @@ def test_the_table_of_questions_is_answered(road: Path) -> None:
     start = README.index('| question |')
     table = README[start:README.index('On several GPUs')]
     commands = commands_in(table)
-    assert len(commands) == 7
+    assert len(commands) == 8
     (road / 'tools').unlink(missing_ok=True)
     (road / 'tools').symlink_to(ROOT / 'tools')
     if not (road / 'configs').exists():
@@ -72,6 +72,7 @@ def test_the_table_of_questions_is_answered(road: Path) -> None:
         assert done.returncode == 0, (command, done.stderr[-2000:])
     for folder in ('browse_dataset', 'class_embeddings'):
         assert list((road / 'work_dirs' / folder).rglob('*.png'))
+    assert (road / 'work_dirs/plot_logs.png').is_file()
 
 
 def test_every_file_that_the_readme_names_exists() -> None:
@@ -119,7 +120,8 @@ def test_the_image_demo_with_the_words_of_the_readme(road: Path,
              'compare_results.py', 'eval.py', 'check_data.py',
              'browse_dataset.py', 'inspect_artifact.py',
              'convert_proposals.py', 'embedding_store.py',
-             'analysis/class_embeddings.py', 'benchmarks/miniature.py',
+             'analysis/class_embeddings.py', 'analysis/plot_logs.py',
+             'benchmarks/miniature.py',
              'benchmarks/build_zsl_dataset.py', 'benchmarks/evaluation.py',
              'benchmarks/class_embeddings.py', 'benchmarks/detector.py',
              'benchmarks/prompt_learning.py',
