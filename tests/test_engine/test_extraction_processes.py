@@ -17,6 +17,28 @@ from ovd.artifacts.proposals import save_proposals
 ROOT = Path(__file__).parents[2]
 DRIVER = ROOT / 'tests/data/kill_extraction.py'
 NUM_IMAGES, BOXES = 24, 6
+SRUN = """#!/bin/sh
+# Starts the tasks of a step on this machine, with Slurm's variables.
+while :; do
+    case $1 in
+        --ntasks=*) tasks=${1#*=} ;;
+        -p) shift ;;
+        -*) ;;
+        *) break ;;
+    esac
+    shift
+done
+export SLURM_JOB_ID=$$ SLURM_STEP_ID=0 SLURM_NODELIST=localhost
+export SLURM_NTASKS="$tasks"
+task=0 pids=
+while [ $task -lt "$tasks" ]; do
+    SLURM_PROCID=$task SLURM_LOCALID=$task "$@" &
+    task=$((task + 1)) pids="$pids $!"
+done
+code=0
+for pid in $pids; do wait "$pid" || code=$?; done
+exit $code
+"""
 
 
 @pytest.fixture()
@@ -71,10 +93,10 @@ def test_twenty_kills(config, tmp_path):
                for i in range(NUM_IMAGES))
 
 
-def _run(*command):
+def _run(*command, **variables):
     environment = dict(
         os.environ, PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='',
-        OMP_NUM_THREADS='1')
+        OMP_NUM_THREADS='1', **variables)
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-5000:]
@@ -88,14 +110,17 @@ def test_one_and_two_processes_make_the_same_bytes(config, tmp_path):
     store, once = tmp_path / 'store', tmp_path / 'once'
     _run(sys.executable, str(ROOT / 'tools/train.py'), config)
     store.rename(once)
-    two = 'sh', str(ROOT / 'tools/dist_train.sh'), config, '2'
-    _run(*two)
+    _run('sh', str(ROOT / 'tools/dist_train.sh'), config, '2')
     assert len(_files(store)) == NUM_IMAGES + 1
     assert _files(store) == _files(once)
-    # What one process began, two go on with.
+    # What one process began, two tasks of Slurm go on with.
     shutil.rmtree(store)
     shutil.copytree(once, store)
     for i in range(5, 20):
         (store / f'shard-{i:05d}.safetensors').unlink()
-    _run(*two)
+    (tmp_path / 'srun').write_text(SRUN)
+    (tmp_path / 'srun').chmod(0o755)
+    _run('sh', str(ROOT / 'tools/slurm_train.sh'), 'cpu', 'job', config,
+         str(tmp_path / 'work'), GPUS='2', SRUN_ARGS='--gres=none',
+         PATH=f'{tmp_path}:{os.environ["PATH"]}')
     assert _files(store) == _files(once)
