@@ -10,9 +10,8 @@ from ovd.engine.launch import (
     build_runner,
     leave_process_group,
     load_config,
-    set_resume,
-    set_skip_broken,
 )
+from ovd.engine.resuming import prepare_training
 from ovd.engine.training import set_amp, set_auto_scale_lr
 from ovd.engine.user_errors import one_line_errors
 
@@ -53,8 +52,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    set_resume(cfg, args.resume)
-    set_skip_broken(cfg, args.skip_broken)
+    prepare_training(cfg, args.resume, args.skip_broken)
     set_amp(cfg, args.amp)
     set_auto_scale_lr(cfg, args.auto_scale_lr)
     with explained_builds(cfg):

@@ -8,6 +8,9 @@ default_hooks = dict(
     throughput=dict(type='ThroughputHook'),
     checkpoint=dict(type='AtomicCheckpointHook', max_keep_ckpts=2),
     exact_resume=dict(type='ExactResumeHook'),
+    finite_loss=dict(type='FiniteLossHook'),
+    hang_watch=dict(type='HangWatchHook'),
+    preemption=dict(type='PreemptionHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
     open_vocabulary=dict(type='OpenVocabularyHook'))
 randomness = dict(seed=0)

@@ -11,6 +11,8 @@ if find_spec('mmdet') is not None:
     )
     from .gzsl_lvis import GZSLLVISV05Dataset, GZSLLVISV1Dataset  # noqa: F401
     from .region_embeddings import RegionEmbeddings  # noqa: F401
+    from .resumable_batch_sampler import ResumableBatchSampler  # noqa: F401
+    from .seeded_dataset import SeededDataset  # noqa: F401
     from .transforms import (  # noqa: F401
         LoadProposalEmbeddings,
         LoadProposalsToEmbed,

@@ -1,13 +1,11 @@
 """From the command line to a runner: config, device, process group."""
 import argparse
-import inspect
 import os
 from pathlib import Path
-from typing import Optional
 
 import torch
 import torch.distributed as dist
-from mmdet.registry import LOOPS, RUNNERS
+from mmdet.registry import RUNNERS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -72,41 +70,6 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(
         Path('work_dirs') / Path(args.config).stem)
     return cfg
-
-
-def set_resume(cfg: Config, resume: Optional[str]) -> None:
-    """Continue a run: ``'auto'`` from its last checkpoint, or from a file.
-
-    ``'auto'`` starts from the beginning, ``load_from`` included, where the
-    work folder holds no checkpoint yet.
-    """
-    if resume is None:
-        return
-    if resume != 'auto':
-        cfg.resume, cfg.load_from = True, resume
-        return
-    pointer = Path(cfg.work_dir) / 'last_checkpoint'
-    # The host writes the pointer in place: a kill may leave it empty.
-    if pointer.is_file() and pointer.read_text().strip():
-        cfg.resume, cfg.load_from = True, find_checkpoint(cfg.work_dir)
-
-
-def set_skip_broken(cfg: Config, skip_broken: bool) -> None:
-    """Tell the loop to record images that can't be used, and to go on.
-
-    Raises:
-        ValueError: If the loop of this config has no such option.
-    """
-    if not skip_broken:
-        return
-    name = (cfg.get('train_cfg') or {}).get('type')
-    loop = LOOPS.get(name or 'EpochBasedTrainLoop')
-    if 'skip_broken' not in inspect.signature(loop).parameters:
-        raise ValueError(
-            f'--skip-broken is for jobs that can go on without an image, such '
-            f'as the extraction of embeddings; the loop of this config is '
-            f'{loop.__name__}')
-    cfg.train_cfg.skip_broken = True
 
 
 def _check_gpus() -> None:

@@ -7,12 +7,8 @@ import pytest
 from mmengine.config import Config
 
 from ovd.engine.checkpoints import find_checkpoint
-from ovd.engine.launch import (
-    build_runner,
-    load_config,
-    set_resume,
-    set_skip_broken,
-)
+from ovd.engine.launch import build_runner, load_config
+from ovd.engine.resuming import prepare_training
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,16 +49,16 @@ def test_deterministic(tmp_path: Path,
 
 def test_resume_starts_where_there_is_no_checkpoint(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path), load_from='rpn.pth'))
-    set_resume(cfg, 'auto')
+    prepare_training(cfg, 'auto')
     assert not cfg.get('resume') and cfg.load_from == 'rpn.pth'
     pointer = tmp_path / 'last_checkpoint'
     pointer.write_text('')  # cut off while it was written
-    set_resume(cfg, 'auto')
+    prepare_training(cfg, 'auto')
     assert not cfg.get('resume') and cfg.load_from == 'rpn.pth'
     # The folder was moved since.
     pointer.write_text('/gone/iter_1.pth')
     (tmp_path / 'iter_1.pth').touch()
-    set_resume(cfg, 'auto')
+    prepare_training(cfg, 'auto')
     assert cfg.resume and cfg.load_from == str(tmp_path / 'iter_1.pth')
 
 
@@ -85,12 +81,16 @@ def test_a_gpu_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
         build_runner(Config(dict(launcher='pytorch')))
 
 
-def test_skip_broken_is_for_loops_that_can() -> None:
+def test_skip_broken_goes_to_who_loads_images(tmp_path: Path) -> None:
     cfg = Config(dict(train_cfg=dict(type='ExtractionLoop')))
-    set_skip_broken(cfg, False)
+    prepare_training(cfg)
     assert 'skip_broken' not in cfg.train_cfg
-    set_skip_broken(cfg, True)
+    prepare_training(cfg, skip_broken=True)
     assert cfg.train_cfg.skip_broken is True
-    cfg = Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=1)))
-    with pytest.raises(ValueError, match='the loop of this config is Iter'):
-        set_skip_broken(cfg, True)
+    cfg = Config(dict(
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=1),
+        work_dir=str(tmp_path),
+        train_dataloader=dict(dataset=dict(type='GZSLCocoDataset'))))
+    prepare_training(cfg, skip_broken=True)
+    assert cfg.train_dataloader.dataset.broken_file == str(
+        tmp_path / 'broken_images.jsonl')

@@ -1,0 +1,107 @@
+"""Batches that can be taken up in the middle, with a seed per sample.
+
+Shapes: B samples of a batch on one process.
+"""
+from typing import Dict, Iterator, List, Optional, Tuple
+
+from mmdet.registry import DATA_SAMPLERS
+from torch.utils.data import BatchSampler, Sampler
+
+
+class SeededIndex(int):
+    """An index of a dataset that knows where in the training it stands.
+
+    Args:
+        index (int): Place in the dataset.
+        position (tuple[int]): Seed, epoch, rank, batch and place in the
+            batch: all that the randomness of the sample is made from.
+    """
+
+    def __new__(cls, index: int, position: Tuple[int, ...]) -> 'SeededIndex':
+        self = super().__new__(cls, index)
+        self.position = position
+        return self
+
+    def __getnewargs__(self) -> tuple:  # for workers that are spawned
+        return int(self), self.position
+
+
+@DATA_SAMPLERS.register_module()
+class ResumableBatchSampler(BatchSampler):
+    """Number the batches of another batch sampler, and pass over the first.
+
+    A run that is resumed goes on with the batch that would have come next:
+    what was seen before is passed over without loading it.
+
+    Args:
+        sampler (Sampler): The host's; its ``seed``, ``epoch``, ``rank`` and
+            ``world_size`` are read.
+        batch_size (int): B.
+        batch_sampler (dict, optional): Config of the batch sampler that
+            makes the batches. Defaults to torch's.
+        drop_last (bool): Leave out a last batch of fewer samples, if
+            ``batch_sampler`` is None. Defaults to False.
+        done (dict, optional): What is passed over, as :meth:`position` gave
+            it. Defaults to nothing.
+    """
+
+    def __init__(self,
+                 sampler: Sampler,
+                 batch_size: int,
+                 batch_sampler: Optional[dict] = None,
+                 drop_last: bool = False,
+                 done: Optional[Dict[str, int]] = None) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        self.inner = BatchSampler(
+            sampler, batch_size, drop_last
+        ) if batch_sampler is None else DATA_SAMPLERS.build(
+            batch_sampler,
+            default_args=dict(sampler=sampler, batch_size=batch_size))
+        self.num_done = self.num_to_pass = 0
+        if done is not None:
+            # With other numbers of processes or samples, all batches
+            # together have seen the same share of the epoch's order.
+            samples = (done['num_batches'] * done['batch_size'] *
+                       done['world_size'])
+            self.num_done = samples // (batch_size * self._world_size)
+            self.num_to_pass = self.num_done
+
+    @property
+    def _world_size(self) -> int:
+        return getattr(self.sampler, 'world_size', 1)
+
+    def position(self, num_batches: int) -> Dict[str, int]:
+        """Describe where a run stands, for its checkpoint.
+
+        Args:
+            num_batches (int): Batches of this process that the epoch's
+                training has seen.
+        """
+        return dict(
+            num_batches=num_batches,
+            batch_size=self.batch_size,
+            world_size=self._world_size)
+
+    def __len__(self) -> int:
+        """Return the number of batches of a whole epoch."""
+        return len(self.inner)
+
+    def __iter__(self) -> Iterator[List[SeededIndex]]:
+        """Yield B indices after B indices, each with its position."""
+        # Nothing is done before the first batch is asked for: torch makes
+        # iterators that it does not use.
+        batches, first = iter(self.inner), 0
+        while first < self.num_to_pass:
+            if next(batches, None) is not None:
+                first += 1
+            else:  # a loop that counts no epochs has gone through several
+                self.num_to_pass -= first
+                self.sampler.set_epoch(self.sampler.epoch + 1)
+                batches, first = iter(self.inner), 0
+        self.num_to_pass = 0
+        start = tuple(
+            getattr(self.sampler, name, 0) for name in ('seed', 'epoch',
+                                                        'rank'))
+        for number, batch in enumerate(batches, first):
+            yield [SeededIndex(index, (*start, number, place))
+                   for place, index in enumerate(batch)]

@@ -1,0 +1,17 @@
+"""One seed for all generators of random numbers."""
+import random
+
+import numpy as np
+import torch
+
+
+def seed_all(*numbers: int) -> None:
+    """Seed Python, NumPy and torch (GPUs, too) with a mix of numbers.
+
+    Args:
+        numbers (int): 0 or more each; other numbers give an unrelated seed.
+    """
+    seed, = np.random.SeedSequence(numbers).generate_state(1)
+    random.seed(int(seed))
+    np.random.seed(seed)
+    torch.manual_seed(int(seed))

@@ -1,0 +1,77 @@
+"""Training that can be cut off anywhere and taken up there."""
+import inspect
+from pathlib import Path
+from typing import Optional
+
+from mmdet.registry import LOOPS
+from mmengine.config import Config
+
+from ovd.artifacts.torch_file import read_torch_file
+
+from .checkpoints import find_checkpoint
+
+BROKEN_IMAGES = 'broken_images.jsonl'
+
+
+def prepare_training(cfg: Config,
+                     resume: Optional[str] = None,
+                     skip_broken: bool = False) -> None:
+    """Say where training begins, and make what it sees depend on that alone.
+
+    Args:
+        cfg (Config): Changed in place.
+        resume (str, optional): ``'auto'`` goes on from the last checkpoint of
+            the work folder, or starts, ``load_from`` included, where there is
+            none; anything else is a checkpoint to go on from. Defaults to
+            None: start.
+        skip_broken (bool): Record images that can't be used in the work
+            folder, and go on. Defaults to False.
+
+    Raises:
+        FileNotFoundError: If the checkpoint does not exist.
+        ValueError: If it is damaged, or holds more than plain content.
+    """
+    _set_resume(cfg, resume)
+    loop = LOOPS.get(
+        (cfg.get('train_cfg') or {}).get('type') or 'EpochBasedTrainLoop')
+    if 'skip_broken' in inspect.signature(loop).parameters:
+        if skip_broken:
+            cfg.train_cfg.skip_broken = True
+    elif cfg.get('train_dataloader'):
+        _make_resumable(cfg, skip_broken)
+
+
+def _set_resume(cfg: Config, resume: Optional[str]) -> None:
+    if resume is None:
+        return
+    if resume != 'auto':
+        cfg.resume, cfg.load_from = True, find_checkpoint(resume)
+        return
+    pointer = Path(cfg.work_dir) / 'last_checkpoint'
+    # The host alone writes the pointer in place: a kill may leave it empty.
+    if pointer.is_file() and pointer.read_text().strip():
+        cfg.resume, cfg.load_from = True, find_checkpoint(cfg.work_dir)
+
+
+def _make_resumable(cfg: Config, skip_broken: bool) -> None:
+    """Put our dataset and batch sampler round those of the config."""
+    done = None
+    if cfg.get('resume') and cfg.get('load_from'):
+        meta = read_torch_file(
+            cfg.load_from, 'checkpoints', mmap=True).get('meta', {})
+        done = meta.get('position')
+        if meta.get('seed') is not None:
+            # The order of samples is that of the run that is resumed.
+            cfg.randomness = dict(
+                cfg.get('randomness') or {}, seed=meta['seed'])
+    loader = cfg.train_dataloader
+    loader.dataset = dict(
+        type='SeededDataset',
+        dataset=loader.dataset,
+        broken_file=str(Path(cfg.work_dir, BROKEN_IMAGES))
+        if skip_broken else None)
+    loader.batch_sampler = dict(
+        type='ResumableBatchSampler',
+        batch_sampler=loader.get('batch_sampler'),
+        drop_last=loader.pop('drop_last', False),
+        done=done)

@@ -1,0 +1,157 @@
+"""Resuming equals no interruption: bit for bit, and each sample once."""
+import random
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from ovd.engine.launch import build_runner
+from ovd.engine.resuming import prepare_training
+
+JOB = Path(__file__).parents[1] / 'data/resumable_job.py'
+_spec = spec_from_file_location('resumable_job', JOB)
+job = module_from_spec(_spec)
+_spec.loader.exec_module(job)
+
+ITERATIONS = dict(
+    train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters=40),
+    train_dataloader=dict(sampler=dict(type='InfiniteSampler')))
+WORKERS = dict(
+    train_dataloader=dict(num_workers=2, persistent_workers=True))
+
+
+def train(work_dir: Path, options: dict, stop_at: int = -1,
+          resume: str = 'auto') -> None:
+    cfg = job.make_config(str(work_dir))
+    cfg.merge_from_dict(Config(options)._cfg_dict)
+    cfg.custom_hooks[0].stop_at = stop_at
+    prepare_training(cfg, resume)
+    try:
+        build_runner(cfg).train()
+    except KeyboardInterrupt:
+        assert stop_at >= 0
+
+
+def last(work_dir: Path) -> dict:
+    return torch.load(
+        (work_dir / 'last_checkpoint').read_text(), weights_only=True)
+
+
+def history(checkpoint: dict) -> List[float]:
+    scalars = checkpoint['message_hub']['log_scalars']
+    return scalars['train/loss']['log_history']
+
+
+def seen(work_dir: Path) -> Dict[Tuple[int, int], List[int]]:
+    """Return the samples by rank and iteration, as last gone through."""
+    found = {}
+    for rank, path in enumerate(sorted(work_dir.glob('seen_*.txt'))):
+        for line in path.read_text().splitlines():
+            iteration, *samples = map(int, line.split())
+            found[rank, iteration] = samples
+    return found
+
+
+def of_epoch(work_dir: Path, epoch: int, length: int) -> List[int]:
+    """Return all samples of an epoch of so many iterations, sorted."""
+    return sorted(
+        sample for (_, iteration), samples in seen(work_dir).items()
+        for sample in samples if iteration // length == epoch)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    first, second = last(one), last(other)
+    assert first['meta']['iter'] == second['meta']['iter'] == 40
+    assert first['state_dict'].keys() == second['state_dict'].keys()
+    for key, value in first['state_dict'].items():
+        assert torch.equal(value, second['state_dict'][key]), key
+    assert history(first) == history(second)
+    assert len(history(first)) == 40
+
+
+@pytest.mark.parametrize('options', [
+    pytest.param({}, id='epochs'),
+    pytest.param(ITERATIONS, id='iterations'),
+    pytest.param(WORKERS, id='workers')
+])
+def test_interrupted_anywhere(tmp_path: Path, options: dict) -> None:
+    train(tmp_path / 'whole', options)
+    for moment in sorted(random.Random(0).sample(range(6, 40), 2)):
+        train(tmp_path / 'cut', options, stop_at=moment)
+    train(tmp_path / 'cut', options)
+    assert_same(tmp_path / 'whole', tmp_path / 'cut')
+    assert seen(tmp_path / 'whole') == seen(tmp_path / 'cut')
+
+
+def test_no_sample_is_missed_or_seen_twice(tmp_path: Path) -> None:
+    """From the middle of an epoch; 10 iterations are an epoch of 40 points."""
+    train(tmp_path, {}, stop_at=17)  # the last checkpoint is of 15
+    train(tmp_path, {})
+    for epoch in range(4):
+        assert of_epoch(tmp_path, epoch, 10) == list(range(40))
+
+
+def test_other_batches_go_on_at_the_same_sample(tmp_path: Path) -> None:
+    train(tmp_path, {}, stop_at=17)
+    bigger = dict(train_dataloader=dict(batch_size=10))
+    train(tmp_path, bigger)  # 15 batches of 4: 20 points of epoch 1
+    samples = seen(tmp_path)
+    of_epoch_1 = [*range(10, 15), 15, 16]
+    assert sorted(sum((samples[0, i] for i in of_epoch_1),
+                      [])) == list(range(40))
+
+
+def test_samples_are_the_same_with_any_number_of_workers(
+        tmp_path: Path) -> None:
+    train(tmp_path / 'none', {})
+    train(tmp_path / 'two', WORKERS)
+    assert_same(tmp_path / 'none', tmp_path / 'two')
+
+
+def test_a_seed_drawn_by_lot_is_taken_up(tmp_path: Path) -> None:
+    by_lot = dict(randomness=dict(_delete_=True, seed=None))
+    train(tmp_path, by_lot, stop_at=17)
+    seed = last(tmp_path)['meta']['seed']
+    train(tmp_path, by_lot)
+    assert last(tmp_path)['meta']['seed'] == seed
+    assert of_epoch(tmp_path, 1, 10) == list(range(40))
+
+
+def test_other_iterations_draw_other_numbers(tmp_path: Path) -> None:
+    train(tmp_path, {})
+    losses = history(last(tmp_path))
+    assert len(set(losses)) == 40
+
+
+def test_position_in_the_checkpoint(tmp_path: Path) -> None:
+    train(tmp_path, {}, stop_at=17)
+    assert last(tmp_path)['meta']['position'] == dict(
+        num_batches=5, batch_size=4, world_size=1)
+    train(tmp_path, {})
+    # Of the last epoch, which is not over yet when the hook saves.
+    assert last(tmp_path)['meta']['position']['num_batches'] in (0, 10)
+
+
+def test_two_processes_killed_at_random(tmp_path: Path) -> None:
+    options = ['train_cfg.max_epochs=8']  # of 5 iterations
+    command = [
+        sys.executable, '-m', 'torch.distributed.run', '--standalone',
+        '--nproc-per-node', '2', str(JOB)
+    ]
+    subprocess.run([*command, str(tmp_path / 'whole'), *options], check=True)
+    cut = tmp_path / 'cut'
+    for moment in sorted(random.Random(0).sample(range(6, 36), 2)):
+        run = subprocess.run(
+            [*command, str(cut), *options,
+             f'custom_hooks.0.kill_at={moment}'],
+            capture_output=True, text=True)
+        assert run.returncode != 0
+    subprocess.run([*command, str(cut), *options], check=True)
+    assert_same(tmp_path / 'whole', cut)
+    assert seen(tmp_path / 'whole') == seen(cut)
+    assert of_epoch(cut, 0, 5) == list(range(40))
