@@ -1,4 +1,4 @@
-"""Every config loads, names registered types, and its data can be read.
+"""Every config loads, has types that take it, and its data can be read.
 
 That each builds, learns and predicts is tested in test_detector_configs.py.
 """
@@ -21,6 +21,7 @@ from mmengine.registry import DefaultScope
 
 import ovd.models  # noqa: F401  (registers)
 from ovd.datasets.gzsl_split import split_file
+from ovd.engine.config_check import check_types
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
@@ -82,6 +83,7 @@ def dataset_settings(cfg: Config) -> Iterator[ConfigDict]:
     'path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_config_loads(path: Path) -> None:
     cfg = Config.fromfile(path)
+    check_types(cfg)
     if 'miniature' in path.parts[-2]:
         assert cfg.custom_imports.imports == ['ovd']
         assert Path(cfg.work_dir).parts[:2] == ('work_dirs', 'miniature')

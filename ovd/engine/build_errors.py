@@ -2,8 +2,9 @@
 import re
 import traceback
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Iterator, Optional, Tuple
 
+from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import build_from_cfg
 
@@ -37,22 +38,10 @@ def explained_builds(cfg: Config) -> Iterator[None]:
 
 def _explain(error: Exception, cfg: Config) -> Optional[str]:
     """Return file, key and what is wrong with it; None if no key is."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)
-              if frame.f_code is build_from_cfg.__code__]
-    if not frames:
+    found = _not_built(error)
+    if found is None:
         return None
-    build: Dict[str, Any] = frames[-1].f_locals
-    kind, target = build.get('obj_type'), build.get('obj_cls')
-    unexpected = UNEXPECTED.search(str(error))
-    if kind and target is None and isinstance(error, KeyError):
-        name, value = 'type', kind
-        text = no_such_type(build['registry'], kind)
-    elif unexpected and unexpected[1] in build.get('args', {}):
-        name = unexpected[1]
-        value = build['args'][name]
-        text = no_such_argument(kind, name, accepted_arguments(target))
-    else:
-        return None
+    kind, name, value, text = found
     origins = ConfigOrigins(cfg.filename)
     # What a tool put in between is in none of the keys that the user knows.
     for where in (origins.cfg, cfg):
@@ -62,3 +51,34 @@ def _explain(error: Exception, cfg: Config) -> Optional[str]:
                 return f'{origins.find(f"{key}.{name}", value)}: ' \
                     f'{key}.{name}: {text}'
     return None
+
+
+def _not_built(error: Exception) -> Optional[Tuple[Any, str, Any, str]]:
+    """Return the type that could not be built, key, value and why.
+
+    The local variables of the functions that build are what they were given.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    builds = [frame.f_locals for frame in frames
+              if frame.f_code is build_from_cfg.__code__]
+    if not builds:
+        return None
+    build, last = builds[-1], frames[-1].f_locals
+    kind = build.get('obj_type')
+    layer = last.get('layer_type')  # of mmcv's functions that build layers
+    if isinstance(error, KeyError):
+        if layer is not None:
+            return layer, 'type', layer, no_such_type(MODELS, layer)
+        if kind is None or build.get('obj_cls') is not None:
+            return None
+        return kind, 'type', kind, no_such_type(build['registry'], kind)
+    unexpected = UNEXPECTED.search(str(error))
+    if unexpected is None:
+        return None
+    name = unexpected[1]
+    if layer is not None and name in last.get('cfg_', ()):
+        return layer, name, last['cfg_'][name], str(error)
+    if name not in build.get('args', ()):
+        return None
+    return kind, name, build['args'][name], no_such_argument(
+        kind, name, accepted_arguments(build['obj_cls']))

@@ -9,6 +9,7 @@ from typing import Any, Collection, Iterator, List, Optional, Tuple
 
 from mmcv.transforms import Compose, KeyMapper, RandomApply, RandomChoice
 from mmdet import registry
+from mmdet.datasets.transforms import ProposalBroadcaster
 from mmengine.config import Config
 from mmengine.registry import Registry
 
@@ -28,7 +29,7 @@ TAKEN_OUT = {
     'parameter scheduler': {'convert_to_iter_based'},
 }
 # Transforms whose ``transforms`` are built of the same registry
-NESTING = (Compose, KeyMapper, RandomApply, RandomChoice)
+NESTING = (Compose, KeyMapper, ProposalBroadcaster, RandomApply, RandomChoice)
 
 
 def check_types(cfg: Config) -> None:
