@@ -102,10 +102,10 @@ RUN = [('loss', [0, 1]), ('loss', [2, 3]), ('predict', [0, 1, 2]),
 
 @pytest.mark.parametrize(('train_cfg', 'whole'), [
     (dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=5),
-     '120 iterations and 3 times 5 batches of validation'),
+     '120 iterations and 3 validations of 5 batches'),
     (dict(type='IterBasedTrainLoop', max_iters=5000, val_interval=1000,
           val_begin=2000),
-     '5,000 iterations and 4 times 5 batches of validation'),
+     '5,000 iterations and 4 validations of 5 batches'),
 ])
 def test_two_batches_of_each_part(tmp_path: Path, train_cfg: dict,
                                   whole: str) -> None:

@@ -152,8 +152,9 @@ class DryRunHook(Hook):
         if self.num_vals:
             num_batches = len(runner.val_dataloader)
             seconds += self.num_vals * num_batches * self.seconds['val']
-            what += (f' and {self.num_vals:,} times {num_batches:,} batches '
-                     'of validation')
+            what += (f' and {self.num_vals:,} validation'
+                     f'{"s" if self.num_vals > 1 else ""} of '
+                     f'{num_batches:,} batches')
         processes = 'process' if runner.world_size == 1 else 'processes'
         lines.append(f'the whole job: {what}, about '
                      f'{timedelta(seconds=round(seconds))} with '
