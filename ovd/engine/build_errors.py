@@ -13,6 +13,8 @@ from .config_keys import all_entries
 from .config_origins import ConfigOrigins
 from .signatures import accepted_arguments
 
+BUILD = build_from_cfg.__code__
+MISSING = re.compile(r'missing \d+ required')
 UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
 
 
@@ -60,7 +62,7 @@ def _not_built(error: Exception) -> Optional[Tuple[Any, str, Any, str]]:
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     builds = [frame.f_locals for frame in frames
-              if frame.f_code is build_from_cfg.__code__]
+              if frame.f_code is BUILD]
     if not builds:
         return None
     build, last = builds[-1], frames[-1].f_locals
@@ -72,6 +74,8 @@ def _not_built(error: Exception) -> Optional[Tuple[Any, str, Any, str]]:
         if kind is None or build.get('obj_cls') is not None:
             return None
         return kind, 'type', kind, no_such_type(build['registry'], kind)
+    if MISSING.search(str(error)) and frames[-1].f_code is BUILD:
+        return kind, 'type', kind, str(error)
     unexpected = UNEXPECTED.search(str(error))
     if unexpected is None:
         return None

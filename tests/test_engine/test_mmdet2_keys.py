@@ -1,11 +1,15 @@
 """Habits of mmdet 2.x on the command line."""
+from pathlib import Path
 from typing import Any, Dict
 
 import pytest
 from mmengine.config import Config
 
 from ovd.engine.config_keys import entry, has_entry
+from ovd.engine.config_origins import read_config
 from ovd.engine.overrides import apply_overrides
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'feature_extractor'
 
 
 def make_config() -> Config:
@@ -130,9 +134,7 @@ def test_a_key_that_the_config_has_is_left_alone(
 
 def test_an_extraction_has_no_epochs_and_no_hooks(
         capsys: pytest.CaptureFixture) -> None:
-    cfg = Config(dict(
-        runner_type='ExtractionRunner', train_cfg=dict(type='ExtractionLoop'),
-        default_hooks=dict(logger=dict(type='LoggerHook', interval=50))))
+    cfg = read_config(str(CONFIGS / 'proposal_feature_extractor.py'))
     apply_overrides(cfg, ['log_config.interval=4'])
     assert cfg.default_hooks.logger.interval == 4
     assert 'default_hooks.logger.interval has no effect' in \
