@@ -5,6 +5,7 @@ save and to exit 0; torchrun itself would kill it after 30 seconds. The exit
 code is that of the process that failed first, or 128 and the signal that
 killed it.
 """
+import logging
 import os
 import signal
 import sys
@@ -56,7 +57,10 @@ def run() -> int:
         return exit_codes[0]
     for signum in FORWARDED:
         signal.signal(signum, hand_on)
-    # Elsewhere than in the main thread torchrun leaves signals alone.
+    # Elsewhere than in the main thread torchrun leaves signals alone; it would
+    # warn of orphans, which there are not (ovd.engine.processes).
+    logging.getLogger('torch.distributed.elastic.multiprocessing.api'
+                      ).setLevel(logging.ERROR)
     thread = threading.Thread(target=launch, args=(exit_codes, ))
     thread.start()
     thread.join()

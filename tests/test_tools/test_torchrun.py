@@ -1,11 +1,16 @@
 """How a job under ``tools/torchrun.py`` ends."""
 import os
+import runpy
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import (
+    ChildFailedError,
+    ProcessFailure,
+)
 
 ROOT = Path(__file__).parents[2]
 WAIT = """
@@ -39,19 +44,29 @@ def start(tmp_path):
         process.kill()
 
 
-@pytest.mark.parametrize(('end', 'code', 'words'), [
-    ('sys.exit(3)', 3, 'failed with exit code 3'),
-    ('os.kill(os.getpid(), signal.SIGKILL)', 137, 'was killed by SIGKILL'),
-])
-def test_the_job_fails_as_the_first_process_did(start, end, code, words):
+def test_the_job_fails_as_the_first_process_did(start):
     """The other one is ended; the message is one line, with the rank."""
-    job = start(WAIT.format(first=f"""
+    job = start(WAIT.format(first="""
 if os.environ['RANK'] == '1':
-    {end}"""))
+    os.kill(os.getpid(), signal.SIGKILL)"""))
     _, errors = job.communicate(timeout=TIMEOUT)
-    assert job.returncode == code
-    assert f'error: the process of rank 1 {words}' in errors
-    assert 'Traceback' not in errors
+    assert job.returncode == 128 + signal.SIGKILL
+    assert 'error: the process of rank 1 was killed by SIGKILL' in errors
+    assert 'Traceback' not in errors and 'orphan' not in errors
+
+
+def test_exit_code_of_an_error(monkeypatch, capsys):
+    """That of wrong arguments, for instance."""
+    def fail():
+        raise ChildFailedError('train.py', {
+            5: ProcessFailure(1, pid=1, exitcode=3, error_file='none')})
+
+    torchrun = runpy.run_path(str(ROOT / 'tools/torchrun.py'))
+    monkeypatch.setitem(torchrun['launch'].__globals__, 'main', fail)
+    exit_codes = []
+    torchrun['launch'](exit_codes)
+    assert exit_codes == [3]
+    assert 'rank 5 failed with exit code 3' in capsys.readouterr().err
 
 
 def test_sigterm_is_left_to_the_processes(start):
