@@ -1,11 +1,30 @@
 """Fixtures shared by the tests: CLIP files with small random weights."""
+import functools
 from pathlib import Path
+from typing import Iterator
 
+import mmengine.config.config
+import mmengine.config.utils
 import pytest
 import torch
 
 # Before any test imports mmdet, which needs mmcv's ops in place.
 import ovd  # noqa: F401
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quick_configs() -> Iterator[None]:
+    """Spare each config of a test what takes the host seconds.
+
+    It reads all metafiles of mmdet for each base, and formats the text of a
+    config several times for each runner.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.utils, 'load',
+                      functools.cache(mmengine.config.utils.load))
+        patch.setattr(mmengine.config.config, 'FormatCode',
+                      lambda text, **kwargs: (text, True))
+        yield
 
 
 def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:

@@ -2,13 +2,11 @@
 
 That each builds, learns and predicts is tested in test_detector_configs.py.
 """
-import functools
 import json
 import re
 from pathlib import Path
 from typing import Iterator, Sequence
 
-import mmengine.config.utils
 import numpy as np
 import pytest
 from mmcv import imwrite
@@ -16,7 +14,6 @@ from mmdet import datasets
 from mmdet.registry import DATASETS, METRICS, MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
-from mmengine.fileio import load
 from mmengine.registry import DefaultScope
 
 import ovd.models  # noqa: F401  (registers)
@@ -56,14 +53,6 @@ WHOLE = {
     'lvis_v1_instance': 1203,
     'miniature_instance': 3,
 }
-
-
-@pytest.fixture(scope='module', autouse=True)
-def read_metafiles_once() -> Iterator[None]:
-    """Spare the host from parsing all of its own for each ``mmdet::`` base."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmengine.config.utils, 'load', functools.cache(load))
-        yield
 
 
 def innermost(dataset: ConfigDict) -> ConfigDict:

@@ -1,10 +1,7 @@
 """Training data of the detectors: from files as the data tree has them."""
-import functools
 import json
 from pathlib import Path
-from typing import Iterator
 
-import mmengine.config.utils
 import numpy as np
 import pytest
 import torch
@@ -13,7 +10,6 @@ from mmdet import datasets
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
-from mmengine.fileio import load
 from mmengine.registry import DefaultScope
 
 import ovd.models  # noqa: F401  (registers)
@@ -27,14 +23,6 @@ IMAGE_ID = 7
 NUM_BOXES = 310  # in the store; ViLD takes the best 300, DetPro 1000
 LVIS = 'mask-rcnn_r50_fpn_{}_lvis_v1_866_337'
 COCO = 'faster-rcnn_r50_fpn_{}_coco_48_17'
-
-
-@pytest.fixture(scope='module', autouse=True)
-def read_metafiles_once() -> Iterator[None]:
-    """Spare the host from parsing all of its own for each ``mmdet::`` base."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmengine.config.utils, 'load', functools.cache(load))
-        yield
 
 
 def write_annotations(dataset: ConfigDict, split: str) -> None:

@@ -7,6 +7,7 @@ is a line of WORK_DIR/seen_RANK.txt: its number, then the samples.
 """
 import copy
 import functools
+import itertools
 import os
 import random
 import signal
@@ -101,12 +102,17 @@ def _runtime() -> Config:
     return Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
 
 
+runs = itertools.count()
+
+
 def make_config(work_dir: str) -> Config:
     """Return the config of the job: 40 iterations of 4 points each."""
     cfg = copy.deepcopy(_runtime())
     cfg.merge_from_dict(
         dict(
             model=dict(type='_NoisyModel'),
+            # Those of one second would share their log history.
+            experiment_name=f'run_{os.getpid()}_{next(runs)}',
             work_dir=str(work_dir),
             launcher='pytorch' if 'WORLD_SIZE' in os.environ else 'none',
             log_level='WARNING',
