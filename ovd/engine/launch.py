@@ -13,7 +13,11 @@ from .checkpoints import find_checkpoint
 from .config_check import check_types
 from .config_origins import read_config
 from .overrides import apply_overrides
-from .processes import end_with_launcher, take_slurm_variables
+from .processes import (
+    end_children_with_process,
+    end_with_launcher,
+    take_slurm_variables,
+)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +100,7 @@ def build_runner(cfg: Config) -> Runner:
         cfg.launcher = 'pytorch'  # the host's own would always want a GPU
     if cfg.launcher != 'none':
         end_with_launcher()
+    end_children_with_process()
     if cfg.launcher != 'none' and torch.cuda.is_available():
         _check_gpus()
     elif cfg.launcher != 'none':

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+from functools import lru_cache
 
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
@@ -51,7 +52,24 @@ def end_with_launcher() -> None:
     """
     if sys.platform != 'linux':
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _end_with_parent(ctypes.CDLL(None))
     launcher = os.environ.get('OVD_LAUNCHER_PID')  # set by tools/torchrun.py
     if launcher and not os.path.exists(f'/proc/{launcher}'):
         sys.exit('the launcher of this process is gone')
+
+
+@lru_cache(maxsize=None)  # hooks can't be taken back: only once
+def end_children_with_process() -> None:
+    """Have Linux kill the workers that are forked from now on with this one.
+
+    A data loader's worker notices that its process was killed only between
+    two batches, and not at all while it waits for its queue to be emptied.
+    """
+    if sys.platform == 'linux':
+        libc = ctypes.CDLL(None)  # not in the child, where it could deadlock
+        os.register_at_fork(after_in_child=lambda: _end_with_parent(libc))
+
+
+def _end_with_parent(libc: ctypes.CDLL) -> None:
+    """Ask for SIGKILL as soon as the thread ends that started this process."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
