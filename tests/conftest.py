@@ -1,7 +1,14 @@
 """Fixtures shared by the tests: CLIP files with small random weights."""
+import contextlib
 import functools
+import io
+import os
+import runpy
+import sys
+import traceback
 from pathlib import Path
-from typing import Iterator
+from subprocess import CompletedProcess
+from typing import Callable, Iterator, Optional
 
 import mmengine.config.config
 import mmengine.config.utils
@@ -61,3 +68,41 @@ def tiny_vit_path(tmp_path_factory: pytest.TempPathFactory) -> str:
         vision_layers=2,
         vision_width=64,
         vision_patch_size=16)
+
+
+@pytest.fixture(scope='session')
+def run_tool() -> Callable[..., CompletedProcess]:
+    """Function that runs a tool as the command line does, but in here.
+
+    A process of its own takes seconds to import everything anew. It takes the
+    path of the tool below ``tools/``, its options, and ``cwd``.
+    """
+    tools = Path(__file__).parents[1] / 'tools'
+
+    def run(tool: str, *options: object,
+            cwd: Optional[Path] = None) -> CompletedProcess:
+        argv = [str(tools / tool), *map(str, options)]
+        out, err = io.StringIO(), io.StringIO()
+        before, path, code = os.getcwd(), list(sys.path), 0
+        with pytest.MonkeyPatch.context() as patch, \
+                contextlib.redirect_stdout(out), \
+                contextlib.redirect_stderr(err):
+            patch.setattr(sys, 'argv', argv)
+            os.chdir(cwd or before)
+            sys.path.insert(0, str(Path(argv[0]).parent))
+            try:
+                runpy.run_path(argv[0], run_name='__main__')
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else \
+                    int(end.code is not None)
+                if isinstance(end.code, str):
+                    print(end.code, file=err)
+            except Exception:  # noqa: BLE001  (what Python would print)
+                traceback.print_exc(file=err)
+                code = 1
+            finally:
+                os.chdir(before)
+                sys.path[:] = path
+        return CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+
+    return run

@@ -2,8 +2,6 @@
 import json
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -244,22 +242,16 @@ def test_a_malicious_pickle_is_refused_and_runs_nothing(content, protocol):
     assert not Path('trace').exists() and not Path('p.pkl').exists()
 
 
-def run(*options):
-    return subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / 'convert_proposals.py'),
-         *options],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        capture_output=True, text=True)
-
-
-def test_tool():
+def test_tool(run_tool):
     write_list([10, 20, 30])
-    done = run('list.pkl', 'p.safetensors', '--ann-file', 'a.json')
+    done = run_tool('convert_proposals.py', 'list.pkl', 'p.safetensors',
+                    '--ann-file', 'a.json')
     assert done.returncode == 0, done.stderr
     check('p.safetensors')
     Path('list.pkl').write_bytes(pickle.dumps([Runs()]))
-    done = run('list.pkl', 'p.pkl', '--ann-file', 'a.json')
+    done = run_tool('convert_proposals.py', 'list.pkl', 'p.pkl', '--ann-file',
+                    'a.json')
     assert done.returncode == 1
     assert done.stderr.startswith('error: list.pkl is refused: ')
     assert not Path('trace').exists()
-    assert 'example' in run('-h').stdout
+    assert 'example' in run_tool('convert_proposals.py', '-h').stdout

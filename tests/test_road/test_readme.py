@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
+from typing import Callable, List, Optional
 
 import cv2
 import numpy as np
@@ -36,6 +36,15 @@ def commands_in(text: str) -> List[str]:
     return [re.sub(r'\s+#.*', '', command).strip() for command in found]
 
 
+def run_command(command: str, run_tool: Callable, *more: str,
+                cwd: Optional[Path] = None) -> str:
+    """Run ``python tools/NAME.py …`` and return what it prints."""
+    tool, *rest = shlex.split(command)[1:]
+    done = run_tool(tool.removeprefix('tools/'), *rest, *more, cwd=cwd)
+    assert done.returncode == 0, (command, done.stderr[-3000:])
+    return done.stdout + done.stderr
+
+
 def called(command: str) -> List[str]:
     """Return the tools and configs that a command names."""
     return re.findall(r'tools/[\w/]+\.\w+|configs/[\w/.-]+\.py', command)
@@ -56,20 +65,16 @@ def test_the_table_of_jobs_is_what_the_demo_does() -> None:
     assert [j for j in jobs if not any(j <= step for step in steps)] == []
 
 
-def test_the_table_of_questions_is_answered(road: Path) -> None:
+def test_the_table_of_questions_is_answered(road: Path,
+                                            run_tool: Callable) -> None:
     start = README.index('| question |')
     table = README[start:README.index('On several GPUs')]
     commands = commands_in(table)
     assert len(commands) == 8
-    (road / 'tools').unlink(missing_ok=True)
-    (road / 'tools').symlink_to(ROOT / 'tools')
     if not (road / 'configs').exists():
         (road / 'configs').symlink_to(ROOT / 'configs')
     for command in commands:
-        tool, *rest = shlex.split(command)[1:]
-        done = subprocess.run([sys.executable, tool, *rest], cwd=road,
-                              capture_output=True, text=True)
-        assert done.returncode == 0, (command, done.stderr[-2000:])
+        run_command(command, run_tool, cwd=road)
     for folder in ('browse_dataset', 'class_embeddings'):
         assert list((road / 'work_dirs' / folder).rglob('*.png'))
     assert (road / 'work_dirs/plot_logs.png').is_file()
@@ -128,15 +133,14 @@ def test_the_image_demo_with_the_words_of_the_readme(road: Path,
              'benchmarks/learned_prompts.py', 'convert_checkpoint.py',
              'benchmarks/embedding_store.py',
              'benchmarks/proposal_embeddings.py'])
-def test_help_has_an_example(tool: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / tool), '-h'],
-        capture_output=True, text=True)
+def test_help_has_an_example(tool: str, run_tool: Callable) -> None:
+    done = run_tool(tool, '-h')
     assert done.returncode == 0 and 'example' in done.stdout
 
 
 def test_the_ways_to_class_embeddings(tmp_path: Path, tiny_clip_path: str,
-                                      monkeypatch) -> None:
+                                      monkeypatch,
+                                      run_tool: Callable) -> None:
     """Each command of the table, with a small CLIP and files of the forms."""
     section = README[README.index('## Any names, any CLIP'):
                      README.index('## Proposals and their CLIP embeddings')]
@@ -149,9 +153,7 @@ def test_the_ways_to_class_embeddings(tmp_path: Path, tiny_clip_path: str,
         categories=[dict(id=1, name='bull', synonyms=['horned_cow'])])))
     monkeypatch.chdir(tmp_path)
     for command in commands:
-        tool, *rest = shlex.split(command)[1:]
-        subprocess.run([sys.executable, str(ROOT / tool), *rest,
-                        '--pretrained', tiny_clip_path], check=True)
+        run_command(command, run_tool, '--pretrained', tiny_clip_path)
     made = {str(path) for folder in ('data', 'work_dirs')
             for path in Path(folder).rglob('*.pth')}
     assert made == {
@@ -161,19 +163,20 @@ def test_the_ways_to_class_embeddings(tmp_path: Path, tiny_clip_path: str,
     }
 
 
-def test_prompts_are_learned_and_taken_to_names(road: Path) -> None:
+def test_prompts_are_learned_and_taken_to_names(road: Path,
+                                                run_tool: Callable) -> None:
     """Both commands of the section, with the demo's store."""
     section = README[README.index('### Learned prompts'):
                      README.index('## Splits and numbers to trust')]
-    train, embed = commands_in(section)
-    for command in (train, embed):
-        tool, *rest = shlex.split(command)[1:]
-        rest = [str(ROOT / word) if word.startswith('configs') else word
-                for word in rest]
-        if command == train:  # for the sake of time
-            rest += ['--cfg-options', 'train_cfg.max_epochs=2']
-        subprocess.run([sys.executable, str(ROOT / tool), *rest], cwd=road,
-                       check=True)
+    train, embed, *benchmarks = commands_in(section)
+    assert [called(command) for command in benchmarks] == [
+        ['tools/benchmarks/learned_prompts.py']]
+    if not (road / 'configs').exists():
+        (road / 'configs').symlink_to(ROOT / 'configs')
+    # for the sake of time
+    run_command(train, run_tool, '--cfg-options', 'train_cfg.max_epochs=2',
+                cwd=road)
+    run_command(embed, run_tool, cwd=road)
     learned = ClassEmbeddings.load(road / 'data/miniature/prompt/learned.pth')
     words = ClassEmbeddings.load(road / 'work_dirs/words.pth')
     assert learned.contexts.shape == (5, 8, 64)
@@ -219,7 +222,7 @@ def write_tiny(folder: Path, stem: str, categories: List[dict]) -> None:
 
 
 def test_the_commands_for_real_data(tmp_path: Path, tiny_clip_path: str,
-                                    monkeypatch) -> None:
+                                    monkeypatch, run_tool: Callable) -> None:
     write_tiny(
         tmp_path / 'data/coco/annotations', 'instances_{}2017.json', [
             dict(id=i, name=name)
@@ -237,11 +240,9 @@ def test_the_commands_for_real_data(tmp_path: Path, tiny_clip_path: str,
     for command in (split_coco, split_lvis,
                     f'{embed} --pretrained {tiny_clip_path} '
                     '--out data/lvis_v1/prompt/vild.pth'):
-        tool, *rest = shlex.split(command)[1:]
-        subprocess.run([sys.executable, str(ROOT / tool), *rest], check=True)
+        run_command(command, run_tool)
     tool, *rest = shlex.split(check)[1:]
-    checked = subprocess.run([sys.executable, str(ROOT / tool), *rest],
-                             capture_output=True, text=True)
+    checked = run_tool(tool.removeprefix('tools/'), *rest)
     # One image of each file is no COCO, and no image is there.
     assert checked.returncode == 1
     assert 'lvis_v1_train_866_337_1.json' in checked.stdout
@@ -258,7 +259,8 @@ def test_the_commands_for_real_data(tmp_path: Path, tiny_clip_path: str,
 
 
 def test_the_way_to_proposal_embeddings(tmp_path: Path, tiny_clip_path: str,
-                                        monkeypatch) -> None:
+                                        monkeypatch,
+                                        run_tool: Callable) -> None:
     """Each command of the table, with few small images and one process."""
     write_small_coco(tmp_path / 'data/coco')
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
@@ -279,12 +281,14 @@ def test_the_way_to_proposal_embeddings(tmp_path: Path, tiny_clip_path: str,
                 'train_cfg.boxes.num_max=20'],
     }
     for command in (split, train, dump, convert, embed, verify, stat):
+        more = options.get(command, [])
+        if command.startswith('python'):
+            run_command(command, run_tool, *more)
+            continue
         shell, tool, *rest = shlex.split(command)
         rest = ['1' if word == '8' else word for word in rest]
-        done = subprocess.run(
-            [sys.executable if shell == 'python' else shell,
-             str(ROOT / tool), *rest, *options.get(command, [])],
-            capture_output=True, text=True)
+        done = subprocess.run([shell, str(ROOT / tool), *rest, *more],
+                              capture_output=True, text=True)
         assert done.returncode == 0, (command, done.stderr[-3000:])
         if command == dump:
             assert 'AR@1000' in done.stdout + done.stderr

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -26,7 +27,6 @@ def test_small(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('scale', ['0', '2', '-1'])
-def test_bad_scale(scale: str) -> None:
-    done = subprocess.run([sys.executable, str(TOOL), f'--scale={scale}'],
-                          capture_output=True, text=True)
+def test_bad_scale(scale: str, run_tool: Callable) -> None:
+    done = run_tool(TOOL, f'--scale={scale}')
     assert done.returncode == 2 and 'must be in (0, 1]' in done.stderr

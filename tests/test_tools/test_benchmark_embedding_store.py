@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -28,8 +29,7 @@ def test_small(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('option', ['shards', 'many-images'])
-def test_bad_number(option: str) -> None:
-    done = subprocess.run([sys.executable, str(TOOL), f'--{option}', '0'],
-                          capture_output=True, text=True)
+def test_bad_number(option: str, run_tool: Callable) -> None:
+    done = run_tool(TOOL, f'--{option}', '0')
     assert done.returncode == 2
     assert f'--{option} must be positive' in done.stderr

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
 TOOL = Path(__file__).parents[2] / 'tools/benchmarks/prompt_learning.py'
 
@@ -21,7 +22,6 @@ def test_small(tmp_path: Path) -> None:
     assert 0 < result['max_grad_diff'] < 1e-5
 
 
-def test_bad_number() -> None:
-    done = subprocess.run([sys.executable, str(TOOL), '--names', '0'],
-                          capture_output=True, text=True)
+def test_bad_number(run_tool: Callable) -> None:
+    done = run_tool(TOOL, '--names', '0')
     assert done.returncode == 2 and '--names must be positive' in done.stderr

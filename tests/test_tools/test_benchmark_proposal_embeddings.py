@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
 import cv2
 import numpy as np
@@ -38,8 +39,7 @@ def test_small(tmp_path: Path) -> None:
     assert result['read_over_mmap'] > 0
 
 
-def test_bad_number() -> None:
-    done = subprocess.run(
-        [sys.executable, str(TOOL), '--ann-file', 'a', '--image-folder', 'b',
-         '--boxes', '0'], capture_output=True, text=True)
+def test_bad_number(run_tool: Callable) -> None:
+    done = run_tool(TOOL, '--ann-file', 'a', '--image-folder', 'b',
+                    '--boxes', '0')
     assert done.returncode == 2 and '--boxes must be positive' in done.stderr

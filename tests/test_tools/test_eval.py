@@ -15,14 +15,6 @@ test_evaluator = dict(type='{metric}', ann_file='val.json')
 """
 
 
-def run(folder: Path, *options: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(ROOT / 'tools/eval.py'), 'config.py', *options],
-        cwd=folder,
-        capture_output=True,
-        text=True)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / 'config.py').write_text(CONFIG.format(metric='GZSLCocoMetric'))
@@ -52,7 +44,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_eval(folder):
-    done = run(folder, 'found.json', '--metrics', 'metrics.json')
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tools/eval.py'), 'config.py',
+         'found.json', '--metrics', 'metrics.json'],
+        cwd=folder,
+        capture_output=True,
+        text=True)
     assert done.returncode == 0, done.stderr
     assert '| bbox AP50 | 50.0 | 0.0  | 100.0 |' in done.stdout + done.stderr
     metrics = json.loads((folder / 'metrics.json').read_text())
@@ -72,16 +69,17 @@ def test_eval(folder):
     (['found.json', '--cfg-options', 'test_evaluator.type=CocoMetric'],
      'not by CocoMetric'),
 ])
-def test_errors(folder, options, message):
-    done = run(folder, *options)
+def test_errors(folder, options, message, run_tool):
+    done = run_tool('eval.py', 'config.py', *options, cwd=folder)
     assert done.returncode == 1
     assert done.stderr.count('Traceback') == 0, done.stderr
     assert any(part in done.stderr for part in message.split('|'))
 
 
-def test_no_option_is_ignored(folder):
+def test_no_option_is_ignored(folder, run_tool):
     """There is one process here, and nothing random."""
     for options in (['--launcher', 'pytorch'], ['--seed', '1']):
-        done = run(folder, 'found.json', *options)
+        done = run_tool('eval.py', 'config.py', 'found.json', *options,
+                        cwd=folder)
         assert done.returncode == 2
         assert f'unrecognized arguments: {" ".join(options)}' in done.stderr

@@ -25,7 +25,7 @@ TIMEOUT = 120
 
 @pytest.fixture
 def start(tmp_path):
-    """Return a function that starts two processes and waits for them."""
+    """Return a function that starts two processes of a script."""
     started = []
 
     def start(script):
@@ -36,7 +36,6 @@ def start(tmp_path):
             env=dict(os.environ, PYTHONPATH=str(ROOT)),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(process)
-        assert process.stdout.readline() == 'ready\n'
         return process
 
     yield start
@@ -76,7 +75,7 @@ def save(signum, frame):
     os.write(1, b'saved\\n')
     sys.exit()
 signal.signal(signal.SIGTERM, save)"""))
-    assert job.stdout.readline() == 'ready\n'
+    assert [job.stdout.readline() for _ in range(2)] == ['ready\n'] * 2
     job.terminate()
     output, errors = job.communicate(timeout=TIMEOUT)
     assert job.returncode == 0, errors
@@ -91,8 +90,7 @@ module = runpy.run_path({str(ROOT / 'ovd/engine/processes.py')!r})
 module['end_with_launcher']()
 module['end_children_with_process']()
 os.fork()"""))
-    for _ in range(3):
-        assert job.stdout.readline() == 'ready\n'
+    assert [job.stdout.readline() for _ in range(4)] == ['ready\n'] * 4
     job.kill()
     # The end of the output comes when the last process is gone.
     job.communicate(timeout=TIMEOUT)

@@ -3,6 +3,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -42,6 +43,8 @@ class PreemptionHook(Hook):
         if dist.is_initialized():
             # Of its own, on the CPU: asking costs no wait for a GPU.
             self._group = dist.new_group(backend='gloo')
+        if threading.current_thread() is not threading.main_thread():
+            return  # others can't listen
         for signum in SIGNALS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._before[signum] = signal.signal(signum, self._tell)
