@@ -1,7 +1,8 @@
 """A config as it is in the end, and where each entry comes from."""
+import copy
 from typing import Any, Iterator, Sequence, Tuple
 
-from ovd.engine.config_origins import ConfigOrigins, read_config
+from ovd.engine.config_origins import ConfigOrigins
 from ovd.engine.overrides import USED_BY_RUNNER, apply_overrides
 
 
@@ -18,9 +19,9 @@ def config_lines(path: str, options: Sequence[str] = ()) -> Iterator[str]:
         FileNotFoundError: If the file does not exist.
         ValueError: If it is no Python, or an option names no entry.
     """
-    cfg = read_config(path)
-    apply_overrides(cfg, options)
     origins = ConfigOrigins(path)
+    cfg = copy.deepcopy(origins.cfg)
+    apply_overrides(cfg, options)
     for name, value in cfg.items():
         if name in USED_BY_RUNNER:
             for key, item in _leaves(name, value):

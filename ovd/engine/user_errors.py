@@ -1,12 +1,13 @@
 """One line for what a user can mend; a traceback for what is our mistake."""
 import linecache
 import os
+import re
 import sys
 import traceback
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Tuple
 
 import torch.distributed as dist
 
@@ -21,27 +22,34 @@ def one_line_errors() -> Iterator[None]:
     """End the program with ``error: …`` and exit code 2 on a user's error.
 
     That is one that this package raises by a statement of its own, or a file
-    that does not exist. All others, such as a ``ValueError`` of NumPy, keep
-    their traceback. It is also a decorator.
+    that does not exist, in a worker of a data loader, too. All others, such
+    as a ``ValueError`` of NumPy, keep their traceback. It is also a decorator.
     """
     try:
         yield
-    except Exception as error:
-        if not is_users(error):
+    except USER_ERRORS as error:
+        file, line, text = _raised(error)
+        ours = file.startswith(PACKAGE + os.sep) and linecache.getline(
+            file, line).lstrip().startswith('raise ')
+        if not ours and not isinstance(error, FileNotFoundError):
             raise
-        say_once(f'error: {error}')
+        say_once(f'error: {text}')
         sys.exit(EXIT_CODE)
 
 
-def is_users(error: Exception) -> bool:
-    """Tell whether an error that was caught is the user's to mend."""
-    if isinstance(error, FileNotFoundError):
-        return True
+def _raised(error: Exception) -> Tuple[str, int, str]:
+    """Return file and line that raised an error, and its message.
+
+    PyTorch puts the traceback of a worker into the message.
+    """
+    text = str(error)
+    if re.match(r'Caught \w+ in DataLoader worker process', text):
+        file, line = re.findall(r'^  File "(.+)", line (\d+)', text,
+                                re.MULTILINE)[-1]
+        kind = f'\n{type(error).__name__}: '
+        return file, int(line), text.rpartition(kind)[2].rstrip()
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return (isinstance(error, USER_ERRORS)
-            and last.filename.startswith(PACKAGE + os.sep)
-            and linecache.getline(last.filename, last.lineno).lstrip()
-            .startswith('raise '))
+    return last.filename, last.lineno or 0, text
 
 
 def say_once(message: str) -> None:

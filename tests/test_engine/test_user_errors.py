@@ -6,6 +6,7 @@ from typing import Callable
 import numpy as np
 import pytest
 import torch.distributed as dist
+from torch._utils import ExceptionWrapper
 
 from ovd.engine import user_errors
 from ovd.engine.checkpoints import find_checkpoint
@@ -19,7 +20,18 @@ def config_with_a_typo(folder: Path) -> None:
     read_config(str(folder / 'typo.py'))
 
 
+def in_worker(fail: Callable, *args: object) -> None:
+    """Raise as a data loader does what its worker raises."""
+    try:
+        fail(*args)
+    except Exception:  # noqa: BLE001
+        ExceptionWrapper(where='in DataLoader worker process 0').reraise()
+
+
 @pytest.mark.parametrize('fail, message', [
+    (lambda folder: in_worker(check_choice, 'b', 'ac', 'kind'),
+     'error: kind must be one of'),
+    (lambda folder: in_worker(open, folder / 'gone'), 'error: [Errno 2] No'),
     (lambda folder: check_choice('b', 'ac', 'kind'), 'kind must be one of'),
     (lambda folder: find_checkpoint(str(folder)), 'holds no checkpoint'),
     (lambda folder: open(folder / 'gone'), 'No such file'),
@@ -37,6 +49,7 @@ def test_errors_of_users(fail: Callable, message: str, tmp_path: Path,
 
 @pytest.mark.parametrize('fail, kind', [
     (lambda: np.zeros(3).reshape(2), ValueError),
+    (lambda: in_worker(np.zeros(3).reshape, 2), ValueError),
     (lambda: {}['a'], KeyError),
     # inside of this package, but by no statement of its own
     (lambda: check_choice('a', 3), TypeError),
