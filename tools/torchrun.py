@@ -57,10 +57,11 @@ def run() -> int:
         return exit_codes[0]
     for signum in FORWARDED:
         signal.signal(signum, hand_on)
-    # Elsewhere than in the main thread torchrun leaves signals alone; it would
-    # warn of orphans, which there are not (ovd.engine.processes).
+    # Elsewhere than in the main thread torchrun leaves signals alone. It warns
+    # of orphans then, which there are not (ovd.engine.processes), and which
+    # process failed is told above.
     logging.getLogger('torch.distributed.elastic.multiprocessing.api'
-                      ).setLevel(logging.ERROR)
+                      ).setLevel(logging.CRITICAL)
     thread = threading.Thread(target=launch, args=(exit_codes, ))
     thread.start()
     thread.join()
