@@ -68,7 +68,7 @@ class DryRunHook(Hook):
         self.seconds: Dict[str, float] = {}
         self.memory: Dict[str, str] = {}
         self.num_iters = self.num_vals = 0  # of the whole job
-        self._since = 0.0
+        self._since, self._last_iter = 0.0, 0
 
     def before_train(self, runner: Runner) -> None:
         """Count what the whole job has to do, then have it validate early."""
