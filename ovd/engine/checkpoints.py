@@ -1,4 +1,7 @@
 """Find checkpoints by file or by the folder of the run that wrote them."""
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 
 from mmengine.runner import find_latest_checkpoint
@@ -11,6 +14,10 @@ SOURCES = {
     'https://github.com/hologerry/SoCo, there called '
     'current_mmdetection_Head.pth',
 }
+
+# What a flipped bit or a lost end makes of a zip file
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError,
+           NotImplementedError, RuntimeError, ValueError)
 
 
 def find_checkpoint(path: str) -> str:
@@ -34,3 +41,20 @@ def find_checkpoint(path: str) -> str:
             f'checkpoint {path} does not exist\nput it there; it is published '
             f'at {source}')
     return str(require_file(path, 'checkpoint'))
+
+
+def check_whole(path: str) -> None:
+    """Compare a checkpoint with the checksums that ``torch.save`` wrote.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            bad = file.testzip()
+    except DAMAGED as error:
+        bad = str(error)
+    if bad is not None:
+        raise ValueError(
+            f'checkpoint {path} is damaged ({bad}); go on from an earlier '
+            'one with --resume CHECKPOINT, or start anew without --resume')

@@ -2,10 +2,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from ovd.apis.data_tree import PRETRAINED
-from ovd.engine.checkpoints import SOURCES, find_checkpoint
+from ovd.engine.checkpoints import (
+    SOURCES,
+    check_whole,
+    find_checkpoint,
+)
 from ovd.engine.launch import build_runner
 
 SOCO = 'pretrained/soco/soco_star_mask_rcnn_r50_fpn_400e.pth'
@@ -43,3 +48,16 @@ def test_other_files_have_near_names():
     Path('epoch_12.pth').touch()
     with pytest.raises(FileNotFoundError, match='mean "epoch_12.pth"'):
         find_checkpoint('epoch_2.pth')
+
+
+def test_damaged_checkpoints_are_told_from_whole_ones(tmp_path: Path) -> None:
+    whole = tmp_path / 'iter_1.pth'
+    torch.save(dict(state_dict=dict(w=torch.arange(4096.))), whole)
+    check_whole(str(whole))
+    content = whole.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (flipped, content[:-100], content[:2000], b''):
+        whole.write_bytes(damaged)
+        with pytest.raises(ValueError, match='iter_1.pth is damaged'):
+            check_whole(str(whole))

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ovd.engine.launch import build_runner
 from ovd.engine.resuming import prepare_training
 
-JOB = Path(__file__).parents[1] / 'data/resumable_job.py'
+JOB = Path(__file__).parents[2] / 'tools/benchmarks/resumable_job.py'
 _spec = spec_from_file_location('resumable_job', JOB)
 job = module_from_spec(_spec)
 _spec.loader.exec_module(job)

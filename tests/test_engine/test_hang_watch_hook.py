@@ -8,7 +8,7 @@ import pytest
 
 from ovd.engine.hooks.hang_watch_hook import EXIT_CODE, where_is_main_thread
 
-JOB = Path(__file__).parents[1] / 'data/resumable_job.py'
+JOB = Path(__file__).parents[2] / 'tools/benchmarks/resumable_job.py'
 
 
 def test_where_the_main_thread_is() -> None:

@@ -12,7 +12,7 @@ import torch
 from ovd.engine.hooks import preemption_hook
 from ovd.engine.hooks.preemption_hook import PreemptionHook, command_to_resume
 
-JOB = Path(__file__).parents[1] / 'data/resumable_job.py'
+JOB = Path(__file__).parents[2] / 'tools/benchmarks/resumable_job.py'
 
 
 @pytest.mark.parametrize('words, expected', [
