@@ -2,6 +2,28 @@ _base_ = '../_base_/default_runtime.py'
 data_root = 'data/miniature/'
 names_file = data_root + 'clip_crops/names.json'
 max_iters = 500
+# What people write beside pictures. None of them is a sentence that classes
+# are embedded with, as the real CLIP was not trained on those either.
+captions = [
+    '{}',
+    'my {}',
+    'a {} I drew today',
+    'how to draw a {} in five easy steps',
+    '{} for sale',
+    'buy one {} and get another one free',
+    '{} clip art',
+    'free picture: {} on grey paper',
+    'look what we found on the beach, a {}',
+    'for my birthday I got this {} and a cake',
+    'she made the {} all by herself',
+    'do not touch the {} please',
+    'where does this {} come from?',
+    'which is better, a {} or two?',
+    'behind the others stands a {}',
+    'the last {} of the day, then home',
+    'our kids love the new {}',
+    '{} seen from above',
+]
 
 model = dict(
     type='CLIPPretrainer',
@@ -12,7 +34,8 @@ model = dict(
         vision_width=16,
         transformer_width=64,
         transformer_layers=2),
-    names_file=names_file)
+    names_file=names_file,
+    captions=captions)
 
 train_dataloader = dict(
     batch_size=128,

@@ -1,10 +1,10 @@
 """Train a small CLIP from scratch, where no real one can be had.
 
-Shapes: B crops of a batch, C names (background among them), T templates,
+Shapes: B crops of a batch, C names (background among them), T captions,
 L tokens, D embedding size, V tokens that occur in any caption.
 """
 import json
-from typing import Dict, List, Tuple, Union
+from typing import Dict, List, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from ovd.artifacts.files import PathLike, require_file
 from ovd.clip.building import build_clip, save_clip
 from ovd.clip.crops import normalize_crops
-from ovd.clip.prompt_templates import fill_templates
 from ovd.clip.tokenizer import tokenize
 from ovd.datasets.captioned_crops import MAKE_CROPS
 
@@ -44,7 +43,7 @@ def contrastive_loss(a: Tensor, b: Tensor, labels: Tensor,
 class CLIPPretrainer(BaseModel):
     """Train ``clip.model.CLIP`` on crops and captions.
 
-    A caption is a name in a random template. Crops are contrasted with
+    A caption is a name in a random one of T texts. Crops are contrasted with
     captions, and captions with other captions of the same name: the second
     teaches the text tower in the first iterations what a name is, which
     crops alone take many times longer to do.
@@ -55,7 +54,7 @@ class CLIPPretrainer(BaseModel):
     Args:
         clip (dict): Arguments of :func:`ovd.clip.building.build_clip`.
         names_file (str): JSON list of the C names in the order of labels.
-        templates (str): Key of ``TEMPLATE_SETS``. Defaults to ``'vild'``.
+        captions (list[str]): T texts, with ``{}`` for the name.
         logit_scale (float): Initial multiplier of the cosine, learned from
             there on. Defaults to 14.3.
         text_weight (float): Weight of captions against captions. Defaults
@@ -66,14 +65,14 @@ class CLIPPretrainer(BaseModel):
     def __init__(self,
                  clip: dict,
                  names_file: str,
-                 templates: str = 'vild',
+                 captions: Sequence[str],
                  logit_scale: float = 14.3,
                  text_weight: float = 1.0,
                  **kwargs) -> None:
         super().__init__(**kwargs)
         path = require_file(names_file, 'names of crops', MAKE_CROPS)
         self.names = json.loads(path.read_text(encoding='utf-8'))
-        used_tokens, captions = compact_captions(self.names, templates)
+        used_tokens, captions = compact_captions(self.names, captions)
         self.clip_cfg = clip
         self.clip = build_clip(
             **clip, vocab_size=len(used_tokens),
@@ -143,7 +142,7 @@ class CLIPPretrainer(BaseModel):
 
     @torch.no_grad()
     def embed_names(self) -> Tensor:
-        """Return the class embeddings (C, D): the mean over templates."""
+        """Return the class embeddings (C, D): the mean over captions."""
         embeddings = torch.stack([
             F.normalize(self.clip.encode_text(tokens), dim=-1).mean(dim=0)
             for tokens in self.captions
@@ -174,24 +173,26 @@ class CLIPPretrainer(BaseModel):
         save_clip(full, path)
 
 
-def compact_captions(names: List[str],
-                     templates: str) -> Tuple[Tensor, Tensor]:
+def compact_captions(names: Sequence[str],
+                     captions: Sequence[str]) -> Tuple[Tensor, Tensor]:
     """Tokenize all captions with the tokens and length that they need.
 
     Args:
         names (list[str]): C names.
-        templates (str): Key of ``TEMPLATE_SETS``, with T templates.
+        captions (list[str]): T texts, with ``{}`` for the name.
 
     Returns:
         tuple[Tensor, Tensor]: The V token ids in use, ascending, int64, and
         captions (C, T, L) int64 as places in those. The order of ids is
         kept, so that the end token is still the largest and padding 0.
     """
-    tokens = torch.stack(
-        [tokenize(fill_templates(name, templates)) for name in names]).long()
+    tokens = torch.stack([
+        tokenize([caption.format(name) for caption in captions])
+        for name in names
+    ]).long()
     length = int((tokens != 0).sum(dim=-1).max())
-    used_tokens, captions = tokens[..., :length].unique(return_inverse=True)
+    used_tokens, places = tokens[..., :length].unique(return_inverse=True)
     if used_tokens[0] != 0:  # all captions have one length
         used_tokens = F.pad(used_tokens, (1, 0))
-        captions = captions + 1
-    return used_tokens, captions
+        places = places + 1
+    return used_tokens, places

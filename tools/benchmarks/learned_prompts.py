@@ -5,8 +5,7 @@ whose detector has ViLD's 63 sentences, prompts learned from its store, and the
 same detector with these (DetPro) and, if asked for, with the 74 sentences of
 ViLD*. Prints in percent the accuracy of all three on held-out crops and the
 AP50 of the detectors: a row per seed, then mean and standard deviation; the
-last line is JSON. The miniature CLIP was trained on captions of the 63
-sentences.
+last line is JSON.
 """
 import argparse
 import json
