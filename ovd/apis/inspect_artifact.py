@@ -6,6 +6,8 @@ from ovd.artifacts.files import PathLike, require_file
 from ovd.artifacts.proposals import FORMAT as PROPOSALS
 from ovd.artifacts.tensor_file import TensorFile
 from ovd.artifacts.torch_file import NotPlainError, read_torch_file
+from ovd.artifacts.weights_file import FORMAT as WEIGHTS
+from ovd.artifacts.weights_file import read_weights
 
 from .artifact_description import Description
 from .describe_data import describe_proposals
@@ -84,6 +86,8 @@ def _describe_safetensors(path: Path) -> Description:
         raise ValueError(f'{error}; it is no CLIP either') from error
     if info.get('format') == PROPOSALS:
         return describe_proposals(path)
+    if info.get('format') == WEIGHTS:
+        return describe_checkpoint(path, read_weights(path))
     return describe_shard(path)
 
 

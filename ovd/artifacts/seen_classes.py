@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 from ovd.spelling import canonical_spelling
 
 from .files import PathLike
-from .torch_file import read_torch_file
+from .weights_file import read_weights
 
 UNKNOWN = 'unknown'
 Seen = Union[List[str], str]  # names, or UNKNOWN
@@ -22,7 +22,7 @@ def read_seen_classes(checkpoint: PathLike) -> Seen:
     Raises:
         ValueError: If it is damaged, or holds more than plain content.
     """
-    content = read_torch_file(checkpoint, 'weights')
+    content = read_weights(checkpoint)
     meta = content.get('meta') if isinstance(content, dict) else None
     if not isinstance(meta, dict):
         return UNKNOWN
@@ -44,7 +44,7 @@ def read_clip(checkpoint: PathLike) -> Optional[Dict[str, str]]:
     Raises:
         ValueError: If the file is damaged, or holds more than plain content.
     """
-    content = read_torch_file(checkpoint, 'weights')
+    content = read_weights(checkpoint)
     meta = content.get('meta') if isinstance(content, dict) else None
     return meta.get('clip') if isinstance(meta, dict) else None
 

@@ -182,6 +182,10 @@ class TensorFile:
                 f'{size}')
         return _Array(dtype, shape, start, stop)
 
+    def names(self) -> List[str]:
+        """Return the names of all arrays."""
+        return list(self._arrays)
+
     def read(self, name: str) -> np.ndarray:
         """Return a whole array: a read-only view of the file."""
         self._require(name)

@@ -5,8 +5,10 @@ import zlib
 from pathlib import Path
 
 from mmengine.runner import find_latest_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from ovd.artifacts.files import require_file
+from ovd.artifacts.weights_file import SUFFIX, read_weights
 
 # Published files that configs start from, and where to get them
 SOURCES = {
@@ -41,6 +43,12 @@ def find_checkpoint(path: str) -> str:
             f'checkpoint {path} does not exist\nput it there; it is published '
             f'at {source}')
     return str(require_file(path, 'checkpoint'))
+
+
+@CheckpointLoader.register_scheme(prefixes=rf'.*\{SUFFIX}$')
+def load_safetensors(filename: str, map_location: object = None) -> dict:
+    """Load a file of ``tools/export_weights.py`` as the host loads others."""
+    return read_weights(require_file(filename, 'checkpoint'))
 
 
 def check_whole(path: str) -> None:
