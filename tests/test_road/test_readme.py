@@ -70,7 +70,7 @@ def test_the_table_of_questions_is_answered(road: Path,
     start = README.index('| question |')
     table = README[start:README.index('On several GPUs')]
     commands = commands_in(table)
-    assert len(commands) == 8
+    assert len(commands) == 9
     if not (road / 'configs').exists():
         (road / 'configs').symlink_to(ROOT / 'configs')
     for command in commands:
@@ -78,6 +78,7 @@ def test_the_table_of_questions_is_answered(road: Path,
     for folder in ('browse_dataset', 'class_embeddings'):
         assert list((road / 'work_dirs' / folder).rglob('*.png'))
     assert (road / 'work_dirs/plot_logs.png').is_file()
+    assert (road / 'work_dirs/vild-ensemble.safetensors').is_file()
 
 
 def test_every_file_that_the_readme_names_exists() -> None:
@@ -131,6 +132,7 @@ def test_the_image_demo_with_the_words_of_the_readme(road: Path,
              'benchmarks/class_embeddings.py', 'benchmarks/detector.py',
              'benchmarks/prompt_learning.py',
              'benchmarks/learned_prompts.py', 'convert_checkpoint.py',
+             'export_weights.py', 'print_config.py',
              'benchmarks/embedding_store.py',
              'benchmarks/proposal_embeddings.py'])
 def test_help_has_an_example(tool: str, run_tool: Callable) -> None:
