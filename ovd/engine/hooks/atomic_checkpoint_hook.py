@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from ovd.artifacts.files import atomic_write
+from ovd.artifacts.files import NO_ROOM, atomic_write
 
 
 class _RemoveLater:
@@ -67,22 +67,37 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save(self, runner: Runner, name: str, by_epoch: bool,
               meta: dict) -> None:
-        """Save a checkpoint, then point to it."""
-        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
-        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        runner.save_checkpoint(
-            self.out_dir,
-            name,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=by_epoch,
-            backend_args=self.backend_args,
-            **self.args)
-        if is_main_process():
-            with atomic_write(
-                    Path(runner.work_dir, 'last_checkpoint'), 'w') as file:
-                file.write(self.last_ckpt)
+        """Save a checkpoint, then point to it.
+
+        Raises:
+            OSError: If there is no room for it.
+        """
+        previous, path = self.last_ckpt, str(Path(self.out_dir, name))
+        self.last_ckpt = path
+        runner.message_hub.update_info('last_ckpt', path)
+        try:
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=by_epoch,
+                backend_args=self.backend_args,
+                **self.args)
+            if is_main_process():
+                with atomic_write(
+                        Path(runner.work_dir, 'last_checkpoint'),
+                        'w') as file:
+                    file.write(path)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            kept = f'{previous} is whole' if previous else 'there is none yet'
+            raise OSError(
+                error.errno, f'no room for checkpoint {path} '
+                f'({error.strerror}); of the previous ones, {kept}. Make '
+                'room, then go on with --resume') from error
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         with self._removals_last():
