@@ -4,32 +4,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
 
 import pytest
 import torch
 
 from ovd.engine.hooks import preemption_hook
-from ovd.engine.hooks.preemption_hook import PreemptionHook, command_to_resume
+from ovd.engine.hooks.preemption_hook import PreemptionHook
 
 JOB = Path(__file__).parents[2] / 'tools/benchmarks/resumable_job.py'
-
-
-@pytest.mark.parametrize('words, expected', [
-    (['tools/train.py', 'a b.py'], "python tools/train.py 'a b.py' --resume "
-     'auto'),
-    (['tools/train.py', 'c.py', '--resume', 'x.pth', '--seed', '1'],
-     'python tools/train.py c.py --resume auto --seed 1'),
-    (['tools/train.py', 'c.py', '--resume', '--cfg-options', 'a=1'],
-     'python tools/train.py c.py --resume auto --cfg-options a=1'),
-    (['t/train.py', 'c.py', '--launcher', 'pytorch', '--cfg-options', 'a=1'],
-     'sh t/dist_train.sh c.py 8 --resume --cfg-options a=1'),
-])
-def test_command_to_resume(monkeypatch: pytest.MonkeyPatch, words: List[str],
-                           expected: str) -> None:
-    monkeypatch.setattr(sys, 'argv', words)
-    monkeypatch.setenv('LOCAL_WORLD_SIZE', '8')
-    assert command_to_resume() == expected
 
 
 def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

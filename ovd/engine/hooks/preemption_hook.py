@@ -1,6 +1,5 @@
 """Told to end, a run saves where it is and says how to go on."""
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -15,6 +14,7 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..command_line import command_to_resume
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -97,28 +97,3 @@ class PreemptionHook(Hook):
         anyone = torch.tensor(int(told))
         dist.all_reduce(anyone, dist.ReduceOp.MAX, self._group)
         return bool(anyone)
-
-
-def command_to_resume() -> str:
-    """Return the command that goes on with this run."""
-    tool, *options = sys.argv
-    if '--resume' in options:  # with a checkpoint of old, perhaps
-        place = options.index('--resume')
-        has_value = options[place + 1:place + 2] and not options[
-            place + 1].startswith('-')
-        del options[place:place + 1 + bool(has_value)]
-    options = [o for o in options if not o.startswith('--resume=')]
-    # Behind the config, where no option with several values can take it.
-    words = ['python', tool]
-    if '--launcher' in options:
-        place = options.index('--launcher')
-        del options[place:place + 2]
-        processes = os.environ.get('LOCAL_WORLD_SIZE', '1')
-        words = ['sh', str(Path(tool).with_name('dist_train.sh'))]
-        options.insert(1, processes)
-        options.insert(2, '--resume')
-    else:
-        options.insert(1, '--resume')
-        # A word behind would be taken for the checkpoint.
-        options.insert(2, 'auto')
-    return shlex.join(words + options)
