@@ -8,10 +8,11 @@ from typing import List, Optional
 
 def command_to_resume() -> str:
     """Return the command that goes on with the run of this process."""
-    tool, config, *options = sys.argv
+    tool, *options = sys.argv
     launcher = _take(options, '--launcher')
     _take(options, '--resume')  # perhaps from an older checkpoint
     variables: List[str] = []
+    config = options.pop(0) if launcher else ''  # where the scripts put it
     if launcher == 'pytorch':
         variables = _nodes()
         words = ['sh', _beside(tool, 'dist_train.sh'), config,
@@ -25,7 +26,7 @@ def command_to_resume() -> str:
                  '--resume']
     else:
         # Without "auto" the word behind would be taken for a checkpoint.
-        words = ['python', tool, config, '--resume', 'auto']
+        words = ['python', tool, '--resume', 'auto']
     return ' '.join([*variables, shlex.join([*words, *options])])
 
 
