@@ -4,6 +4,7 @@ import os
 from typing import Any, Optional
 
 import cv2
+import numpy as np
 from mmdet.registry import DATASETS
 from torch.utils.data import Dataset
 
@@ -51,8 +52,9 @@ class SeededDataset(Dataset):
         """Return the sample.
 
         Raises:
-            ValueError: If its image can't be used and ``broken_file`` is
-                None, or none of many in a row can.
+            ValueError: If its image can't be read and ``broken_file`` is
+                None, or none of many in a row can. Errors that have other
+                reasons are left as they are.
         """
         if isinstance(index, SeededIndex):
             seed_all(*index.position)
@@ -62,6 +64,8 @@ class SeededDataset(Dataset):
                 return self.dataset[index]
             except BROKEN as error:
                 path, reason = self._path(index), str(error)
+                if path is None or _is_readable(path):
+                    raise  # it is not the image's fault
                 if self.broken_file is None:
                     raise ValueError(
                         f'{path} cannot be used: {reason}\n'
@@ -73,11 +77,11 @@ class SeededDataset(Dataset):
             f'{MAX_BROKEN_IN_A_ROW} images in a row cannot be used, the last '
             f'is {path}: {reason}\nsee {self.broken_file}')
 
-    def _path(self, index: int) -> str:
-        """Return the file of a sample, or its place if it has none."""
+    def _path(self, index: int) -> Optional[str]:
+        """Return the file of a sample, if it has one."""
         info = self.dataset.get_data_info(index) if hasattr(
             self.dataset, 'get_data_info') else {}
-        return info.get('img_path', f'sample {index}')
+        return info.get('img_path')
 
     def _record(self, path: str, reason: str) -> None:
         """Add a line in one write: other workers add theirs."""
@@ -85,3 +89,13 @@ class SeededDataset(Dataset):
         os.makedirs(os.path.dirname(self.broken_file) or '.', exist_ok=True)
         with open(self.broken_file, 'a', encoding='utf-8') as file:
             file.write(line)
+
+
+def _is_readable(path: str) -> bool:
+    """Whether a file is an image."""
+    try:
+        content = np.fromfile(path, np.uint8)
+        return content.size > 0 and cv2.imdecode(
+            content, cv2.IMREAD_UNCHANGED) is not None
+    except (OSError, cv2.error):
+        return False

@@ -4,6 +4,7 @@ import pickle
 import random
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -65,6 +66,18 @@ def test_an_image_that_cannot_be_read_is_named() -> None:
     with pytest.raises(ValueError, match='1.jpg cannot be used: not a JPEG\n'
                        '.*--skip-broken'):
         dataset[1]
+
+
+def test_an_error_that_is_not_the_images_fault(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps its type and traceback, --skip-broken or not."""
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite('1.jpg', np.zeros((4, 4, 3), np.uint8))
+    for broken_file in (None, 'broken.jsonl'):
+        with pytest.raises(OSError, match='^not a JPEG$'):
+            SeededDataset(Drawn(1), broken_file)[1]
+    Path('1.jpg').write_bytes(b'no image')
+    assert SeededDataset(Drawn(1), 'broken.jsonl')[1][0] == 2
 
 
 def test_it_is_noted_and_passed_over(tmp_path: Path) -> None:
