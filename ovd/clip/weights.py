@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ovd.artifacts.files import require_file, sha256_file
 from ovd.artifacts.torch_file import read_torch_file
+from ovd.artifacts.torchscript_file import read_torchscript
 from ovd.suggest import did_you_mean
 
 from . import open_clip_models
@@ -128,8 +129,7 @@ def read_state_dict(path: Path) -> Dict[str, Tensor]:
         if path.suffix == '.safetensors' or is_safetensors(path):
             state_dict = load_file(path)
         elif _is_jit_archive(path):
-            state_dict = dict(
-                torch.jit.load(path, map_location='cpu').state_dict())
+            state_dict = _read_jit_archive(path)
         else:
             state_dict = read_torch_file(path, 'CLIP weights')
     except (RuntimeError, SafetensorError, zipfile.BadZipFile) as error:
@@ -140,6 +140,13 @@ def read_state_dict(path: Path) -> Dict[str, Tensor]:
             f"{path} is not a state dict of openai-clip's CLIP class: it "
             f'has no entry text_projection')
     return state_dict
+
+
+def _read_jit_archive(path: Path) -> Dict[str, Tensor]:
+    """Read TorchScript; only what was published is run."""
+    if sha256_file(path) in map(published_digest, OPENAI_URLS):
+        return dict(torch.jit.load(path, map_location='cpu').state_dict())
+    return read_torchscript(path)
 
 
 def is_safetensors(path: Path) -> bool:
