@@ -6,6 +6,7 @@ check_host()
 
 from .atomic_local_backend import AtomicLocalBackend
 from .backbone_weights import load_from_torchvision
+from .checkpoints import load_from_local
 from .extraction_loop import ExtractionLoop
 from .extraction_runner import ExtractionRunner
 from .hooks import (
@@ -24,5 +25,5 @@ __all__ = [
     'ExactResumeHook', 'ExtractionLoop', 'ExtractionRunner',
     'ImageEmbeddingHook', 'OpenVocabularyHook',
     'OptionalTensorboardVisBackend', 'PlainCheckpointHook', 'ThroughputHook',
-    'load_from_torchvision'
+    'load_from_local', 'load_from_torchvision'
 ]

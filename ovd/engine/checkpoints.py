@@ -1,14 +1,15 @@
-"""Find checkpoints by file or by the folder of the run that wrote them."""
+"""Find checkpoints by file or by the folder of their run; read them."""
 import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 from mmengine.runner import find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ovd.artifacts.files import require_file
-from ovd.artifacts.weights_file import SUFFIX, read_weights
+from ovd.artifacts.weights_file import read_weights
 
 # Published files that configs start from, and where to get them
 SOURCES = {
@@ -45,12 +46,6 @@ def find_checkpoint(path: str) -> str:
     return str(require_file(path, 'checkpoint'))
 
 
-@CheckpointLoader.register_scheme(prefixes=rf'.*\{SUFFIX}$')
-def load_safetensors(filename: str, map_location: object = None) -> dict:
-    """Load a file of ``tools/export_weights.py`` as the host loads others."""
-    return read_weights(require_file(filename, 'checkpoint'))
-
-
 def check_whole(path: str) -> None:
     """Compare a checkpoint with the checksums that ``torch.save`` wrote.
 
@@ -66,3 +61,21 @@ def check_whole(path: str) -> None:
         raise ValueError(
             f'checkpoint {path} is damaged ({bad}); go on from an earlier '
             'one with --resume CHECKPOINT, or start anew without --resume')
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: Any = None) -> Any:
+    """Load a file for the host: ``load_from``, ``init_cfg`` and the like.
+
+    The host's own tells who meets a file that could run code to have it run.
+
+    Args:
+        filename (str): A ``.pth``, or what ``tools/export_weights.py`` wrote.
+        map_location (Any): Ignored: models copy weights to where they are.
+
+    Raises:
+        FileNotFoundError: If it does not exist, with near names.
+        ValueError: If it is damaged, or holds more than plain content.
+    """
+    path = require_file(Path(filename).expanduser(), 'checkpoint')
+    return read_weights(path)

@@ -1,11 +1,14 @@
 """Checkpoints that are not there, and what to do about it."""
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import load_checkpoint
 
 from ovd.apis.data_tree import PRETRAINED
+from ovd.artifacts.torch_file import NotPlainError
 from ovd.engine.checkpoints import (
     SOURCES,
     check_whole,
@@ -61,3 +64,14 @@ def test_damaged_checkpoints_are_told_from_whole_ones(tmp_path: Path) -> None:
         whole.write_bytes(damaged)
         with pytest.raises(ValueError, match='iter_1.pth is damaged'):
             check_whole(str(whole))
+
+
+def test_what_the_host_loads_is_refused_in_our_words() -> None:
+    torch.save(dict(state_dict={}, meta=os.getcwd), 'a.pth')
+    with pytest.raises(NotPlainError, match='a.pth is not opened, because'):
+        load_checkpoint(torch.nn.Linear(1, 1), 'a.pth')
+    with pytest.raises(FileNotFoundError, match='mean "a.pth"'):
+        load_checkpoint(torch.nn.Linear(1, 1), 'b.pth')
+    torch.save(dict(state_dict=dict(weight=torch.ones(1, 1))), 'a.pth')
+    assert load_checkpoint(torch.nn.Linear(1, 1), 'a.pth').keys() == {
+        'state_dict'}
