@@ -1,0 +1,198 @@
+"""Inject faults into training and its files; tell what survived them.
+
+Every kind of fault is tried many times, at moments and in places drawn by
+lot, on a toy job that runs through the real runner, hooks and files. A trial
+passes if the run goes on to the very weights and losses of one that nothing
+happened to, or ends with the message that it should.
+
+Prints a table, then, as the last line, JSON: tried, failed, and both per kind.
+Exit code 1 if a trial failed.
+"""
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Callable, Dict, List, Sequence
+
+import cv2
+import mmengine.config.config
+import torch
+
+# Before anything is computed: a process with threads must not be forked.
+torch.set_num_threads(1)
+cv2.setNumThreads(0)
+
+import fault_files  # noqa: E402
+import fault_pickles  # noqa: E402
+import fault_stops  # noqa: E402
+from fault_images import build_files, start_extraction  # noqa: E402
+from fault_training import World, expect_end  # noqa: E402
+
+# The host formats each config of a runner with yapf, which takes seconds.
+mmengine.config.config.FormatCode = lambda text, **kwargs: (text, True)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault.
+
+    Args:
+        name (str): What happens.
+        expected (str): What has to be true afterwards.
+        ways (Sequence[Callable]): Each does it and raises if that is not
+            true; they are taken in turn.
+        number (int): How often it is tried.
+    """
+    name: str
+    expected: str
+    ways: Sequence[Callable[[World, Random, Path], None]]
+    number: int
+
+
+SAME = 'resumes to the same weights and losses'
+KINDS = [
+    Kind('SIGKILL', SAME, [fault_stops.kill_all], 40),
+    Kind('SIGKILL in a checkpoint', SAME, [fault_stops.kill_in_writing], 20),
+    Kind('SIGKILL of one of two', f'the other ends; {SAME}',
+         [fault_stops.kill_one_of_two], 8),
+    Kind('SIGTERM or SIGINT', f'saved, exit code 0; {SAME}',
+         [fault_stops.terminate], 24),
+    Kind('SIGTERM of one of two', f'both saved, exit code 0; {SAME}',
+         [fault_stops.terminate_one_of_two], 6),
+    Kind('hung rank', f'named in time; {SAME}', fault_stops.hang_one_of_two,
+         6),
+    Kind('full disk', f'file named, the previous one kept; {SAME}',
+         [fault_stops.fill_disk], 20),
+    Kind('checkpoint cut off', f'refused; the one before {SAME}',
+         [fault_files.truncate_checkpoint], 20),
+    Kind('checkpoint with a flipped bit', f'the same, or {SAME}',
+         [fault_files.flip_checkpoint], 30),
+    Kind('damaged shard', 'found, and made again byte by byte',
+         [fault_files.damage_shard], 24),
+    Kind('corrupt image', 'named, or recorded and passed over',
+         [fault_files.corrupt_image], 12),
+    Kind('corrupt image of a store', 'the same',
+         [fault_files.corrupt_image_of_store], 12),
+    Kind('NaN or infinite loss', 'stops, names the images, saves nothing',
+         [fault_files.spoil_loss], 12),
+    Kind('malicious pickle', 'refused, nothing of it runs',
+         fault_pickles.CASES, len(fault_pickles.CASES)),
+]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--scale', type=float, default=1.,
+        help='share of the trials; of each kind one at least')
+    parser.add_argument(
+        '--kinds', nargs='+', default=[''], metavar='WORDS',
+        help='only kinds with one of these words in their names')
+    parser.add_argument(
+        '--jobs', type=int, default=os.cpu_count() or 1,
+        help='trials at a time (default: one per core)')
+    shared = '/dev/shm'
+    parser.add_argument(
+        '--folder', default=shared if os.path.isdir(shared) else None,
+        help='where to write; default: memory, if Linux has it as a folder')
+    args = parser.parse_args()
+    if args.scale <= 0 or args.jobs < 1:
+        parser.error('--scale and --jobs must be positive')
+    return args
+
+
+def run_trials(kinds: List[Kind], world: World, seed: int, scale: float,
+               jobs: int) -> Dict[str, List[str]]:
+    """Try all kinds; return by kind what failed, '' where nothing did."""
+    trials = [(kind, i) for kind in kinds
+              for i in _spread(kind.number, scale)]
+    workers = {}
+    sys.stdout.flush()
+    for job in range(jobs):
+        pid = os.fork()
+        if pid == 0:
+            with open(world.folder / f'trials_{job}.jsonl', 'w') as file:
+                for kind, i in trials[job::jobs]:
+                    message = _try(kind, world, seed, i)
+                    print(json.dumps([kind.name, message]), file=file)
+            os._exit(0)
+        workers[job] = pid
+    results: Dict[str, List[str]] = {kind.name: [] for kind in kinds}
+    for job, pid in workers.items():
+        os.waitpid(pid, 0)
+        text = (world.folder / f'trials_{job}.jsonl').read_text()
+        for name, message in map(json.loads, text.splitlines()):
+            results[name].append(message)
+    missing = len(trials) - sum(map(len, results.values()))
+    assert not missing, f'{missing} trials came to no end'
+    return results
+
+
+def _spread(number: int, scale: float) -> List[int]:
+    """Return a share of so many trials, from all parts of them."""
+    tried = max(1, round(scale * number))
+    return [i * number // tried for i in range(tried)]
+
+
+def _try(kind: Kind, world: World, seed: int, number: int) -> str:
+    """Return what failed in a trial, with where, or ''."""
+    with tempfile.TemporaryDirectory(dir=world.folder) as folder:
+        try:
+            way = kind.ways[number % len(kind.ways)]
+            way(world, Random(f'{seed} {kind.name} {number}'), Path(folder))
+        except Exception as error:  # noqa: BLE001  (the others are tried)
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            return (f'{type(error).__name__} in {place.name}, line '
+                    f'{place.lineno}: {error}')
+    return ''
+
+
+def show(kinds: List[Kind], results: Dict[str, List[str]]) -> dict:
+    """Print failures and the table; return the numbers."""
+    for name, messages in results.items():
+        for i, message in enumerate(messages):
+            if message:
+                print(f'FAILED {name}, {i}: {message}\n')
+    width = max(map(len, results))
+    print(f'{"fault":{width}}  tried  passed  expected')
+    per_kind = {}
+    for kind in kinds:
+        messages = results[kind.name]
+        failed = sum(map(bool, messages))
+        per_kind[kind.name] = dict(tried=len(messages), failed=failed)
+        print(f'{kind.name:{width}}  {len(messages):5}  '
+              f'{len(messages) - failed:6}  {kind.expected}')
+    return dict(
+        tried=sum(k['tried'] for k in per_kind.values()),
+        failed=sum(k['failed'] for k in per_kind.values()),
+        kinds=per_kind)
+
+
+def main() -> None:
+    args = parse_args()
+    kinds = [kind for kind in KINDS
+             if any(words in kind.name for words in args.kinds)]
+    begin = time.time()
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        build_files(Path(folder))
+        world = World.build(Path(folder))
+        expect_end(start_extraction(
+            world.folder, world.folder / 'store', world.folder))
+        results = run_trials(kinds, world, args.seed, args.scale, args.jobs)
+    numbers = show(kinds, results)
+    print(f'{time.time() - begin:.0f} s')
+    print(json.dumps(numbers))
+    sys.exit(numbers['failed'] > 0)
+
+
+if __name__ == '__main__':
+    main()
