@@ -1,7 +1,7 @@
 """Crops with captions, to train the miniature CLIP on."""
 import json
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, List, Optional
 
 import numpy as np
 import torch
@@ -55,8 +55,8 @@ class CaptionedCrops(BaseDataset):
         labels_file = require_file(
             crops_file.with_name(f'{crops_file.stem}_labels.npy'),
             'labels of crops', MAKE_CROPS)
-        labels = np.load(labels_file, allow_pickle=False)
-        self._crops = np.load(crops_file, mmap_mode='r', allow_pickle=False)
+        labels = _load_array(labels_file)
+        self._crops = _load_array(crops_file, mmap_mode='r')
         if len(labels) != len(self._crops):
             raise ValueError(
                 f'{labels_file} has {len(labels)} labels for '
@@ -92,3 +92,12 @@ class CaptionedCrops(BaseDataset):
         info = self.get_data_info(idx)
         crop = torch.from_numpy(np.array(self._crops[info['crop']]))
         return dict(inputs=crop.permute(2, 0, 1), labels=info['labels'])
+
+
+def _load_array(path: Path, **kwargs: Any) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False, **kwargs)
+    except (EOFError, ValueError) as error:
+        raise ValueError(
+            f'{path} is damaged, or no array of numbers ({error}); remove it '
+            f'and run {MAKE_CROPS}') from error

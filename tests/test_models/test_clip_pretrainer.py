@@ -347,3 +347,12 @@ def test_crops_that_do_not_fit_are_refused(names_file: str, tmp_path: Path,
 def test_missing_crops_say_how_to_make_them(names_file: str, tmp_path: Path):
     with pytest.raises(FileNotFoundError, match='build_miniature.py'):
         crops_dataset(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['crops', 'crops_labels'])
+def test_damaged_crops_are_named(names_file: str, tmp_path: Path, name: str):
+    write_crops(tmp_path, np.array([0, 1]), 2)
+    path = tmp_path / f'{name}.npy'
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f'{name}.npy is damaged.*build_mini'):
+        crops_dataset(tmp_path)
