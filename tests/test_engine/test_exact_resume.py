@@ -2,7 +2,6 @@
 import random
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Dict, List, Tuple
 
@@ -14,9 +13,8 @@ from ovd.engine.launch import build_runner
 from ovd.engine.resuming import prepare_training
 
 JOB = Path(__file__).parents[2] / 'tools/benchmarks/resumable_job.py'
-_spec = spec_from_file_location('resumable_job', JOB)
-job = module_from_spec(_spec)
-_spec.loader.exec_module(job)
+sys.path.append(str(JOB.parent))
+import resumable_job as job  # noqa: E402
 
 ITERATIONS = dict(
     train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters=40),
