@@ -135,7 +135,7 @@ def _expect_refused(folder: Path, path: Path) -> None:
 
 
 def _resume_earlier(world: World, folder: Path) -> None:
-    earlier = str(folder / 'iter_20.pth')
+    earlier = str(folder / 'iter_15.pth')
     expect_end(start(folder, resume=earlier))
     expect_same(folder, world.folder / 'whole_1')
 

@@ -64,7 +64,9 @@ def terminate(world: World, rng: Random, folder: Path) -> None:
     run = start(folder)
     at_random([run], folder, rng)
     os.kill(run.pid, rng.choice((signal.SIGTERM, signal.SIGINT)))
-    expect_end(run, 0, 'go on with:\n  python tools/train.py toy.py --resume')
+    expect_end(run, 0, 'go on with:\n  python tools/train.py ')
+    command = run.output.splitlines()[-1]
+    assert '--resume auto' in command and 'toy.py' in command, command
     done = len((folder / 'seen_0.txt').read_text().splitlines())
     saved = read_last(folder)['meta']['iter']
     assert saved == done, f'{done} iterations were done, {saved} saved'

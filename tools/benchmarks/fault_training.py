@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import resumable_job as job
 import torch
@@ -26,24 +26,27 @@ class World:
     """What all trials share, which none of them changes.
 
     Args:
-        folder (Path): Holds ``whole_1`` and ``whole_2``, uninterrupted runs
-            of one process and of two, ``cut``, one that was killed after
-            checkpoints of iterations 20 and 25, and the files of others.
+        folder (Path): Holds ``whole_1`` and, if any kind has two ranks,
+            ``whole_2``, uninterrupted runs of one process and of two;
+            ``cut``, one that was killed after checkpoints of iterations 15,
+            in the middle of an epoch, and 20; and the files of others.
         startup (float): Seconds until the first iteration.
     """
     folder: Path
     startup: float
 
     @classmethod
-    def build(cls, folder: Path) -> 'World':
+    def build(cls, folder: Path, ranks: int) -> 'World':
         begin = time.monotonic()
-        run = start(folder / 'whole_1')
-        wait_for(lambda: count_seen(folder / 'whole_1') > 0, [run])
+        whole, cut = start(folder / 'whole_1'), start(
+            folder / 'cut', kill_at=23)
+        wait_for(lambda: count_seen(folder / 'whole_1') > 0, [whole])
         startup = time.monotonic() - begin
-        expect_end(run)
-        expect_end(start(folder / 'cut', kill_at=27), -9)
-        codes = wait_for_group(start_group(folder / 'whole_2'), 120)
-        assert codes == [0, 0], f'the run of two ended with {codes}'
+        group = start_group(folder / 'whole_2') if ranks == 2 else []
+        expect_end(whole)
+        expect_end(cut, -9)
+        codes = wait_for_group(group, 120)
+        assert not any(codes), f'the run of two ended with {codes}'
         return cls(folder, startup)
 
 
@@ -137,7 +140,7 @@ def copy_cut(world: World, folder: Path) -> Path:
     shutil.copytree(world.folder / 'cut', folder, dirs_exist_ok=True)
     pointer = folder / 'last_checkpoint'
     pointer.write_text(str(folder / Path(pointer.read_text()).name))
-    return folder / 'iter_25.pth'
+    return folder / 'iter_20.pth'
 
 
 def expect_end(run: Child, code: int = 0, words: str = '') -> None:
@@ -176,6 +179,3 @@ def _is_same(one: Dict[str, torch.Tensor],
              other: Dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(
         torch.equal(value, other[key]) for key, value in one.items())
-
-
-Kind = Callable[[World, Random, Path], None]

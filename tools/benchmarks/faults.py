@@ -15,75 +15,30 @@ import sys
 import tempfile
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Callable, Dict, List, Sequence
+from typing import Dict, List
 
 import cv2
+import matplotlib.backends.backend_agg  # noqa: F401
 import mmengine.config.config
 import torch
+import torch.utils.cpp_extension  # noqa: F401
+from mmdet.utils import register_all_modules
 
 # Before anything is computed: a process with threads must not be forked.
 torch.set_num_threads(1)
 cv2.setNumThreads(0)
 
-import fault_files  # noqa: E402
-import fault_pickles  # noqa: E402
-import fault_stops  # noqa: E402
 from fault_images import build_files, start_extraction  # noqa: E402
+from fault_kinds import KINDS, Kind  # noqa: E402
 from fault_training import World, expect_end  # noqa: E402
 
+# What each trial would import anew, draws of torch included
+register_all_modules()
+torch.manual_seed(0)
 # The host formats each config of a runner with yapf, which takes seconds.
 mmengine.config.config.FormatCode = lambda text, **kwargs: (text, True)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of fault.
-
-    Args:
-        name (str): What happens.
-        expected (str): What has to be true afterwards.
-        ways (Sequence[Callable]): Each does it and raises if that is not
-            true; they are taken in turn.
-        number (int): How often it is tried.
-    """
-    name: str
-    expected: str
-    ways: Sequence[Callable[[World, Random, Path], None]]
-    number: int
-
-
-SAME = 'resumes to the same weights and losses'
-KINDS = [
-    Kind('SIGKILL', SAME, [fault_stops.kill_all], 40),
-    Kind('SIGKILL in a checkpoint', SAME, [fault_stops.kill_in_writing], 20),
-    Kind('SIGKILL of one of two', f'the other ends; {SAME}',
-         [fault_stops.kill_one_of_two], 8),
-    Kind('SIGTERM or SIGINT', f'saved, exit code 0; {SAME}',
-         [fault_stops.terminate], 24),
-    Kind('SIGTERM of one of two', f'both saved, exit code 0; {SAME}',
-         [fault_stops.terminate_one_of_two], 6),
-    Kind('hung rank', f'named in time; {SAME}', fault_stops.hang_one_of_two,
-         6),
-    Kind('full disk', f'file named, the previous one kept; {SAME}',
-         [fault_stops.fill_disk], 20),
-    Kind('checkpoint cut off', f'refused; the one before {SAME}',
-         [fault_files.truncate_checkpoint], 20),
-    Kind('checkpoint with a flipped bit', f'the same, or {SAME}',
-         [fault_files.flip_checkpoint], 30),
-    Kind('damaged shard', 'found, and made again byte by byte',
-         [fault_files.damage_shard], 24),
-    Kind('corrupt image', 'named, or recorded and passed over',
-         [fault_files.corrupt_image], 12),
-    Kind('corrupt image of a store', 'the same',
-         [fault_files.corrupt_image_of_store], 12),
-    Kind('NaN or infinite loss', 'stops, names the images, saves nothing',
-         [fault_files.spoil_loss], 12),
-    Kind('malicious pickle', 'refused, nothing of it runs',
-         fault_pickles.CASES, len(fault_pickles.CASES)),
-]
 
 
 def parse_args() -> argparse.Namespace:
@@ -105,6 +60,11 @@ def parse_args() -> argparse.Namespace:
         '--folder', default=shared if os.path.isdir(shared) else None,
         help='where to write; default: memory, if Linux has it as a folder')
     args = parser.parse_args()
+    args.kinds = [kind for kind in KINDS
+                  if any(words in kind.name for words in args.kinds)]
+    if not args.kinds:
+        parser.error('no kind of fault has such a name; there are '
+                     + ', '.join(kind.name for kind in KINDS))
     if args.scale <= 0 or args.jobs < 1:
         parser.error('--scale and --jobs must be positive')
     return args
@@ -162,15 +122,16 @@ def show(kinds: List[Kind], results: Dict[str, List[str]]) -> dict:
         for i, message in enumerate(messages):
             if message:
                 print(f'FAILED {name}, {i}: {message}\n')
+    per_kind = {
+        name: dict(tried=len(messages), failed=sum(map(bool, messages)))
+        for name, messages in results.items()
+    }
     width = max(map(len, results))
     print(f'{"fault":{width}}  tried  passed  expected')
-    per_kind = {}
     for kind in kinds:
-        messages = results[kind.name]
-        failed = sum(map(bool, messages))
-        per_kind[kind.name] = dict(tried=len(messages), failed=failed)
-        print(f'{kind.name:{width}}  {len(messages):5}  '
-              f'{len(messages) - failed:6}  {kind.expected}')
+        tried, failed = per_kind[kind.name].values()
+        print(f'{kind.name:{width}}  {tried:5}  {tried - failed:6}  '
+              f'{kind.expected}')
     return dict(
         tried=sum(k['tried'] for k in per_kind.values()),
         failed=sum(k['failed'] for k in per_kind.values()),
@@ -179,12 +140,10 @@ def show(kinds: List[Kind], results: Dict[str, List[str]]) -> dict:
 
 def main() -> None:
     args = parse_args()
-    kinds = [kind for kind in KINDS
-             if any(words in kind.name for words in args.kinds)]
-    begin = time.time()
+    kinds, begin = args.kinds, time.time()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         build_files(Path(folder))
-        world = World.build(Path(folder))
+        world = World.build(Path(folder), max(k.ranks for k in kinds))
         expect_end(start_extraction(
             world.folder, world.folder / 'store', world.folder))
         results = run_trials(kinds, world, args.seed, args.scale, args.jobs)
