@@ -1,6 +1,8 @@
-"""Resuming equals no interruption: bit for bit, and each sample once."""
+"""Resuming equals no interruption: bit for bit, and each sample once.
+
+Two processes, and kills at any moment: tests/test_tools/test_benchmark_faults.
+"""
 import random
-import subprocess
 import sys
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -133,23 +135,3 @@ def test_position_in_the_checkpoint(tmp_path: Path) -> None:
     train(tmp_path, {})
     # Of the last epoch, which is not over yet when the hook saves.
     assert last(tmp_path)['meta']['position']['num_batches'] in (0, 10)
-
-
-def test_two_processes_killed_at_random(tmp_path: Path) -> None:
-    options = ['train_cfg.max_epochs=8']  # of 5 iterations
-    command = [
-        sys.executable, '-m', 'torch.distributed.run', '--standalone',
-        '--nproc-per-node', '2', str(JOB)
-    ]
-    subprocess.run([*command, str(tmp_path / 'whole'), *options], check=True)
-    cut = tmp_path / 'cut'
-    for moment in sorted(random.Random(0).sample(range(6, 36), 2)):
-        run = subprocess.run(
-            [*command, str(cut), *options,
-             f'custom_hooks.0.kill_at={moment}'],
-            capture_output=True, text=True)
-        assert run.returncode != 0
-    subprocess.run([*command, str(cut), *options], check=True)
-    assert_same(tmp_path / 'whole', cut)
-    assert seen(tmp_path / 'whole') == seen(cut)
-    assert of_epoch(cut, 0, 5) == list(range(40))
