@@ -1,12 +1,21 @@
 """A rank that hangs ends the job, and is named."""
+import json
+import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
-from ovd.engine.hooks.hang_watch_hook import EXIT_CODE, where_is_main_thread
+from ovd.engine.hooks import hang_watch_hook
+from ovd.engine.hooks.hang_watch_hook import (
+    EXIT_CODE,
+    HangWatchHook,
+    where_is_main_thread,
+)
 
 JOB = Path(__file__).parents[2] / 'tools/benchmarks/resumable_job.py'
 
@@ -19,6 +28,25 @@ def test_where_the_main_thread_is() -> None:
     thread.join()
     (place, waits), = found
     assert 'threading.py' in place and not waits
+
+
+def test_a_rank_that_was_stopped_while_it_waited(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """When the time is over, its last answer is not old yet."""
+    def end(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, '_exit', end)
+    monkeypatch.setattr(hang_watch_hook, 'where_is_main_thread',
+                        lambda: ('a.py:1', True))
+    store, hook = dist.HashStore(), HangWatchHook(timeout=0.01)
+    store.set('1', json.dumps(dict(
+        seconds=0., place='b.py:2', waits=True, time=time.time() - 1)))
+    hook._began = time.monotonic()
+    with pytest.raises(SystemExit):
+        hook._watch(store, 0, 2)
+    error = capsys.readouterr().err
+    assert ': rank 1 has not answered for 1 s, last at b.py:2\n' in error
 
 
 @pytest.mark.parametrize('how', ['hang_at', 'freeze_at'])

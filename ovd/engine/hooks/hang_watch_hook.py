@@ -82,6 +82,9 @@ class HangWatchHook(Hook):
                 continue
             silent = 3 * pause + 1
             hung = self._find_hung(store, world_size, silent)
+            # One that was stopped may have waited when it last answered.
+            if not hung and seconds <= self.timeout + silent:
+                continue
             able = [r for r in range(world_size) if r not in hung] or [0]
             # One tells; the others give it time to.
             if rank == able[0] or seconds > self.timeout + OTHERS_S:
