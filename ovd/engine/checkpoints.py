@@ -9,6 +9,7 @@ from mmengine.runner import find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ovd.artifacts.files import require_file
+from ovd.artifacts.torch_file import NotPlainError, read_torch_file
 from ovd.artifacts.weights_file import read_weights
 
 # Published files that configs start from, and where to get them
@@ -58,8 +59,30 @@ def check_whole(path: str) -> None:
     except DAMAGED as error:
         bad = str(error)
     if bad is not None:
-        raise ValueError(
-            f'checkpoint {path} is damaged ({bad}); go on from an earlier '
+        raise ValueError(_say_damaged(path, bad))
+
+
+def read_whole(path: str) -> dict:
+    """Read a checkpoint to resume, its tensors left on disk.
+
+    Raises:
+        ValueError: If it is damaged, or holds more than plain content.
+    """
+    check_whole(path)
+    try:
+        content = read_torch_file(path, 'checkpoints', mmap=True)
+    except NotPlainError:
+        raise
+    except ValueError as error:  # torch is stricter than zipfile
+        raise ValueError(_say_damaged(path, error)) from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{path} is no checkpoint to resume: it holds a '
+                         f'{type(content).__name__}')
+    return content
+
+
+def _say_damaged(path: str, reason: object) -> str:
+    return (f'checkpoint {path} is damaged ({reason}); go on from an earlier '
             'one with --resume CHECKPOINT, or start anew without --resume')
 
 

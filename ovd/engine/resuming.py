@@ -6,9 +6,7 @@ from typing import Optional
 from mmdet.registry import LOOPS
 from mmengine.config import Config
 
-from ovd.artifacts.torch_file import read_torch_file
-
-from .checkpoints import check_whole, find_checkpoint
+from .checkpoints import find_checkpoint, read_whole
 
 BROKEN_IMAGES = 'broken_images.jsonl'
 
@@ -57,9 +55,7 @@ def _make_resumable(cfg: Config, skip_broken: bool) -> None:
     """Put our dataset and batch sampler round those of the config."""
     done = None
     if cfg.get('resume') and cfg.get('load_from'):
-        check_whole(cfg.load_from)
-        meta = read_torch_file(
-            cfg.load_from, 'checkpoints', mmap=True).get('meta', {})
+        meta = read_whole(cfg.load_from).get('meta', {})
         done = meta.get('position')
         if meta.get('seed') is not None:
             # The order of samples is that of the run that is resumed.

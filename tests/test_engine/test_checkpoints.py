@@ -13,6 +13,7 @@ from ovd.engine.checkpoints import (
     SOURCES,
     check_whole,
     find_checkpoint,
+    read_whole,
 )
 from ovd.engine.launch import build_runner
 
@@ -64,6 +65,25 @@ def test_damaged_checkpoints_are_told_from_whole_ones(tmp_path: Path) -> None:
         whole.write_bytes(damaged)
         with pytest.raises(ValueError, match='iter_1.pth is damaged'):
             check_whole(str(whole))
+
+
+def test_damage_that_torch_alone_minds(tmp_path: Path) -> None:
+    """The number of this disk in the zip file's end, which is always 0."""
+    path = tmp_path / 'iter_1.pth'
+    torch.save(dict(meta=dict(iter=1)), path)
+    assert read_whole(str(path)) == dict(meta=dict(iter=1))
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b'PK\x05\x06') + 4] = 1
+    path.write_bytes(content)
+    check_whole(str(path))
+    with pytest.raises(ValueError, match='iter_1.pth is damaged .* earlier'):
+        read_whole(str(path))
+
+
+def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save([1], tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='to resume: it holds a list'):
+        read_whole(str(tmp_path / 'a.pth'))
 
 
 def test_what_the_host_loads_is_refused_in_our_words() -> None:
