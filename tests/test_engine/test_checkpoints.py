@@ -68,12 +68,12 @@ def test_damaged_checkpoints_are_told_from_whole_ones(tmp_path: Path) -> None:
 
 
 def test_damage_that_torch_alone_minds(tmp_path: Path) -> None:
-    """The number of this disk in the zip file's end, which is always 0."""
+    """The number of the disk that a part is on, which is always 0."""
     path = tmp_path / 'iter_1.pth'
     torch.save(dict(meta=dict(iter=1)), path)
     assert read_whole(str(path)) == dict(meta=dict(iter=1))
     content = bytearray(path.read_bytes())
-    content[content.rindex(b'PK\x05\x06') + 4] = 1
+    content[content.rindex(b'PK\x01\x02') + 34] = 2
     path.write_bytes(content)
     check_whole(str(path))
     with pytest.raises(ValueError, match='iter_1.pth is damaged .* earlier'):
