@@ -13,8 +13,9 @@ class SeededIndex(int):
 
     Args:
         index (int): Place in the dataset.
-        position (tuple[int]): Seed, epoch, rank, batch and place in the
-            batch: all that the randomness of the sample is made from.
+        position (tuple[int]): Seed, epoch, and place among the samples of
+            the epoch in the order of all processes together: all that the
+            randomness of the sample is made from.
     """
 
     def __new__(cls, index: int, position: Tuple[int, ...]) -> 'SeededIndex':
@@ -99,9 +100,14 @@ class ResumableBatchSampler(BatchSampler):
                 self.sampler.set_epoch(self.sampler.epoch + 1)
                 batches, first = iter(self.inner), 0
         self.num_to_pass = 0
-        start = tuple(
+        seed, epoch, rank = (
             getattr(self.sampler, name, 0) for name in ('seed', 'epoch',
                                                         'rank'))
         for number, batch in enumerate(batches, first):
-            yield [SeededIndex(index, (*start, number, place))
-                   for place, index in enumerate(batch)]
+            # The host's samplers deal samples out to processes in turn.
+            start = number * self.batch_size * self._world_size + rank
+            yield [
+                SeededIndex(index,
+                            (seed, epoch, start + place * self._world_size))
+                for place, index in enumerate(batch)
+            ]

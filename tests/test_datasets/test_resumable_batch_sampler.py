@@ -41,8 +41,21 @@ def test_positions_go_on_too(sampler: DefaultSampler) -> None:
     rest = ResumableBatchSampler(
         sampler, 2, done=dict(num_batches=2, batch_size=2, world_size=1))
     first = next(iter(rest))
-    assert [index.position for index in first] == [(3, 0, 0, 2, 0),
-                                                   (3, 0, 0, 2, 1)]
+    assert [index.position for index in first] == [(3, 0, 4), (3, 0, 5)]
+
+
+def test_positions_are_those_of_all_processes_together(
+        sampler: DefaultSampler) -> None:
+    """Whoever loads a sample, its augmentation is the same."""
+    one = {index: index.position for batch in ResumableBatchSampler(
+        sampler, 4) for index in batch}
+    for rank in range(2):
+        part = DefaultSampler(Shapes(range(7)), seed=3)
+        part.rank, part.world_size = rank, 2
+        part.num_samples, part.total_size = 4, 8
+        for batch in ResumableBatchSampler(part, 2):
+            for index in batch:
+                assert index.position in (one[index], (3, 0, 7))
 
 
 def test_torch_makes_iterators_that_it_does_not_use(

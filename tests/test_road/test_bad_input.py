@@ -28,6 +28,7 @@ def train(config: str, work_dir: Path, *options: str) -> None:
         cfg_options=options,
         launcher='none',
         seed=0,
+        deterministic=False,
         work_dir=str(work_dir))
     build_runner(load_config(args)).train()
 
