@@ -10,6 +10,7 @@ if find_spec('mmdet') is not None:
         GZSLObjects365V2Dataset,
     )
     from .gzsl_lvis import GZSLLVISV05Dataset, GZSLLVISV1Dataset  # noqa: F401
+    from .patient_worker import patient_worker  # noqa: F401
     from .region_embeddings import RegionEmbeddings  # noqa: F401
     from .resumable_batch_sampler import ResumableBatchSampler  # noqa: F401
     from .seeded_dataset import SeededDataset  # noqa: F401

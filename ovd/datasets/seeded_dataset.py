@@ -9,7 +9,7 @@ from mmdet.registry import DATASETS
 from torch.utils.data import Dataset
 
 from .resumable_batch_sampler import SeededIndex
-from .seeding import seed_all
+from .seeding import SAMPLES, seed_all
 
 # What loading and transforming a file that is no whole image raises.
 BROKEN = (AssertionError, OSError, ValueError, cv2.error)
@@ -57,7 +57,7 @@ class SeededDataset(Dataset):
                 reasons are left as they are.
         """
         if isinstance(index, SeededIndex):
-            seed_all(*index.position)
+            seed_all(SAMPLES, *index.position)
         index = int(index)
         for _ in range(MAX_BROKEN_IN_A_ROW):
             try:

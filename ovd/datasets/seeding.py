@@ -4,6 +4,9 @@ import random
 import numpy as np
 import torch
 
+# First numbers, so that what is drawn for one is unrelated to the other
+SAMPLES, ITERATIONS = 1, 2
+
 
 def seed_all(*numbers: int) -> None:
     """Seed Python, NumPy and torch (GPUs, too) with a mix of numbers.

@@ -19,7 +19,10 @@ def command_to_resume() -> str:
                  os.environ.get('LOCAL_WORLD_SIZE', '1'), '--resume']
     elif launcher == 'slurm':
         work_dir = _take(options, '--work-dir') or 'WORK_DIR'
-        variables = [f'GPUS={os.environ.get("SLURM_NTASKS", 1)}']
+        variables = [f'GPUS={os.environ.get("SLURM_NTASKS", 1)}'] + [
+            f'{name}={shlex.quote(os.environ[name])}'
+            for name in ('GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS')
+            if name in os.environ]
         words = ['sh', _beside(tool, 'slurm_train.sh'),
                  os.environ.get('SLURM_JOB_PARTITION', 'PARTITION'),
                  os.environ.get('SLURM_JOB_NAME', 'JOB'), config, work_dir,

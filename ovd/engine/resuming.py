@@ -1,10 +1,12 @@
 """Training that can be cut off anywhere and taken up there."""
 import inspect
+import logging
 from pathlib import Path
 from typing import Optional
 
 from mmdet.registry import LOOPS
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from .checkpoints import find_checkpoint, read_whole
 
@@ -40,6 +42,8 @@ def prepare_training(cfg: Config,
 
 
 def _set_resume(cfg: Config, resume: Optional[str]) -> None:
+    if resume is None and cfg.get('resume') and not cfg.get('load_from'):
+        resume = 'auto'  # what the host means by it
     if resume is None:
         return
     if resume != 'auto':
@@ -49,6 +53,18 @@ def _set_resume(cfg: Config, resume: Optional[str]) -> None:
     # The host alone writes the pointer in place: a kill may leave it empty.
     if pointer.is_file() and pointer.read_text().strip():
         cfg.resume, cfg.load_from = True, find_checkpoint(cfg.work_dir)
+        return
+    cfg.resume = False
+    saved = [path for path in Path(cfg.work_dir).glob('*.pth')
+             if not path.name.startswith('best_')]
+    if saved:
+        newest = max(saved, key=lambda path: path.stat().st_mtime)
+        print_log(f'{pointer} is missing or empty: going on from the newest '
+                  f'checkpoint, {newest}', 'current', logging.WARNING)
+        cfg.resume, cfg.load_from = True, str(newest)
+    else:
+        print_log(f'{cfg.work_dir} has no checkpoint: starting from the '
+                  'beginning', 'current')
 
 
 def _make_resumable(cfg: Config, skip_broken: bool) -> None:
@@ -59,6 +75,12 @@ def _make_resumable(cfg: Config, skip_broken: bool) -> None:
         done = meta.get('position')
         if meta.get('seed') is not None:
             # The order of samples is that of the run that is resumed.
+            other = (cfg.get('randomness') or {}).get('seed')
+            if other not in (None, meta['seed']):
+                print_log(
+                    f'the run goes on with its own seed, {meta["seed"]}; '
+                    f'{other} is for one that starts', 'current',
+                    logging.WARNING)
             cfg.randomness = dict(
                 cfg.get('randomness') or {}, seed=meta['seed'])
     loader = cfg.train_dataloader
@@ -67,6 +89,7 @@ def _make_resumable(cfg: Config, skip_broken: bool) -> None:
         dataset=loader.dataset,
         broken_file=str(Path(cfg.work_dir, BROKEN_IMAGES))
         if skip_broken else None)
+    loader.setdefault('worker_init_fn', dict(type='patient_worker'))
     loader.batch_sampler = dict(
         type='ResumableBatchSampler',
         batch_sampler=loader.get('batch_sampler'),

@@ -11,6 +11,8 @@ from typing import Iterator, Tuple
 
 import torch.distributed as dist
 
+from ovd.artifacts.files import NO_ROOM
+
 PACKAGE = str(Path(__file__).parents[1])
 USER_ERRORS = (ValueError, OSError, ImportError, RuntimeError)
 EXIT_CODE = 2
@@ -22,7 +24,8 @@ def one_line_errors() -> Iterator[None]:
     """End the program with ``error: …`` and exit code 2 on a user's error.
 
     That is one that this package raises by a statement of its own, or a file
-    that does not exist, in a worker of a data loader, too. All others, such
+    that does not exist, in a worker of a data loader, too, or a disk that is
+    full, whoever writes to it. All others, such
     as a ``ValueError`` of NumPy, keep their traceback. It is also a decorator.
     """
     try:
@@ -31,7 +34,10 @@ def one_line_errors() -> Iterator[None]:
         file, line, text = _raised(error)
         ours = file.startswith(PACKAGE + os.sep) and linecache.getline(
             file, line).lstrip().startswith('raise ')
-        if not ours and not isinstance(error, FileNotFoundError):
+        if isinstance(error, OSError) and error.errno in NO_ROOM and not ours:
+            text = f'no room on the disk: {text}\nmake room, then go on ' \
+                'with --resume'
+        elif not ours and not isinstance(error, FileNotFoundError):
             raise
         say_once(f'error: {text}')
         sys.exit(EXIT_CODE)

@@ -92,3 +92,25 @@ def test_the_best_one_is_replaced_by_a_better_one(
     hook.after_val_epoch(runner, dict(ap=3.))
     assert there[0] and not best.is_file()
     assert Path(hook.best_ckpt_path).is_file()
+
+
+def test_checkpoints_in_between_go_with_the_next_one(tmp_path: Path) -> None:
+    cfg = make_config(str(tmp_path))
+    cfg.default_hooks.checkpoint.update(
+        interval=2, by_epoch=True, max_keep_ckpts=1)
+    runner = build_runner(cfg)
+    hook = next(h for h in runner.hooks
+                if isinstance(h, AtomicCheckpointHook))
+    there: List[List[str]] = []
+    after = hook.after_train_epoch
+
+    def save_in_between(runner: Runner) -> None:
+        after(runner)
+        if runner.epoch == 2:  # between epochs 2 and 4
+            hook.save_now(runner)
+        there.append(names(tmp_path))
+
+    hook.after_train_epoch = save_in_between
+    runner.train()
+    assert there == [[], ['epoch_2.pth'], ['epoch_2.pth', 'iter_31.pth'],
+                     ['epoch_4.pth']]

@@ -2,7 +2,9 @@
 
 Two processes, and kills at any moment: tests/test_tools/test_benchmark_faults.
 """
+import os
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -10,7 +12,9 @@ from typing import Dict, List, Tuple
 import pytest
 import torch
 from mmengine.config import Config
+from torch.utils.data import DataLoader
 
+from ovd.datasets.patient_worker import patient_worker
 from ovd.engine.launch import build_runner
 from ovd.engine.resuming import prepare_training
 
@@ -135,3 +139,67 @@ def test_position_in_the_checkpoint(tmp_path: Path) -> None:
     train(tmp_path, {})
     # Of the last epoch, which is not over yet when the hook saves.
     assert last(tmp_path)['meta']['position']['num_batches'] in (0, 10)
+
+
+def test_twice_with_other_batches(tmp_path: Path) -> None:
+    """A loop by iterations: 20 batches of 4, then of 2, then of 4 again."""
+    train(tmp_path, ITERATIONS, stop_at=22)
+    half = dict(ITERATIONS, train_dataloader=dict(
+        batch_size=2, sampler=dict(type='InfiniteSampler')))
+    train(tmp_path, half, stop_at=32)
+    assert last(tmp_path)['meta']['position']['num_batches'] == 50
+    train(tmp_path, ITERATIONS)
+    samples = seen(tmp_path)
+    done = sum((samples[0, i] for i in range(40)), [])
+    for epoch in range(3):  # 20 * 4 + 10 * 2 + 10 * 4 samples
+        part = done[40 * epoch:40 * epoch + 40]
+        assert sorted(part) == list(range(40))
+
+
+def test_resume_in_a_config_means_the_same(tmp_path: Path) -> None:
+    train(tmp_path, {}, stop_at=17)
+    train(tmp_path, dict(resume=True, load_from=None), resume=None)
+    for epoch in range(4):
+        assert of_epoch(tmp_path, epoch, 10) == list(range(40))
+
+
+def test_a_lost_pointer(tmp_path: Path,
+                        capsys: pytest.CaptureFixture) -> None:
+    train(tmp_path, {}, stop_at=17)
+    (tmp_path / 'last_checkpoint').write_text('')
+    train(tmp_path, {}, stop_at=16)
+    assert [*seen(tmp_path)][-1] == (0, 16)  # it went on at 15
+    assert 'going on from the newest checkpoint' in capsys.readouterr().out
+
+
+def test_a_config_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    """As one of mmdet 2.x has it; the host would."""
+    train(tmp_path, {}, stop_at=17)
+    content = last(tmp_path)
+    content['meta']['config'] = \
+        f'open({str(tmp_path / "trace")!r}, "w").close()'
+    torch.save(content, tmp_path / 'iter_15.pth')
+    train(tmp_path, {})
+    assert not (tmp_path / 'trace').exists()
+    assert last(tmp_path)['meta']['iter'] == 40
+
+
+def test_workers_outlive_a_signal_to_all(tmp_path: Path) -> None:
+    """As Ctrl-C and schedulers send it; the batch that is due still comes."""
+    loader = DataLoader(
+        Slow(), batch_size=1, num_workers=1, worker_init_fn=patient_worker)
+    batches = iter(loader)
+    next(batches)
+    worker, = batches._workers
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        os.kill(worker.pid, signum)
+    assert [int(batch) for batch in batches] == [1, 2, 3]
+
+
+class Slow(torch.utils.data.Dataset):
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> int:
+        return index

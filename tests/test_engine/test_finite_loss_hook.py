@@ -32,6 +32,20 @@ def test_stops_and_names_the_images(tmp_path: Path, value: float) -> None:
     assert noted['losses'] == dict(loss=1.0, loss_cls=str(value))
 
 
+def test_all_processes_stop(tmp_path: Path,
+                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those whose own losses are finite: one may save."""
+    def all_reduce(anyone: torch.Tensor, *args: object) -> None:
+        anyone.fill_(1)
+
+    monkeypatch.setattr('torch.distributed.all_reduce', all_reduce)
+    hook = FiniteLossHook()
+    hook._group = object()
+    with pytest.raises(ValueError, match='a loss of another process'):
+        hook.after_train_iter(
+            runner(tmp_path), 41, BATCH, dict(loss=torch.tensor(1.0)))
+
+
 def test_finite_losses_go_on(tmp_path: Path) -> None:
     FiniteLossHook().after_train_iter(
         runner(tmp_path), 41, BATCH,

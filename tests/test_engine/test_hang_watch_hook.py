@@ -40,7 +40,7 @@ def test_a_rank_that_was_stopped_while_it_waited(
                         lambda: ('a.py:1', True))
     store, hook = dist.HashStore(), HangWatchHook(timeout=0.01)
     store.set('1', json.dumps(dict(
-        seconds=0., place='b.py:2', waits=True, time=time.time() - 1)))
+        number=1, place='b.py:2', waits=True)))
     hook._began = time.monotonic()
     with pytest.raises(SystemExit) as ended:
         hook._watch(store, 0, 2)

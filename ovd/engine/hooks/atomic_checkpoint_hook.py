@@ -45,7 +45,11 @@ class AtomicCheckpointHook(CheckpointHook):
         """Save in the middle of an epoch or interval; return the file."""
         step = runner.iter + 1
         name = f'iter_{step}.pth'
-        self._save(runner, name, by_epoch=False, meta={})
+        if self.by_epoch:
+            self._save(runner, name, by_epoch=False, meta={})
+        else:
+            self._save_checkpoint_with_step(
+                runner, step, meta=dict(epoch=runner.epoch, iter=step))
         return str(Path(self.out_dir, name))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int,
@@ -61,9 +65,12 @@ class AtomicCheckpointHook(CheckpointHook):
         self._save(runner, self.filename_tmpl.format(step), self.by_epoch,
                    meta)
         if is_main_process():
-            for old in surplus:
-                Path(self.out_dir, self.filename_tmpl.format(old)).unlink(
-                    missing_ok=True)
+            old = [Path(self.out_dir, self.filename_tmpl.format(step))
+                   for step in surplus]
+            if self.by_epoch and self.max_keep_ckpts > 0:
+                old += Path(self.out_dir).glob('iter_*.pth')  # of save_now
+            for path in old:
+                path.unlink(missing_ok=True)
 
     def _save(self, runner: Runner, name: str, by_epoch: bool,
               meta: dict) -> None:
@@ -72,7 +79,7 @@ class AtomicCheckpointHook(CheckpointHook):
         Raises:
             OSError: If there is no room for it.
         """
-        previous, path = self.last_ckpt, str(Path(self.out_dir, name))
+        path = str(Path(self.out_dir, name))
         self.last_ckpt = path
         runner.message_hub.update_info('last_ckpt', path)
         try:
@@ -93,7 +100,9 @@ class AtomicCheckpointHook(CheckpointHook):
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            kept = f'{previous} is whole' if previous else 'there is none yet'
+            pointer = Path(runner.work_dir, 'last_checkpoint')
+            kept = f'{pointer.read_text()} is whole' if pointer.is_file() \
+                else 'there is none yet'
             raise OSError(
                 error.errno, f'no room for checkpoint {path} '
                 f'({error.strerror}); of the previous ones, {kept}. Make '

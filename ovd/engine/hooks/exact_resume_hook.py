@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ovd.datasets.resumable_batch_sampler import ResumableBatchSampler
-from ovd.datasets.seeding import seed_all
+from ovd.datasets.seeding import ITERATIONS, seed_all
 
 
 @HOOKS.register_module()
@@ -31,8 +31,8 @@ class ExactResumeHook(Hook):
         """Spare the host loading all batches that were seen before."""
         loop = runner.train_loop
         sampler = loop.dataloader.batch_sampler
-        if isinstance(loop, IterBasedTrainLoop) and loop.iter and isinstance(
-                sampler, ResumableBatchSampler):
+        if isinstance(loop, IterBasedTrainLoop) and getattr(
+                sampler, 'num_done', 0):
             iterator = loop.dataloader_iterator
             iterator._epoch = sampler.num_done // len(sampler)
             loop.dataloader_iterator = chain(
@@ -42,14 +42,16 @@ class ExactResumeHook(Hook):
         """Remember the epoch, and the iteration at which it began."""
         sampler = runner.train_dataloader.batch_sampler
         self._epoch = runner.epoch
-        self._epoch_start = runner.iter - getattr(sampler, 'num_to_pass', 0)
-        if isinstance(runner.train_loop, IterBasedTrainLoop):
-            self._epoch_start = 0  # one epoch, to the host
+        # To a loop by iterations all of it is one epoch, whose workers may
+        # have passed over what was seen already.
+        is_one = isinstance(runner.train_loop, IterBasedTrainLoop)
+        self._epoch_start = runner.iter - getattr(
+            sampler, 'num_done' if is_one else 'num_to_pass', 0)
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: object = None) -> None:
         """Seed what the iteration draws by lot."""
-        seed_all(runner.seed, runner.rank, runner.iter)
+        seed_all(ITERATIONS, runner.seed, runner.rank, runner.iter)
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: dict) -> None:

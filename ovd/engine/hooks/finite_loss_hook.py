@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import torch
+import torch.distributed as dist
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -30,6 +31,12 @@ class FiniteLossHook(Hook):
     def __init__(self, patience: int = 20) -> None:
         self.patience = patience
         self._in_a_row = 0
+        self._group = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Make a group to ask the other processes in, on the CPU."""
+        if dist.is_initialized():
+            self._group = dist.new_group(backend='gloo')
 
     def after_train_iter(self,
                          runner: Runner,
@@ -47,14 +54,19 @@ class FiniteLossHook(Hook):
             for name, value in (outputs or {}).items()
             if isinstance(value, torch.Tensor) and value.numel() == 1
         }
-        if not losses or torch.isfinite(
-                torch.stack([v.float() for v in losses.values()])).all():
+        is_bad = bool(losses) and not torch.isfinite(
+            torch.stack([v.float() for v in losses.values()])).all()
+        if not self._is_bad_anywhere(is_bad):
             self._in_a_row = 0
             return
         self._in_a_row += 1
         scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         if scaler is not None and self._in_a_row < self.patience:
             return
+        if not is_bad:
+            raise ValueError(
+                f'training stops at iteration {runner.iter + 1}: a loss of '
+                'another process is not finite, and its gradients went to all')
         numbers = {name: value.item() for name, value in losses.items()}
         path = Path(
             runner.work_dir,
@@ -75,6 +87,14 @@ class FiniteLossHook(Hook):
             f'images of the batch and all losses are in {path}; checkpoints '
             'are of before. Look at these images, or lower the learning rate '
             'or optim_wrapper.clip_grad, and go on with --resume')
+
+    def _is_bad_anywhere(self, is_bad: bool) -> bool:
+        """Ask the others: gradients of all processes are averaged."""
+        if self._group is None:
+            return is_bad
+        anyone = torch.tensor(int(is_bad))
+        dist.all_reduce(anyone, dist.ReduceOp.MAX, self._group)
+        return bool(anyone)
 
 
 def image_names(data_batch: Any) -> List[str]:

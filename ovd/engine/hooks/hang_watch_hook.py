@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch.distributed as dist
 from mmdet.registry import HOOKS
@@ -38,6 +38,8 @@ class HangWatchHook(Hook):
         self.timeout = timeout
         self._began: Optional[float] = None  # the current iteration
         self._ended = threading.Event()
+        # Rank -> what it last said, and when that came
+        self._heard: Dict[int, Tuple[dict, float]] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Start the thread, if there are several processes."""
@@ -70,38 +72,53 @@ class HangWatchHook(Hook):
         self._began = None
 
     def _watch(self, store: dist.Store, rank: int, world_size: int) -> None:
-        pause = min(max(self.timeout / 10, 0.05), 10)
+        pause, number = min(max(self.timeout / 10, 0.05), 10), 0
         while not self._ended.wait(pause):
             began = self._began
             seconds = 0. if began is None else time.monotonic() - began
             place, waits = where_is_main_thread()
-            report = dict(
-                seconds=seconds, place=place, waits=waits, time=time.time())
-            store.set(str(rank), json.dumps(report))
+            number += 1
+            report = dict(number=number, place=place, waits=waits)
+            try:
+                store.set(str(rank), json.dumps(report))
+                self._hear(store, world_size)
+            except RuntimeError as error:  # of the machine of rank 0
+                self._end(f'rank {rank} has lost the store of the job: '
+                          f'{error}')
             if seconds <= self.timeout:
                 continue
             silent = 3 * pause + 1
-            hung = self._find_hung(store, world_size, silent)
+            hung = self._find_hung(world_size, silent)
             # One that was stopped may have waited when it last answered.
             if not hung and seconds <= self.timeout + silent:
                 continue
             able = [r for r in range(world_size) if r not in hung] or [0]
             # One tells; the others give it time to.
             if rank == able[0] or seconds > self.timeout + OTHERS_S:
-                print(self._message(hung), file=sys.stderr, flush=True)
-                os._exit(EXIT_CODE)
+                self._end(self._message(hung))
 
-    @staticmethod
-    def _find_hung(store: dist.Store, world_size: int,
-                   silent: float) -> Dict[int, str]:
+    def _end(self, message: str) -> None:
+        print(f'error: {message}', file=sys.stderr, flush=True)
+        os._exit(EXIT_CODE)
+
+    def _hear(self, store: dist.Store, world_size: int) -> None:
+        """Note when each rank's report was last another one, by our clock."""
+        for rank in range(world_size):
+            if store.check([str(rank)]):
+                report = json.loads(store.get(str(rank)))
+                known, _ = self._heard.get(rank, ({}, 0.))
+                if report != known:
+                    self._heard[rank] = report, time.monotonic()
+
+    def _find_hung(self, world_size: int, silent: float) -> Dict[int, str]:
         """Return the ranks that others wait for, and where each is."""
         hung = {}
         for rank in range(world_size):
-            if not store.check([str(rank)]):
+            if rank not in self._heard:
                 hung[rank] = 'never answered'
                 continue
-            report = json.loads(store.get(str(rank)))
-            age = time.time() - report['time']
+            report, heard = self._heard[rank]
+            age = time.monotonic() - heard
             if age > silent:
                 hung[rank] = f'has not answered for {age:.0f} s, last at ' \
                     + report['place']
@@ -112,7 +129,7 @@ class HangWatchHook(Hook):
     def _message(self, hung: Dict[int, str]) -> str:
         ranks = ', '.join(f'rank {r} {text}' for r, text in hung.items()) \
             or 'all ranks wait for each other'
-        return (f'error: no training iteration ended within '
+        return (f'no training iteration ended within '
                 f'{self.timeout:g} s: {ranks}\nthe job ends; go on with '
                 '--resume. If iterations may take longer, raise '
                 'default_hooks.hang_watch.timeout')

@@ -35,7 +35,12 @@ class PlainCheckpointHook(Hook):
                 checkpoint[key] = _plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Turn the lists back into the host's log history."""
+        """Turn the lists back into the host's log history.
+
+        Of a checkpoint of mmdet 2.x the config is taken out: on resuming, the
+        host would run it as Python.
+        """
+        checkpoint.get('meta', {}).pop('config', None)
         hub = checkpoint.get('message_hub', {})
         for name, value in hub.get('log_scalars', {}).items():
             if isinstance(value, dict):
