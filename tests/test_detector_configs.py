@@ -522,6 +522,22 @@ def test_initial_weights_of_detpro(detector: str, text: tuple, image: tuple,
     assert head.fc_reg.weight.std() < 0.0015
 
 
+@pytest.mark.parametrize('stem', ['vild', 'vild-ensemble', 'vild-image'])
+def test_initial_weights_of_vild(stem: str, class_embeddings: Path,
+                                 tiny_clip_path: str) -> None:
+    """Google's: Glorot's for all layers but the one that predicts boxes."""
+    cfg = load_config(f'vild/{stem}_mask-rcnn_r50_fpn_lsj-180k_'
+                      'lvis_v1_866_337')
+    shrink(cfg.model, class_embeddings, tiny_clip_path)
+    model = build(cfg.model)
+    model.init_weights()
+    head = model.roi_head.bbox_head
+    layer = head.shared_fcs[0][0]
+    bound = bounds(layer)['xavier']
+    assert 0.97 * bound < layer.weight.abs().max() <= 1.0001 * bound
+    assert 0.0005 < head.fc_reg.weight.std() < 0.0015
+
+
 def test_other_names_of_a_config() -> None:
     """One config under the name that it has elsewhere."""
     other = read('mask_rcnn/detpro_lvis_mask_rcnn_r50_fpn_20e_lvis_v1')

@@ -1,4 +1,5 @@
 """Words and images in, detections out."""
+import warnings
 from pathlib import Path
 from typing import List, Optional, Sequence, Union
 
@@ -61,14 +62,26 @@ class OpenVocabularyDetector:
             check_same_clip(trained_with, self._heads[0].clip,
                             f'the detector {checkpoint}',
                             'the class embeddings of its config')
+        if 'base_classes' not in self.model.dataset_meta:
+            warnings.warn(
+                f'{checkpoint} does not say which classes had boxes in its '
+                'training: all names are taken for novel ones, which an '
+                'ensemble scores in another way; set base_classes if you '
+                'know them', stacklevel=2)
         self.classes: List[str] = []
         self._clip = None
         self.set_classes(self._heads[0].source)
 
     @property
     def base_classes(self) -> Sequence[str]:
-        """The names that had boxes in training."""
+        """The names that had boxes in training; others are novel."""
         return self.model.dataset_meta.get('base_classes', ())
+
+    @base_classes.setter
+    def base_classes(self, names: Sequence[str]) -> None:
+        self.model.dataset_meta = dict(
+            self.model.dataset_meta, base_classes=tuple(names))
+        self.set_classes(self._vocabulary)
 
     def set_classes(self,
                     names: Union[Sequence[str], ClassEmbeddings],
@@ -95,6 +108,7 @@ class OpenVocabularyDetector:
         base = set(map(canonical_spelling, self.base_classes))
         novel = {name for name in names.names
                  if canonical_spelling(name) not in base}
+        self._vocabulary = names
         for head in self._heads:
             head.set_vocabulary(names.names, novel, names)
         self.classes = list(names.names)

@@ -45,6 +45,15 @@ class SeededDataset(Dataset):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
+    @property
+    def pipeline(self) -> Any:
+        """That of the dataset inside, which hooks of the host exchange."""
+        return self.dataset.pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Any) -> None:
+        self.dataset.pipeline = pipeline
+
     def __len__(self) -> int:
         return len(self.dataset)
 

@@ -27,8 +27,15 @@ def test_class_embeddings_may_be_missing_or_there(
             match='vild.pth does not exist\nmake it with: python tools/class'):
         OpenVocabularyDetector(CONFIG, 'a.pth', device='cpu')
     Recipe(tiny_clip_path).make(NAMES).save('data/miniature/prompt/vild.pth')
-    detector = OpenVocabularyDetector(CONFIG, 'a.pth', device='cpu')
+    with pytest.warns(UserWarning, match='a.pth does not say which classes'):
+        detector = OpenVocabularyDetector(CONFIG, 'a.pth', device='cpu')
     assert detector.classes == NAMES
+    classifier = detector.model.roi_head.bbox_head.classifier
+    assert classifier.novel_mask.tolist() == [True, True]
+    detector.base_classes = NAMES[:1]
+    assert classifier.novel_mask.tolist() == [False, True]
+    detector.set_classes(detector._vocabulary)
+    assert classifier.novel_mask.tolist() == [False, True]
 
 
 def test_base_classes_are_known_in_either_spelling(

@@ -57,6 +57,9 @@ def test_all_else_is_of_the_dataset_inside() -> None:
     dataset = SeededDataset(Drawn())
     assert dataset.metainfo == Drawn.metainfo
     assert dataset.get_data_info(2) == dict(img_path='2.jpg')
+    assert not hasattr(dataset, 'pipeline')
+    dataset.pipeline = ['flip']  # as the host's PipelineSwitchHook does
+    assert dataset.dataset.pipeline == dataset.pipeline == ['flip']
     with pytest.raises(AttributeError, match='nonsense'):
         dataset.nonsense()
 

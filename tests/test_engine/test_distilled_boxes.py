@@ -45,11 +45,12 @@ def write_annotations(folder: Path, image_ids: List[int],
 
 def write_store(folder: Path, image_ids: List[int],
                 broken: Optional[Dict[int, str]] = None,
-                source: str = '0' * 64) -> str:
+                source: str = '0' * 64,
+                settings: Optional[dict] = None) -> str:
     plan = StorePlan(
         clip=CLIP, proposals=dict(file='p', sha256='p'),
         annotations=dict(file='train.json', sha256='a', source_sha256=source),
-        settings={}, images_per_shard=2, image_ids=image_ids,
+        settings=settings or {}, images_per_shard=2, image_ids=image_ids,
         image_keys=[f'train/{i}.jpg' for i in image_ids])
     writer = EmbeddingStoreWriter(folder, plan)
     broken = broken or {}
@@ -98,6 +99,7 @@ WRAPPERS = {
     'repeated and concatenated': lambda cfg: dict(
         type='ConcatDataset',
         datasets=[dict(type='RepeatDataset', times=2, dataset=cfg)]),
+    'seeded': lambda cfg: dict(type='SeededDataset', dataset=cfg),
     'mixed': lambda cfg: dict(
         type='MultiImageMixDataset', dataset=cfg, pipeline=[]),
 }
@@ -184,6 +186,15 @@ def test_broken_images_are_counted_once(tmp_path: Path) -> None:
     line, = check(dataset)
     assert line.startswith(f'2 of the 3 training images of {ann_file} have')
     assert line.endswith('the first is train/7.jpg: OSError: cut off')
+
+
+def test_a_store_with_fewer_proposals_than_asked_for(tmp_path: Path) -> None:
+    store = write_store(tmp_path / 'store', [3], settings=dict(num_max=300))
+    ann_file = write_annotations(tmp_path, [3])
+    for num_max, warned in ((None, False), (300, False), (1000, True)):
+        lines = check(build(leaf_cfg(ann_file, load(store, num_max=num_max))))
+        assert bool(lines) == warned
+    assert 'at most 300 proposals' in lines[0] and 'num_max=1000' in lines[0]
 
 
 def write_proposals(folder: Path, image_ids: List[int],

@@ -30,11 +30,15 @@ def find_transforms(dataset: BaseDataset, kinds: Kinds
             that it wraps. Only innermost datasets are yielded.
         kinds (type | tuple[type]): Class or classes of transforms.
     """
-    for transform in _flatten(getattr(dataset, 'pipeline', ())):
-        if isinstance(transform, kinds):
-            for leaf in leaf_datasets(dataset):
-                yield leaf, transform
-    for inner in inner_datasets(dataset):
+    parts = inner_datasets(dataset)
+    pipeline = getattr(dataset, 'pipeline', ())
+    # SeededDataset shows that of the dataset inside as its own.
+    if not any(getattr(part, 'pipeline', None) is pipeline for part in parts):
+        for transform in _flatten(pipeline):
+            if isinstance(transform, kinds):
+                for leaf in leaf_datasets(dataset):
+                    yield leaf, transform
+    for inner in parts:
         yield from find_transforms(inner, kinds)
 
 
@@ -84,6 +88,9 @@ def check_stores(dataset: BaseDataset, modules: Sequence[nn.Module],
                                 'the class embeddings',
                                 f'the embedding store {store.folder}')
             _report_broken(store, keys, leaf, logger)
+        for where, transform in found:
+            if where is leaf:
+                _report_fewer(transform, logger)
 
 
 def _report_broken(store: EmbeddingStore, keys: Dict[int, str],
@@ -97,6 +104,19 @@ def _report_broken(store: EmbeddingStore, keys: Dict[int, str],
             f'broken when {store.folder} was made; training goes on without '
             f'their boxes; the first is {keys[broken[0]]}: '
             f'{store.broken[broken[0]]}')
+
+
+def _report_fewer(transform: LoadProposalEmbeddings,
+                  logger: MMLogger) -> None:
+    """Log it if a store has fewer proposals than training asks for."""
+    asked = transform.num_max
+    there = transform.store.manifest.settings.get('num_max')
+    if asked is not None and there is not None and there < asked:
+        logger.warning(
+            f'{transform.store.folder} has at most {there} proposals of an '
+            f'image, and training asks for num_max={asked}: it gets {there}. '
+            'Make the store again, into another folder, with --cfg-options '
+            f'train_cfg.boxes.num_max={asked}, if that is not meant')
 
 
 def check_boxes_to_embed(dataset: BaseDataset) -> None:

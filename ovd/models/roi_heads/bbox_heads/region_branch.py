@@ -34,11 +34,14 @@ class RegionBranch(ConvFCBBoxHead):
                 'fc_norm_cfg is for vectors: expected SyncBN, BN1d or LN, got '
                 f'{fc_norm_cfg["type"]}')
         self.fc_norm_cfg = fc_norm_cfg  # the host builds layers in __init__
+        super().__init__(*args, init_cfg=init_cfg, **kwargs)
         if fc_norm_cfg is not None and init_cfg is None:
             # The host's would treat norm layers as if they were linear.
-            init_cfg = dict(
+            self.init_cfg = dict(
                 type='Xavier', layer='Linear', distribution='uniform')
-        super().__init__(*args, init_cfg=init_cfg, **kwargs)
+            if self.with_reg:  # as the host's and Google's
+                self.init_cfg['override'] = dict(
+                    type='Normal', std=0.001, name='fc_reg')
 
     def _add_conv_fc_branch(self, *args, **kwargs) -> tuple:
         """Put a norm layer behind each fully connected layer, if asked to."""
