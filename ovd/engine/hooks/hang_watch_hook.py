@@ -82,15 +82,20 @@ class HangWatchHook(Hook):
             try:
                 store.set(str(rank), json.dumps(report))
                 self._hear(store, world_size)
-            except RuntimeError as error:  # of the machine of rank 0
-                self._end(f'rank {rank} has lost the store of the job: '
-                          f'{error}')
+            except RuntimeError as error:
+                # The machine of rank 0 is lost, or its process at its end.
+                if seconds > self.timeout:
+                    self._end(f'rank {rank} has waited for {seconds:.0f} s, '
+                              f'and lost the store of the job: {error}')
+                continue
             if seconds <= self.timeout:
                 continue
             silent = 3 * pause + 1
             hung = self._find_hung(world_size, silent)
             # One that was stopped may have waited when it last answered.
-            if not hung and seconds <= self.timeout + silent:
+            since = time.monotonic() - (seconds - self.timeout)
+            if not hung and any(heard < since
+                                for _, heard in self._heard.values()):
                 continue
             able = [r for r in range(world_size) if r not in hung] or [0]
             # One tells; the others give it time to.
