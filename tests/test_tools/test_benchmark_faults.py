@@ -13,7 +13,6 @@ ALONE = ['in a checkpoint', 'SIGINT', 'disk', 'checkpoint', 'shard', 'image',
          'loss', 'pickle']
 # Run once as it is, and once with what most kinds of faults are about broken
 TWICE = """
-import os
 import sys
 import faults
 import torch
@@ -33,7 +32,6 @@ def run():
 run()
 AtomicLocalBackend.put = lambda self, obj, path: Path(path).write_bytes(obj)
 stores.verify_store = lambda *args: True
-os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '0'
 load = torch.load
 torch.load = lambda *args, **kwargs: load(
     *args, **dict(kwargs, weights_only=False))
