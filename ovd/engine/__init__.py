@@ -13,9 +13,12 @@ from .hooks import (
     AtomicCheckpointHook,
     ClassEmbeddingHook,
     ExactResumeHook,
+    FiniteLossHook,
+    HangWatchHook,
     ImageEmbeddingHook,
     OpenVocabularyHook,
     PlainCheckpointHook,
+    PreemptionHook,
     ThroughputHook,
 )
 from .tensorboard_backend import OptionalTensorboardVisBackend
@@ -23,7 +26,8 @@ from .tensorboard_backend import OptionalTensorboardVisBackend
 __all__ = [
     'AtomicCheckpointHook', 'AtomicLocalBackend', 'ClassEmbeddingHook',
     'ExactResumeHook', 'ExtractionLoop', 'ExtractionRunner',
-    'ImageEmbeddingHook', 'OpenVocabularyHook',
-    'OptionalTensorboardVisBackend', 'PlainCheckpointHook', 'ThroughputHook',
+    'FiniteLossHook', 'HangWatchHook', 'ImageEmbeddingHook',
+    'OpenVocabularyHook', 'OptionalTensorboardVisBackend',
+    'PlainCheckpointHook', 'PreemptionHook', 'ThroughputHook',
     'load_from_local', 'load_from_torchvision'
 ]
