@@ -4,8 +4,8 @@ For each seed: the demo (see miniature.py, whose finished folders are reused),
 whose detector has ViLD's 63 sentences, prompts learned from its store, and the
 same detector with these (DetPro) and, if asked for, with the 74 sentences of
 ViLD*. Prints in percent the accuracy of all three on held-out crops and the
-AP50 of the detectors: a row per seed, then mean and standard deviation; the
-last line is JSON.
+AP50 of the detectors: a row per seed, then mean and standard deviation (of the
+sample); the last line is JSON.
 """
 import argparse
 import json
@@ -105,7 +105,8 @@ def summarise(rows: List[Dict[str, float]]) -> Dict[str, Dict[str, float]]:
                 values[f'learned - {other}'] = [
                     a - b for a, b in zip(values['learned'], values[other])]
             found = summary[f'{what}/{group}'] = {
-                kind: (statistics.mean(list_), statistics.pstdev(list_))
+                kind: (statistics.mean(list_),
+                       statistics.stdev(list_) if len(rows) > 1 else 0.0)
                 for kind, list_ in values.items()
             }
             print(f'{what} {group}: ' + ', '.join(
