@@ -1,9 +1,11 @@
 #!/bin/sh
 # Run the tests: sh tools/run_tests.sh [options of pytest]
+# For one process, as a debugger needs: -n 0.
 # Installs what is needed first, see tools/environment.sh.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-ovd_needs='pytest open_clip'
+ovd_needs='pytest xdist open_clip'
 . "$root/tools/environment.sh"
 cd "$root"
-exec "$PYTHON" -m pytest "$@"
+# Two processes, which two cores keep busy; the road is gone in one of them.
+exec "$PYTHON" -m pytest -n 2 --dist loadgroup "$@"

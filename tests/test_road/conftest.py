@@ -3,11 +3,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable
+from typing import Callable, List
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Keep the tests of the one road in one process."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group('road'))
 
 
 @pytest.fixture(scope='session')

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.name for path in (ROOT / 'tools').glob('*.sh'))
+PYTEST = ['-m', 'pytest', '-n', '2', '--dist', 'loadgroup']
 
 
 @pytest.mark.parametrize('script', SCRIPTS)
@@ -47,7 +48,7 @@ def test_first_run_installs_and_second_reuses(clone):
     assert installed[1] == str(clone.root)
     assert installed[2:5] == ['-m', 'pip', 'install']
     assert {'torch', 'torchvision', '.[lite,dev,open-clip]'} <= set(installed)
-    last = ['python', str(clone.root), '-m', 'pytest', '-k', 'one or two']
+    last = ['python', str(clone.root), *PYTEST, '-k', 'one or two']
     assert tested == last
 
     clone.run('run_tests.sh', '-k', 'one or two')
@@ -108,7 +109,7 @@ def test_active_environment_with_all_that_is_needed(clone, tmp_path,
     run = clone.run('run_tests.sh', **{variable: python.parents[1]})
     assert run.returncode == 0, run.stderr
     assert 'using the active environment' in run.stderr
-    assert [call[2:] for call in clone.calls()] == [['-m', 'pytest']]
+    assert [call[2:] for call in clone.calls()] == [PYTEST]
     assert not (clone.root / '.venv').exists()
 
 
