@@ -1,0 +1,1 @@
+"""For those who report or mend a fault."""
