@@ -13,7 +13,9 @@ the one that was cut off.
   --short  a fourth of the work, for tests: the detector stays half-trained
   FOLDER   where data, weights and results go; default: this repository. To
            start anew, remove from it data/miniature, work_dirs/miniature and
-           pretrained/clip/miniature.pt'
+           pretrained/clip/miniature.pt
+
+example: sh tools/demo.sh --seed=1 work_dirs/another_world'
 short=
 seed='--seed 0'
 folder=

@@ -120,26 +120,6 @@ def test_the_image_demo_with_the_words_of_the_readme(road: Path,
     assert (tmp_path / '000001.png').is_file()
 
 
-@pytest.mark.parametrize(
-    'tool', ['train.py', 'test.py', 'build_miniature.py',
-             'build_zsl_dataset.py', 'class_embeddings.py', 'image_demo.py',
-             'compare_results.py', 'eval.py', 'check_data.py',
-             'browse_dataset.py', 'inspect_artifact.py',
-             'convert_proposals.py', 'embedding_store.py',
-             'analysis/class_embeddings.py', 'analysis/plot_logs.py',
-             'benchmarks/miniature.py',
-             'benchmarks/build_zsl_dataset.py', 'benchmarks/evaluation.py',
-             'benchmarks/class_embeddings.py', 'benchmarks/detector.py',
-             'benchmarks/prompt_learning.py',
-             'benchmarks/learned_prompts.py', 'convert_checkpoint.py',
-             'export_weights.py', 'print_config.py',
-             'benchmarks/embedding_store.py',
-             'benchmarks/proposal_embeddings.py'])
-def test_help_has_an_example(tool: str, run_tool: Callable) -> None:
-    done = run_tool(tool, '-h')
-    assert done.returncode == 0 and 'example' in done.stdout
-
-
 def test_the_ways_to_class_embeddings(tmp_path: Path, tiny_clip_path: str,
                                       monkeypatch,
                                       run_tool: Callable) -> None:

@@ -44,6 +44,7 @@ mmengine.config.config.FormatCode = lambda text, **kwargs: (text, True)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
+        epilog='example: python tools/benchmarks/faults.py --scale 0.1',
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
