@@ -23,6 +23,8 @@ from ovd.artifacts.proposals import load_proposals
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / 'README.md').read_text()
+CLASS_EMBEDDINGS = (ROOT / 'docs/class_embeddings.md').read_text()
+PROPOSAL_EMBEDDINGS = (ROOT / 'docs/proposal_embeddings.md').read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +91,7 @@ def test_every_file_that_the_readme_names_exists() -> None:
 
 
 def test_the_python_example_runs(road: Path, monkeypatch, capsys) -> None:
-    code, _ = re.findall(r'```python\n(.+?)```', README, re.DOTALL)
+    code, = re.findall(r'```python\n(.+?)```', README, re.DOTALL)
     if not (road / 'configs').exists():
         (road / 'configs').symlink_to(ROOT / 'configs')
     monkeypatch.chdir(road)
@@ -97,8 +99,9 @@ def test_the_python_example_runs(road: Path, monkeypatch, capsys) -> None:
     assert 'tensor(' in capsys.readouterr().out
 
 
-def test_the_hook_of_the_readme_is_one() -> None:
-    _, code = re.findall(r'```python\n(.+?)```', README, re.DOTALL)
+def test_the_hook_of_class_embeddings_is_one() -> None:
+    code, = re.findall(
+        r'```python\n(.+?)```', CLASS_EMBEDDINGS, re.DOTALL)
     config = Config.fromstring(code, '.py')
     hook = HOOKS.build(config.default_hooks.class_embeddings)
     assert hook.recipe.pretrained == 'ViT-B/32'
@@ -124,9 +127,8 @@ def test_the_ways_to_class_embeddings(tmp_path: Path, tiny_clip_path: str,
                                       monkeypatch,
                                       run_tool: Callable) -> None:
     """Each command of the table, with a small CLIP and files of the forms."""
-    section = README[README.index('## Any names, any CLIP'):
-                     README.index('## Proposals and their CLIP embeddings')]
-    commands = commands_in(section)
+    text, _ = CLASS_EMBEDDINGS.split('## Learned prompts')
+    commands = commands_in(text)
     assert len(commands) == 5
     for i in (1, 2):
         torch.save(torch.randn(8, 64), tmp_path / f'{i}_prompt.pth')
@@ -148,8 +150,7 @@ def test_the_ways_to_class_embeddings(tmp_path: Path, tiny_clip_path: str,
 def test_prompts_are_learned_and_taken_to_names(road: Path,
                                                 run_tool: Callable) -> None:
     """Both commands of the section, with the demo's store."""
-    section = README[README.index('### Learned prompts'):
-                     README.index('## Splits and numbers to trust')]
+    _, section = CLASS_EMBEDDINGS.split('## Learned prompts')
     train, embed, *benchmarks = commands_in(section)
     assert [called(command) for command in benchmarks] == [
         ['tools/benchmarks/learned_prompts.py']]
@@ -248,10 +249,9 @@ def test_the_way_to_proposal_embeddings(tmp_path: Path, tiny_clip_path: str,
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHON', sys.executable)
-    section = README[README.index('## Proposals and their CLIP embeddings'):
-                     README.index('## The miniature world')]
     split = commands_in(README[README.index('## Real data'):])[0]
-    train, dump, convert, embed, verify, stat = commands_in(section)
+    train, dump, convert, embed, verify, stat = commands_in(
+        PROPOSAL_EMBEDDINGS)
     small = [f'{loader}_dataloader.dataset.pipeline.{step}.scale=96,96'
              for loader, step in (('train', 2), ('test', 1))]
     options = {
