@@ -44,7 +44,7 @@ class _Instances:
         self.fields = {name: state[name] for name in names}
 
 
-class _DType:
+class DTypeStandIn:
     """Stands for ``numpy.dtype``: a kind, a size and a byte order."""
 
     def __init__(self, code: str, *flags: Any) -> None:
@@ -68,7 +68,7 @@ class _Array:
         _, shape, dtype, is_fortran, data = state
         self.fill(data, dtype, shape, 'F' if is_fortran else 'C')
 
-    def fill(self, data: bytes, dtype: _DType, shape: Tuple[int, ...],
+    def fill(self, data: bytes, dtype: DTypeStandIn, shape: Tuple[int, ...],
              order: str) -> None:
         """Show raw bytes as an array."""
         self.view = np.frombuffer(data, dtype.dtype).reshape(
@@ -90,7 +90,7 @@ def _reconstruct(subtype: type, shape: Tuple, code: bytes) -> _Array:
 
 
 @_Function
-def _frombuffer(data: bytes, dtype: _DType, shape: Tuple[int, ...],
+def _frombuffer(data: bytes, dtype: DTypeStandIn, shape: Tuple[int, ...],
                 order: str) -> _Array:
     """Stands for the function that protocol 5 makes arrays with."""
     made = _Array()
@@ -115,7 +115,7 @@ def _no_bytes() -> bytes:
 
 _ADMITTED: Dict[Tuple[str, str], Callable] = {
     ('numpy', 'ndarray'): _Array,
-    ('numpy', 'dtype'): _DType,
+    ('numpy', 'dtype'): DTypeStandIn,
     ('_codecs', 'encode'): _encode,
     ('mmengine.structures.instance_data', 'InstanceData'): _Instances,
     **{(module, '_reconstruct'): _reconstruct

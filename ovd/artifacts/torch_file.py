@@ -1,11 +1,13 @@
 """Reading files of ``torch.save`` without running what they hold."""
 import errno
+import pickle
 import re
 from typing import Any
 
 import torch
 
 from .files import PathLike
+from .numpy_scalars import admit_scalars, asks_for_scalars
 
 COLOURS = re.compile('\x1b\\[[0-9;]*m')
 # torch names what is not plain in one of these ways
@@ -22,6 +24,8 @@ class NotPlainError(ValueError):
 def read_torch_file(path: PathLike, what: str, mmap: bool = False) -> Any:
     """Return what a ``.pth`` or ``.pt`` holds, on the CPU.
 
+    Scalars of NumPy in it become Python's numbers.
+
     Args:
         path (PathLike): An existing file.
         what (str): What it should hold, for the message.
@@ -35,8 +39,7 @@ def read_torch_file(path: PathLike, what: str, mmap: bool = False) -> Any:
         OSError: If it can't be read at all.
     """
     try:
-        return torch.load(
-            path, map_location='cpu', weights_only=True, mmap=mmap)
+        return _load(path, mmap)
     # Given bytes that are no pickle, the unpickler raises nearly anything.
     except Exception as error:
         # A short file that is cut off makes torch seek to before its start.
@@ -54,6 +57,17 @@ def read_torch_file(path: PathLike, what: str, mmap: bool = False) -> Any:
             f'{path} is damaged, or no file of {what} as torch.save writes '
             f'it, with tensors and plain containers alone '
             f'({_reason(error)})') from error
+
+
+def _load(path: PathLike, mmap: bool) -> Any:
+    options = dict(map_location='cpu', weights_only=True, mmap=mmap)
+    try:
+        return torch.load(path, **options)
+    except pickle.UnpicklingError as error:
+        if not asks_for_scalars(error):
+            raise
+    with admit_scalars():
+        return torch.load(path, **options)
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Tests of the careful reading of torch files."""
 import os
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
@@ -50,6 +51,49 @@ def test_code_is_refused_in_plain_words(tmp_path, content, name, zipped):
         f'asks for {name}; expected a file of ')
     assert 'expected a file of things with tensors' in message
     assert_plain(message)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_scalars_of_numpy_become_numbers(tmp_path, zipped):
+    """With the very same tensors beside them."""
+    content = dict(
+        meta=[np.float64(0.1), np.float32(2.5), np.int64(-3), np.uint8(200),
+              np.bool_(True), np.array(1, '>i4')[()], 7],
+        a=torch.arange(3))
+    torch.save(content, tmp_path / 'a.pth',
+               _use_new_zipfile_serialization=zipped)
+    before = torch.serialization.get_safe_globals()
+    found = read_torch_file(tmp_path / 'a.pth', 'things')
+    assert found['meta'] == [0.1, 2.5, -3, 200, True, 1, 7]
+    assert {type(item) for item in found['meta']} == {float, int, bool}
+    assert torch.equal(found['a'], content['a'])
+    assert torch.serialization.get_safe_globals() == before
+
+
+class Scalar:
+    """Pickles as a call of the function that makes NumPy's scalars."""
+
+    def __init__(self, *args):
+        self.args = args
+
+    def __reduce__(self):
+        return type(np.float64(1)).__reduce__(np.float64(1))[0], self.args
+
+
+@pytest.mark.parametrize('content, match', [
+    ([np.float64(1), os.getcwd], 'could run code: it asks for .*getcwd'),
+    (np.array([1.]), 'could run code: it asks for numpy.*_reconstruct'),
+    (Scalar(np.dtype('O'), b'1234567'), 'is damaged, or no file of things'),
+    (Scalar(np.dtype('f8'), b'1234567'), 'is damaged, or no file of things'),
+    (Scalar(np.dtype('f4'), b'1234567'), 'is damaged, or no file of things'),
+    (Scalar(np.dtype('f4'), np.float64(1)), 'is damaged, or no file of th'),
+    (Scalar(np.float64(1), b'12345678'), 'is damaged, or no file of things'),
+    (Scalar(np.dtype('i4,O'), b'12345678'), 'is damaged, or no file of thi'),
+])
+def test_what_is_no_plain_scalar(tmp_path, content, match):
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=match):
+        read_torch_file(tmp_path / 'a.pth', 'things')
 
 
 def assert_plain(message):
