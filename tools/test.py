@@ -1,6 +1,7 @@
 """Test a checkpoint: print its metrics, or dump what it predicts."""
 import argparse
 
+from ovd.engine.broken_images import watch_images
 from ovd.engine.build_errors import explained_builds
 from ovd.engine.checkpoints import find_checkpoint
 from ovd.engine.launch import (
@@ -39,6 +40,11 @@ def parse_args() -> argparse.Namespace:
         'config: a file of tools/class_embeddings.py')
     parser.add_argument(
         '--metrics', metavar='JSON', help='write the metrics to this file')
+    parser.add_argument(
+        '--skip-broken',
+        action='store_true',
+        help='record images that cannot be used in the work folder, and '
+        'count them as images in which nothing was found')
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -51,6 +57,7 @@ def main() -> None:
     set_class_embeddings(cfg, args.class_embeddings)
     set_out_file(cfg, args.out)
     set_report_dir(cfg)
+    watch_images(cfg, args.skip_broken)
     with explained_builds(cfg):
         runner = build_runner(cfg)
         check_weights(cfg, runner.model)

@@ -3,6 +3,7 @@ from importlib.util import find_spec
 
 if find_spec('mmdet') is not None:
     from .captioned_crops import CaptionedCrops  # noqa: F401
+    from .evaluated_dataset import EvaluatedDataset  # noqa: F401
     from .group_batch_sampler import GroupBatchSampler  # noqa: F401
     from .gzsl_coco import (  # noqa: F401
         GZSLCocoDataset,
@@ -17,5 +18,6 @@ if find_spec('mmdet') is not None:
     from .transforms import (  # noqa: F401
         LoadProposalEmbeddings,
         LoadProposalsToEmbed,
+        LoadWholeImage,
         PackDistillInputs,
     )

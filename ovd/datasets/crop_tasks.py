@@ -2,23 +2,18 @@
 
 Shapes: U crops of a task, n side of CLIP's input in pixels.
 """
-import re
 from dataclasses import dataclass
 from typing import Dict, Optional, Tuple, Union
 
-import cv2
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ovd.clip.crops import cut_crops
 
-# What the host and its decoders raise for files that can't be read
-UNREADABLE = (OSError, AssertionError, SyntaxError, ValueError, cv2.error,
-              Image.DecompressionBombError)
+from .broken_images import UNREADABLE, describe_error
 
 
 @dataclass
@@ -106,9 +101,3 @@ class CropDataset(Dataset):
                     f'{what} {size[1]} x {size[0]} pixels, the annotation '
                     f'file says {task.size_hw[1]} x {task.size_hw[0]}')
         return np.ascontiguousarray(image[..., ::-1])
-
-
-def describe_error(error: Exception) -> str:
-    """Return an error in words that are the same in every run."""
-    text = re.sub(r' <[^>]* at 0x[0-9a-f]+>', '', str(error))
-    return f'{type(error).__name__}: {text}'

@@ -8,9 +8,8 @@ from mmdet.registry import LOOPS
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from .broken_images import record_file, watch_images
 from .checkpoints import find_checkpoint, read_whole
-
-BROKEN_IMAGES = 'broken_images.jsonl'
 
 
 def prepare_training(cfg: Config,
@@ -32,6 +31,7 @@ def prepare_training(cfg: Config,
         ValueError: If it is damaged, or holds more than plain content.
     """
     _set_resume(cfg, resume)
+    watch_images(cfg, skip_broken)
     loop = LOOPS.get(
         (cfg.get('train_cfg') or {}).get('type') or 'EpochBasedTrainLoop')
     if 'skip_broken' in inspect.signature(loop).parameters:
@@ -87,8 +87,7 @@ def _make_resumable(cfg: Config, skip_broken: bool) -> None:
     loader.dataset = dict(
         type='SeededDataset',
         dataset=loader.dataset,
-        broken_file=str(Path(cfg.work_dir, BROKEN_IMAGES))
-        if skip_broken else None)
+        broken_file=record_file(cfg) if skip_broken else None)
     loader.setdefault('worker_init_fn', dict(type='patient_worker'))
     loader.batch_sampler = dict(
         type='ResumableBatchSampler',

@@ -137,6 +137,8 @@ def set_report_dir(cfg: Config) -> None:
 def _evaluators(cfg: Config) -> List[ConfigDict]:
     """Return the test evaluators, of which a config may have several."""
     found = cfg.get('test_evaluator') or []
+    if isinstance(found, dict) and 'metrics' in found:
+        found = found['metrics']
     return [found] if isinstance(found, dict) else list(found)
 
 

@@ -81,8 +81,8 @@ def corrupt_image(world: World, rng: Random, folder: Path) -> None:
     expect_end(run)
     record = folder / 'b/broken_images.jsonl'
     lines = [*map(json.loads, record.read_text().splitlines())]
-    assert {line['image'] for line in lines} == {str(path)}, lines
-    assert len(lines) == 4 and all(line['reason'] for line in lines), lines
+    assert [line['image'] for line in lines] == [str(path)], lines
+    assert lines[0]['reason'], lines
     assert read_last(folder / 'b')['meta']['iter'] == 40
 
 
