@@ -17,6 +17,9 @@ CONV = rf'(?:conv\.{LINEAR}|bn\.{NORM})'  # mmcv's ConvModule
 RESNET = (rf'(?:conv1\.weight|bn1\.{NORM}|layer[1-4]\.\d+\.'
           rf'(?:conv[1-3]\.weight|bn[1-3]\.{NORM}|'
           rf'downsample\.0\.weight|downsample\.1\.{NORM}))')
+# One convolution, or several of them: num_convs
+RPN_LAYER = (rf'(?:rpn_conv(?:\.\d+\.conv)?|rpn_cls|rpn_reg)'
+             rf'\.{LINEAR}')
 SHARED_CONV = rf'\d+\.{CONV}'
 SHARED_FC = rf'\d+\.{LINEAR}'
 SHARED = rf'(?:shared_convs\.{SHARED_CONV}|shared_fcs\.{SHARED_FC})'
@@ -40,8 +43,7 @@ TORCHVISION = Layout(
 
 BACKBONE = (Rule(rf'backbone\.{RESNET}'), )
 NECK = (Rule(rf'neck\.(?:lateral_convs|fpn_convs)\.\d+\.{CONV}'), )
-RPN = (Rule(rf'rpn_head\.(?:rpn_conv(?:\.\d+\.conv)?|rpn_cls|rpn_reg)'
-            rf'\.{LINEAR}'), )
+RPN = (Rule(rf'rpn_head\.{RPN_LAYER}'), )
 BOX = (Rule(rf'{BOX_HEAD}(?:{SHARED}|fc_reg\.{LINEAR})'), )
 MASK = (Rule(rf'roi_head\.mask_head{STAGE}\.(?:convs\.\d+\.{CONV}|'
              rf'(?:upsample|conv_logits)\.{LINEAR})'), )
@@ -134,8 +136,7 @@ MMDET = Layout(
              'masks of each class', unless_rows=1),
         *DETECTOR,
         # mmdet 3.x's RPN calls its own head so
-        Rule(rf'bbox_head\.((?:rpn_conv|rpn_cls|rpn_reg)\.{LINEAR})',
-             r'rpn_head.\1'),
+        Rule(rf'bbox_head\.({RPN_LAYER})', r'rpn_head.\1'),
     ),
     note='layers to start from; where it was trained on all classes, it has '
     'seen the boxes of novel ones',
@@ -154,8 +155,8 @@ def find_layout(keys: Collection[str], name: str = 'auto') -> Layout:
         name (str): A key of ``LAYOUTS``, or ``'auto'``.
 
     Raises:
-        ValueError: If ``name`` is none, or the keys are in another layout or
-            in none of these.
+        ValueError: If ``name`` is none, or the keys are in another layout, in
+            none of these or in several.
     """
     check_choice(name, ('auto', *LAYOUTS), '--form')
     if any(re.fullmatch(rf'{BOX_HEAD}classifier\.bg_embedding', key)
@@ -166,6 +167,11 @@ def find_layout(keys: Collection[str], name: str = 'auto') -> Layout:
     if name == 'auto':
         if len(fitting) == 1:
             return fitting[0]
+        if fitting:
+            raise ValueError(
+                'its keys are those of several forms at once: '
+                f'{_list_marks(fitting, keys)}; say with --form which one it '
+                'is')
         known = ''.join(f'\n  {layout.name}: {layout.title}'
                         for layout in LAYOUTS.values())
         raise ValueError(
@@ -175,6 +181,14 @@ def find_layout(keys: Collection[str], name: str = 'auto') -> Layout:
         other = f'; it looks like {fitting[0].name}' if fitting else ''
         raise ValueError(f'it is not of the form {name}: {misfit}{other}')
     return LAYOUTS[name]
+
+
+def _list_marks(layouts: List[Layout], keys: Collection[str]) -> str:
+    """Return layouts in words, each with a key that speaks for it."""
+    marks = (next(key for key in keys if re.fullmatch(layout.needs[-1], key))
+             for layout in layouts)
+    return ', '.join(f'{layout.name} ({mark})'
+                     for layout, mark in zip(layouts, marks))
 
 
 def find_missing(keys: Collection[str]) -> List[str]:

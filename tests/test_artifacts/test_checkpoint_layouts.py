@@ -56,6 +56,9 @@ def test_cascades_and_rpns(keys):
     ('soco', ['a'], 'it has no key backbone.conv1.weight$'),
     ('auto', ['roi_head.bbox_head.1.classifier.bg_embedding'], "in ovd's own"),
     ('mmdet', ['roi_head.bbox_head.classifier.bg_embedding'], "in ovd's own"),
+    ('auto', [*KEYS['oadp'], 'roi_head.projection.1.weight'],
+     r'of several forms at once: detpro \(roi_head.projection.1.weight\), '
+     r'oadp \(roi_head.bbox_head.fc_cls._linear.weight\); say with --form wh'),
 ])
 def test_wrong_forms(name, keys, match):
     with pytest.raises(ValueError, match=match):
@@ -88,6 +91,17 @@ def test_backbones_of_torchvision_have_mmdets_keys(depth):
 @pytest.mark.parametrize('name', LAYOUTS)
 def test_nothing_is_taken_by_part_of_its_name(name, key):
     assert LAYOUTS[name].find_rule(key, 4) is None
+
+
+@pytest.mark.parametrize('num_convs', [1, 2])
+@pytest.mark.parametrize('head', ['rpn_head', 'bbox_head'])
+def test_rpns_of_several_convolutions(head, num_convs):
+    rpn = MODELS.build(dict(
+        type='RPNHead', in_channels=4, feat_channels=4, num_convs=num_convs))
+    for key in rpn.state_dict():
+        rule = LAYOUTS['mmdet'].find_rule(f'{head}.{key}', 4)
+        found = re.fullmatch(rule.pattern, f'{head}.{key}')
+        assert found.expand(rule.target) == f'rpn_head.{key}'
 
 
 @pytest.mark.parametrize('head', ['bbox_head', '_object_head'])
