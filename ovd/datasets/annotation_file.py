@@ -150,7 +150,7 @@ def load_annotation_file(path: PathLike,
         # Hashing lets other threads run: with a second core it costs nothing
         hashed = pool.submit(sha256, content) if digest else None
         decoded = _check_keys(decode(content, _Content, path), content, path)
-        image_ids = [image.id for image in _decode_each(
+        image_ids = [image.id for image in decode_each(
             decoded.images, _Image, path, 'images')]
         _check_unique(image_ids, 'images id', path)
         _check_unique([c.id for c in decoded.categories], 'categories id',
@@ -220,9 +220,13 @@ def find_range(content: Content, objects: Sequence) -> tuple[int, int]:
     return start, stop
 
 
-def _decode_each(objects: Sequence, kind: type, path: Path, name: str,
+def decode_each(objects: Sequence, kind: type, path: Path, name: str,
                  start: int = 0) -> list:
-    """Decode objects one by one; the first of them has position `start`."""
+    """Decode objects one by one; the first of them has position `start`.
+
+    Raises:
+        ValueError: At the first that is not of this kind, with its place.
+    """
     decoder = msgspec.json.Decoder(kind)
     found: list = []
     try:
@@ -245,7 +249,7 @@ def _read_annotations(decoded: _Content, image_ids: list,
     # In chunks, so that not all decoded objects are in memory at once
     for start in range(0, total, CHUNK):
         part = slice(start, start + CHUNK)
-        found = _decode_each(decoded.annotations[part], _Annotation, path,
+        found = decode_each(decoded.annotations[part], _Annotation, path,
                              'annotations', start)
         ids += [annotation.id for annotation in found]
         try:

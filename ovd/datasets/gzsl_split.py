@@ -120,7 +120,7 @@ def split_file(source: PathLike,
                 'as it is now; --overwrite replaces it')
         return SplitReport(data.path, output, subset, 'up to date', **counts)
     with atomic_write(output) as file:
-        _write(file, data, block, *masks)
+        write_kept(file, data, *masks, block)
     return SplitReport(data.path, output, subset, 'written', **counts)
 
 
@@ -161,12 +161,25 @@ def _describe(data: AnnotationFile, names: Split, subset: str,
         source=dict(file=data.path.name, sha256=data.sha256))
 
 
-def _write(file: IO[bytes], data: AnnotationFile, block: dict,
-           images: np.ndarray, annotations: np.ndarray) -> None:
-    """Write the source anew, with the block and without what is removed."""
+def write_kept(file: IO[bytes],
+               data: AnnotationFile,
+               images: np.ndarray,
+               annotations: np.ndarray,
+               block: Optional[dict] = None) -> None:
+    """Write an annotation file anew, without what is removed.
+
+    Args:
+        file (IO[bytes]): Where to.
+        data (AnnotationFile): I images, A annotations.
+        images (np.ndarray): bool (I,), which are kept.
+        annotations (np.ndarray): bool (A,), likewise.
+        block (dict, optional): The `gzsl` block of a split.
+    """
     content = memoryview(data.content)
     done = data.content.find(b'{') + 1
-    file.write(b'{"gzsl": ' + msgspec.json.encode(block) + b',\n')
+    file.write(b'{')
+    if block is not None:
+        file.write(b'"gzsl": ' + msgspec.json.encode(block) + b',\n')
     lists = [(*find_range(data.content, objects), objects, kept)
              for objects, kept in ((data.images, images),
                                    (data.annotations, annotations))
