@@ -32,6 +32,8 @@ class GroupBatchSampler(BatchSampler):
             an option is out of its range.
     """
 
+    is_of_all_processes = True  # read by ResumableBatchSampler
+
     def __init__(self,
                  sampler: Sampler,
                  batch_size: int,

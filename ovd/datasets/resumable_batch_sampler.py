@@ -1,6 +1,7 @@
 """Batches that can be taken up in the middle, with a seed per sample.
 
-Shapes: B samples of a batch on one process.
+Shapes: B samples of a batch: of one process, or of all together where the
+batch sampler inside says so.
 """
 from typing import Dict, Iterator, List, Optional, Tuple
 
@@ -39,7 +40,8 @@ class ResumableBatchSampler(BatchSampler):
             ``world_size`` are read.
         batch_size (int): B.
         batch_sampler (dict, optional): Config of the batch sampler that
-            makes the batches. Defaults to torch's.
+            makes the batches. One whose ``is_of_all_processes`` is true gives
+            each process its share of a batch of B. Defaults to torch's.
         drop_last (bool): Leave out a last batch of fewer samples, if
             ``batch_sampler`` is None. Defaults to False.
         done (dict, optional): What is passed over, as :meth:`position` gave
@@ -62,14 +64,21 @@ class ResumableBatchSampler(BatchSampler):
         if done is not None:
             # With other numbers of processes or samples, all batches
             # together have seen the same share of the epoch's order.
-            samples = (done['num_batches'] * done['batch_size'] *
-                       done['world_size'])
-            self.num_done = samples // (batch_size * self._world_size)
+            samples = done['num_batches'] * self._of_all(
+                done['batch_size'], done['world_size'])
+            self.num_done = samples // self._of_all(batch_size,
+                                                    self._world_size)
             self.num_to_pass = self.num_done
 
     @property
     def _world_size(self) -> int:
         return getattr(self.sampler, 'world_size', 1)
+
+    def _of_all(self, batch_size: int, world_size: int) -> int:
+        """Return the number of samples of a batch of all processes."""
+        if getattr(self.inner, 'is_of_all_processes', False):
+            return batch_size
+        return batch_size * world_size
 
     def position(self, num_batches: int) -> Dict[str, int]:
         """Describe where a run stands, for its checkpoint.
@@ -105,7 +114,8 @@ class ResumableBatchSampler(BatchSampler):
                                                         'rank'))
         for number, batch in enumerate(batches, first):
             # The host's samplers deal samples out to processes in turn.
-            start = number * self.batch_size * self._world_size + rank
+            start = number * self._of_all(self.batch_size,
+                                          self._world_size) + rank
             yield [
                 SeededIndex(index,
                             (seed, epoch, start + place * self._world_size))

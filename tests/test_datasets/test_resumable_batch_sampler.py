@@ -1,11 +1,12 @@
 """Batches that go on where they were left."""
-from typing import List
+from typing import List, Optional
 
 import pytest
 from mmdet.datasets import AspectRatioBatchSampler  # noqa: F401 (registers)
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from torch.utils.data import DataLoader
 
+from ovd.datasets import GroupBatchSampler  # noqa: F401 (registers)
 from ovd.datasets.resumable_batch_sampler import ResumableBatchSampler
 
 
@@ -101,3 +102,47 @@ def test_a_loader_takes_it(sampler: DefaultSampler) -> None:
         collate_fn=list)
     assert len(loader) == 3
     assert len(list(loader)) == 2 and len(list(loader)) == 3
+
+
+class Groups(list):
+    """Forty samples of three groups."""
+
+    group_sizes = [10, 7, 23]
+    group_seeds = [[1], [2], [3]]
+
+
+def grouped(world_size: int = 1, rank: int = 0, batch_size: int = 4,
+            done: Optional[dict] = None) -> ResumableBatchSampler:
+    sampler = DefaultSampler(Groups(range(40)), seed=3)
+    sampler.rank, sampler.world_size = rank, world_size
+    return ResumableBatchSampler(
+        sampler, batch_size, dict(type='GroupBatchSampler'), done=done)
+
+
+@pytest.mark.parametrize('before', [1, 2, 3])
+@pytest.mark.parametrize('after', [1, 2, 3])
+def test_batches_of_all_processes_with_other_processes(
+        before: int, after: int) -> None:
+    """Five are done, however many processes shared each of them."""
+    whole = batches(grouped())
+    done = grouped(before).position(5)
+    parts = [batches(grouped(after, rank, done=done))
+             for rank in range(after)]
+    for batch, *own in zip(whole[5:], *parts, strict=True):
+        assert sorted(sum(own, [])) == sorted(batch)
+
+
+def test_batches_of_all_processes_of_another_size() -> None:
+    done = grouped(2).position(6)  # of 4
+    assert batches(grouped(batch_size=8, done=done)) == batches(
+        grouped(batch_size=8))[3:]
+
+
+@pytest.mark.parametrize('world_size', [2, 3])
+def test_positions_in_batches_of_all_processes(world_size: int) -> None:
+    one = {index: index.position for batch in grouped() for index in batch}
+    assert len({*one.values()}) == len(one) == 40
+    for rank in range(world_size):
+        for batch in grouped(world_size, rank):
+            for index in batch:
+                assert index.position == one[index]
