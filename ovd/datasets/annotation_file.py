@@ -221,7 +221,7 @@ def find_range(content: Content, objects: Sequence) -> tuple[int, int]:
 
 
 def decode_each(objects: Sequence, kind: type, path: Path, name: str,
-                 start: int = 0) -> list:
+                start: int = 0) -> list:
     """Decode objects one by one; the first of them has position `start`.
 
     Raises:
@@ -250,7 +250,7 @@ def _read_annotations(decoded: _Content, image_ids: list,
     for start in range(0, total, CHUNK):
         part = slice(start, start + CHUNK)
         found = decode_each(decoded.annotations[part], _Annotation, path,
-                             'annotations', start)
+                            'annotations', start)
         ids += [annotation.id for annotation in found]
         try:
             images[part] = [place[a.image_id] for a in found]
