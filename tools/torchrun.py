@@ -4,12 +4,17 @@ Signals are handed on to them, and a job that handles SIGTERM has the time to
 save and to exit 0; torchrun itself would kill it after 30 seconds. The exit
 code is that of the process that failed first, or 128 and the signal that
 killed it.
+
+What a scheduler sends to all processes of a job reaches them twice, once from
+here. So that they know, the file that OVD_LAUNCHER_SIGNALS names has one byte
+for each signal that came here.
 """
 import logging
 import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import List
 
@@ -36,8 +41,9 @@ def launch(exit_codes: List[int]) -> None:
         exit_codes.append(code if code > 0 else 128 - code)
 
 
-def hand_on(signum: int, frame: object) -> None:
+def hand_on(counter: int, signum: int, frame: object) -> None:
     """Send a signal to the processes; without any, end by it."""
+    os.write(counter, b'.')  # first: they look when it reaches them
     children = [
         int(pid) for path in Path('/proc/self/task').glob('*/children')
         for pid in path.read_text().split()
@@ -55,8 +61,11 @@ def run() -> int:
     if sys.platform != 'linux':  # children can't be asked for
         launch(exit_codes)
         return exit_codes[0]
+    # In memory, so that nothing is left of it, however this process ends.
+    counter = os.memfd_create('signals')
+    os.environ['OVD_LAUNCHER_SIGNALS'] = f'/proc/{os.getpid()}/fd/{counter}'
     for signum in FORWARDED:
-        signal.signal(signum, hand_on)
+        signal.signal(signum, partial(hand_on, counter))
     # Elsewhere than in the main thread torchrun leaves signals alone. It warns
     # of orphans then, which there are not (ovd.engine.processes), and which
     # process failed is told above.

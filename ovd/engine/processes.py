@@ -58,6 +58,18 @@ def end_with_launcher() -> None:
         sys.exit('the launcher of this process is gone')
 
 
+def count_launcher_signals() -> int:
+    """Return how many signals the launcher of this process was sent.
+
+    0 where it doesn't say, or is gone. A signal handler may call it.
+    """
+    counter = os.environ.get('OVD_LAUNCHER_SIGNALS')  # of tools/torchrun.py
+    try:
+        return os.stat(counter).st_size if counter else 0
+    except OSError:
+        return 0
+
+
 @lru_cache(maxsize=None)  # hooks can't be taken back: only once
 def end_children_with_process() -> None:
     """Have Linux kill the workers that are forked from now on with this one.

@@ -1,9 +1,11 @@
 """Told to end, a run saves, says how to go on, and exits with 0.
 
-That it does: tests/test_tools/test_benchmark_faults.py.
+At random moments, and one of two processes:
+tests/test_tools/test_benchmark_faults.py.
 """
 import os
 import signal
+from typing import List, Tuple
 
 import pytest
 
@@ -11,13 +13,39 @@ from ovd.engine.hooks import preemption_hook
 from ovd.engine.hooks.preemption_hook import PreemptionHook
 
 
-def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = []
-    monkeypatch.setattr(os, '_exit', ended.append)
+@pytest.mark.parametrize(('events', 'ended'), [
+    pytest.param([(0, 'sent'), (1, 'sent')], True, id='twice'),
+    pytest.param([(0, 'sent'), (0.01, 'sent')], False, id='timeout(1)'),
+    pytest.param([(0, 'handed on')], False, id='launcher'),
+    pytest.param([(0, 'handed on'), (0.01, 'handed on')], True,
+                 id='launcher twice'),
+    # As schedulers do, in either order, however late the launcher is
+    pytest.param([(0, 'sent'), (0.01, 'handed on')], False, id='all'),
+    pytest.param([(0, 'sent'), (5, 'handed on')], False, id='all, late'),
+    pytest.param([(0, 'handed on'), (5, 'sent')], False, id='all, early'),
+    pytest.param([(0, 'sent'), (1, 'handed on'), (2, 'sent')], True,
+                 id='all twice'),
+    pytest.param([(0, 'sent'), (0.01, 'handed on'), (0.5, 'handed on')], True,
+                 id='all, then the launcher'),
+])
+def test_a_second_signal_ends_at_once(
+        monkeypatch: pytest.MonkeyPatch, events: List[Tuple[float, str]],
+        ended: bool) -> None:
+    """But not the same one, which came from the launcher, too."""
+    codes: List[int] = []
+    launcher = [7]  # before this process listened
+    monkeypatch.setattr(os, '_exit', codes.append)
+    monkeypatch.setattr(preemption_hook, 'count_launcher_signals',
+                        lambda: launcher[0])
     hook = PreemptionHook()
-    hook._tell(signal.SIGINT, None)
-    hook._tell(signal.SIGINT, None)  # the same, from the launcher
-    assert not ended
-    hook._told_at -= preemption_hook.SAME_SIGNAL_S + 1
-    hook._tell(signal.SIGINT, None)
-    assert ended == [128 + signal.SIGINT]
+    hook.before_train(None)
+    try:
+        for seconds, how in events:
+            assert not codes
+            monkeypatch.setattr(preemption_hook.time, 'monotonic',
+                                lambda now=seconds: 1000. + now)
+            launcher[0] += how == 'handed on'
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        hook.after_train(None)
+    assert codes == [128 + signal.SIGINT] * ended

@@ -1,9 +1,13 @@
-"""What a task of Slurm is told."""
+"""What a task of Slurm is told, and what a launcher was."""
 import os
+from pathlib import Path
 
 import pytest
 
-from ovd.engine.processes import take_slurm_variables
+from ovd.engine.processes import (
+    count_launcher_signals,
+    take_slurm_variables,
+)
 
 NAMES = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
 
@@ -53,3 +57,14 @@ def test_outside_of_a_task(task: pytest.MonkeyPatch) -> None:
     task.delenv('SLURM_PROCID')
     with pytest.raises(ValueError, match='not set: SLURM_PROCID'):
         take_slurm_variables()
+
+
+def test_signals_of_a_launcher(monkeypatch: pytest.MonkeyPatch,
+                               tmp_path: Path) -> None:
+    """One byte for each."""
+    monkeypatch.delenv('OVD_LAUNCHER_SIGNALS', raising=False)
+    assert count_launcher_signals() == 0
+    monkeypatch.setenv('OVD_LAUNCHER_SIGNALS', str(tmp_path / 'signals'))
+    assert count_launcher_signals() == 0  # it is gone
+    (tmp_path / 'signals').write_bytes(b'..')
+    assert count_launcher_signals() == 2

@@ -69,17 +69,29 @@ def test_exit_code_of_an_error(monkeypatch, capsys):
 
 
 def test_sigterm_is_left_to_the_processes(start):
-    """They may save and end well, and so does the job."""
-    job = start(WAIT.format(first="""
+    """They may save and end well, and so does the job.
+
+    They know how many signals came from the launcher, which hands on each,
+    and that a terminal's Ctrl-C comes from there alone.
+    """
+    job = start(WAIT.format(first=f"""
+import runpy
+module = runpy.run_path({str(ROOT / 'ovd/engine/processes.py')!r})
+assert os.getsid(0) != os.getsid(os.getppid())
 def save(signum, frame):
-    os.write(1, b'saved\\n')
-    sys.exit()
+    number = module['count_launcher_signals']()
+    os.write(1, f'{{signal.Signals(signum).name}} {{number}}\\n'.encode())
+    if signum == signal.SIGTERM:
+        sys.exit()
+signal.signal(signal.SIGINT, save)
 signal.signal(signal.SIGTERM, save)"""))
     assert [job.stdout.readline() for _ in range(2)] == ['ready\n'] * 2
+    job.send_signal(signal.SIGINT)
+    assert [job.stdout.readline() for _ in range(2)] == ['SIGINT 1\n'] * 2
     job.terminate()
     output, errors = job.communicate(timeout=TIMEOUT)
     assert job.returncode == 0, errors
-    assert output == 'saved\n' * 2
+    assert output == 'SIGTERM 2\n' * 2
 
 
 def test_processes_end_with_a_launcher_that_was_killed(start):

@@ -1,4 +1,5 @@
 """Told to end, a run saves where it is and says how to go on."""
+import math
 import os
 import signal
 import sys
@@ -15,11 +16,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..command_line import command_to_resume
+from ..processes import count_launcher_signals
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Ctrl-C reaches a process twice, from the terminal and from its launcher.
-SAME_SIGNAL_S = 2.0
+# Some programs send one signal to the process that they started and then to
+# its group, coreutils' timeout for one. Nobody presses a key so fast.
+SAME_SIGNAL_S = 0.1
 
 
 @HOOKS.register_module()
@@ -27,14 +30,16 @@ class PreemptionHook(Hook):
     """End on SIGTERM or SIGINT after the iteration, saved, with exit code 0.
 
     All processes end after the same iteration, whichever was told. A second
-    signal ends a process at once.
+    signal ends a process at once. What a scheduler sends to all processes of
+    a job comes once more from the launcher, which is no second one.
     """
 
     priority = 'LOWEST'  # what other hooks save after an iteration is saved
 
     def __init__(self) -> None:
-        self._signal: Optional[int] = None
-        self._told_at = 0.0
+        self._num_told = 0  # signals that this process was sent
+        self._told_at = -math.inf
+        self._launcher_before = 0  # signals of the launcher, of earlier
         self._before: Dict[int, object] = {}
         self._group = None
 
@@ -45,6 +50,7 @@ class PreemptionHook(Hook):
             self._group = dist.new_group(backend='gloo')
         if threading.current_thread() is not threading.main_thread():
             return  # others can't listen
+        self._launcher_before = count_launcher_signals()
         for signum in SIGNALS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._before[signum] = signal.signal(signum, self._tell)
@@ -57,12 +63,17 @@ class PreemptionHook(Hook):
 
     def _tell(self, signum: int, frame: Optional[FrameType]) -> None:
         now = time.monotonic()
-        if self._signal is None:
-            self._signal, self._told_at = signum, now
-            # Not by the log: a signal may come while it is written to.
-            os.write(2, b'\nending after this iteration; a second signal '
-                     b'ends at once\n')
-        elif now - self._told_at > SAME_SIGNAL_S:
+        if now - self._told_at > SAME_SIGNAL_S:
+            self._num_told += 1
+            self._told_at = now
+            if self._num_told == 1:
+                # Not by the log: a signal may come while it is written to.
+                os.write(2, b'\nending after this iteration; a second signal '
+                         b'ends at once\n')
+        # Those of the launcher were handed on, and the others came from who
+        # may have sent each to the launcher, too.
+        handed_on = count_launcher_signals() - self._launcher_before
+        if max(handed_on, self._num_told - handed_on) > 1:
             os._exit(128 + signum)
 
     def after_train_iter(self,
@@ -91,7 +102,7 @@ class PreemptionHook(Hook):
         sys.exit(0)
 
     def _is_anyone_told(self) -> bool:
-        told = self._signal is not None
+        told = self._num_told > 0
         if self._group is None:
             return told
         anyone = torch.tensor(int(told))
