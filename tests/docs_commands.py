@@ -11,6 +11,9 @@ import shlex
 import subprocess
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple
+from unittest import mock
+
+from mmdet.visualization import DetLocalVisualizer
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / 'docs'
@@ -133,6 +136,14 @@ def started(command: Command, folder: Path) -> List[str]:
     return log.read_text().splitlines()
 
 
+def run_shell(text: str, folder: Path) -> str:
+    """Run a command line as it stands in a folder; return its output."""
+    done = subprocess.run(['sh', '-ec', text], cwd=folder, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, (text, done.stdout)
+    return done.stdout
+
+
 def tool_of(processes: List[str]) -> List[str]:
     """Return the tool that processes run and its options, less a launcher."""
     at = max(i for i, word in enumerate(processes)
@@ -159,5 +170,7 @@ def try_command(command: Command, folder: Path,
     processes = started(command, folder) if command.words[0] == 'sh' \
         else command.words
     words = tool_of(processes)
-    done = run_tool(*words, *more, cwd=folder)
+    # A dry run that failed would leave its folder to the next run in here.
+    with mock.patch.dict(DetLocalVisualizer._instance_dict, clear=True):
+        done = run_tool(*words, *more, cwd=folder)
     return Tried(words, processes, done.returncode, done.stdout + done.stderr)
