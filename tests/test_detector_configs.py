@@ -408,6 +408,19 @@ IMAGENET = {
         type='Pretrained', checkpoint='torchvision://resnet50'),
     'model.backbone.style': 'pytorch',
 }
+OADP = {  # LutingWang/OADP, ViLD
+    'train_cfg.max_iters': 40000,
+    'train_dataloader.sampler.type': 'InfiniteSampler',
+    'optim_wrapper.paramwise_cfg.custom_keys': {
+        'roi_head.bbox_head': dict(lr_mult=0.5),
+        'roi_head.bbox_head.image_branch': dict(lr_mult=1.0)},
+    'param_scheduler.1.milestones': [30000],
+    'param_scheduler.1.by_epoch': False,
+    f'{HEAD}.classifier.temperature': 0.007,
+    f'{HEAD}.classifier.test_temperature': 0.01,
+    'model.train_cfg.rcnn.assigner.match_low_quality': False,
+    'model.test_cfg.rcnn.score_thr': 0.0,
+}
 TRANSFER = {  # set: score_thr, max_per_img, scale of DetPro's tests
     'voc07': (0.05, 100, (1000, 600)),
     'coco': (0.01, 100, (1333, 800)),
@@ -431,28 +444,34 @@ def settings(name: str) -> Dict[str, Any]:
         return {**GOOGLE, **own, **branch, **scoring, **weight, **distil}
     if folder == 'transfer':
         score_thr, max_per_img, scale = TRANSFER[stem.split('-to-')[1]]
-        weight = 0.6
-        if 'ensemble' in stem:
+        method = stem.split('_')[0]
+        if method in ('vild', 'vild-text', 'vild-ensemble'):  # Google's
             score_thr, max_per_img, scale = 0.0, 300, (1024, 1024)
-            weight = 2 / 3
+        weight = {'vild-ensemble': 2 / 3, 'vild-star': 0.6, 'detpro': 0.6}
         return {
             'model.test_cfg.rcnn.score_thr': score_thr,
             'model.test_cfg.rcnn.max_per_img': max_per_img,
-            f'{HEAD}.base_weight': weight,
-            f'{HEAD}.novel_weight': weight,
+            **{f'{HEAD}.{key}_weight': weight[method]
+               for key in ('base', 'novel') if method in weight},
             f'{HEAD}.classifier.temperature': 0.01,
             'test_dataloader.dataset.pipeline.1.scale': scale,
         }
+    own = CASCADE if 'cascade' in stem else ONE_STAGE
+    schedule = IMAGENET if 'imagenet' in stem else STAR_SCHEDULE
+    if 'soco-40k' in stem:
+        schedule = {key: value for key, value in schedule.items()
+                    if key != 'train_cfg.max_epochs'}
+        own = {**own, **OADP}
     heads = [f'{HEAD}.{i}' for i in range(3)] if 'cascade' in stem else [HEAD]
     return {
-        **(IMAGENET if 'imagenet' in stem else STAR_SCHEDULE),
+        **schedule,
         **STAR_MODEL,
         **{f'{head}.{key}': value
            for head in heads for key, value in STAR_HEAD.items()},
         **{f'{head}.num_classes': 1203 if 'lvis' in stem else 65
            for head in heads},
         **(STAR_LVIS if 'lvis' in stem else {}),
-        **(CASCADE if 'cascade' in stem else ONE_STAGE),
+        **own,
     }
 
 

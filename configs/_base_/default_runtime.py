@@ -11,6 +11,7 @@ default_hooks = dict(
     finite_loss=dict(type='FiniteLossHook'),
     hang_watch=dict(type='HangWatchHook'),
     preemption=dict(type='PreemptionHook'),
+    due_validation=dict(type='DueValidationHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
     open_vocabulary=dict(type='OpenVocabularyHook'))
 randomness = dict(seed=0)

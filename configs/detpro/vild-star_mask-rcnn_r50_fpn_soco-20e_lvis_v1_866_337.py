@@ -1,4 +1,7 @@
-_base_ = 'detpro_mask-rcnn_r50_fpn_soco-20e_lvis_v1_866_337.py'
+_base_ = [
+    'detpro_mask-rcnn_r50_fpn_soco-20e_lvis_v1_866_337.py',
+    '../_base_/class_embeddings/detpro.py'
+]
 
 # DetPro with 74 sentences written by hand in place of the learned prompts
 model = dict(
@@ -6,8 +9,4 @@ model = dict(
         bbox_head=dict(
             classifier=dict(
                 class_embeddings=_base_.data_root + 'prompt/detpro.pth'))))
-default_hooks = dict(
-    class_embeddings=dict(
-        type='ClassEmbeddingHook',
-        pretrained='ViT-B/32',
-        templates='detpro'))
+default_hooks = dict(class_embeddings=_base_.pop('class_embedding_hook'))

@@ -1,6 +1,7 @@
 _base_ = [
     '../_base_/models/vild-ensemble_faster-rcnn_r50_fpn.py',
-    '../_base_/datasets/voc07.py', '../_base_/default_runtime.py'
+    '../_base_/datasets/voc07.py', '../_base_/class_embeddings/vild.py',
+    '../_base_/default_runtime.py'
 ]
 
 # ViLD-ensemble trained on LVIS (its masks are left out), tested on VOC 2007.
@@ -15,5 +16,4 @@ model = dict(
 test_pipeline = _base_.test_pipeline
 test_pipeline[1] = dict(type='Resize', scale=(1024, 1024), keep_ratio=True)
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-default_hooks = dict(
-    class_embeddings=dict(type='ClassEmbeddingHook', pretrained='ViT-B/32'))
+default_hooks = dict(class_embeddings=_base_.pop('class_embedding_hook'))
