@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, Dict
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
+from ovd.artifacts.checkpoint_configs import name_config
 from ovd.artifacts.checkpoint_layouts import (
     find_layout,
     find_missing,
@@ -21,7 +24,7 @@ from ovd.artifacts.files import (
 )
 from ovd.artifacts.key_rules import Layout, list_some
 from ovd.artifacts.torch_file import read_torch_file
-from ovd.clip.weights import identify_clip
+from ovd.clip.weights import identify_clip, is_safetensors
 
 from .describe_weights import is_state_dict
 
@@ -53,7 +56,8 @@ def convert_checkpoint(file: PathLike,
     see :mod:`ovd.artifacts.checkpoint_layouts`.
 
     Args:
-        file (PathLike): A ``.pth`` or ``.pt``; nothing in it is executed.
+        file (PathLike): A ``.pth``, ``.pt`` or ``.safetensors``; nothing in
+            it is executed.
         out (PathLike): The checkpoint to write.
         form (str): A key of ``LAYOUTS``; ``'auto'`` goes by the keys.
             Defaults to ``'auto'``.
@@ -74,7 +78,7 @@ def convert_checkpoint(file: PathLike,
     if out.exists() and not overwrite:
         raise ValueError(f'{out} exists: give another file to write, or say '
                          '--overwrite')
-    content = read_torch_file(path, 'weights')
+    content = _read(path)
     try:
         weights = _find_weights(content)
         layout = find_layout(weights, form)
@@ -86,6 +90,17 @@ def convert_checkpoint(file: PathLike,
         torch.save(dict(meta=meta, state_dict=converted.state_dict), target)
     _report(layout, converted, path, out)
     return out
+
+
+def _read(path: Path) -> Any:
+    """Return what a file holds, on the CPU."""
+    if path.suffix != '.safetensors' and not is_safetensors(path):
+        return read_torch_file(path, 'weights')
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f'{path} is damaged, or no safetensors file: '
+                         f'{error}') from error
 
 
 def _find_weights(content: Any) -> Dict[str, Tensor]:
@@ -193,4 +208,5 @@ def _report(layout: Layout, converted: Conversion, path: Path,
         print(f'{number:,} keys dropped: {why}')
     if layout.note:
         print(f'note: {layout.note}')
+    print(f'its config: {name_config(layout.name, converted.state_dict)}')
     print(f'{out}: {len(converted.state_dict):,} keys')

@@ -4,17 +4,21 @@ What the converted heads compute is worked out again from the tensors of the
 original file, with torch.nn.functional alone.
 """
 import os
+import re
 import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.runner import load_checkpoint
+from safetensors.torch import save_file
 
 from ovd.apis.convert_checkpoint import convert_checkpoint
 from ovd.artifacts.class_embeddings import ClassEmbeddings
@@ -93,8 +97,11 @@ def fpn_with_norm():
     return found
 
 
-def rpn(prefix='rpn_head'):
-    return {**conv(f'{prefix}.rpn_conv', NECK, NECK, 3, True),
+def rpn(prefix='rpn_head', num_convs=1):
+    layers = [f'{prefix}.rpn_conv'] if num_convs == 1 else [
+        f'{prefix}.rpn_conv.{i}.conv' for i in range(num_convs)]
+    convs = [conv(layer, NECK, NECK, 3, True) for layer in layers]
+    return {**{key: value for own in convs for key, value in own.items()},
             **conv(f'{prefix}.rpn_cls', NECK, 3, 1, True),
             **conv(f'{prefix}.rpn_reg', NECK, 12, 1, True)}
 
@@ -378,13 +385,15 @@ def test_mmdet(classes, dropped):
     assert read_seen_classes('ours.pth') == ['x', 'y']
 
 
-def test_an_rpn_of_mmdet_3():
-    weights = {**resnet50('backbone.'), **fpn_with_norm(), **rpn('bbox_head')}
+@pytest.mark.parametrize('num_convs', [1, 2])
+def test_an_rpn_of_mmdet_3(num_convs):
+    own = rpn('bbox_head', num_convs)
+    weights = {**resnet50('backbone.'), **fpn_with_norm(), **own}
     save(weights)
     convert_checkpoint('theirs.pth', 'ours.pth')
     found = torch.load('ours.pth', weights_only=True)['state_dict']
-    assert found.keys() == {**weights, **rpn()}.keys() - rpn(
-        'bbox_head').keys()
+    assert found.keys() == {
+        **weights, **rpn(num_convs=num_convs)}.keys() - own.keys()
 
 
 def test_torchvision_into_mmdets_backbone():
@@ -405,6 +414,77 @@ def test_torchvision_into_mmdets_backbone():
         for name, module in theirs.named_children():
             x = x if name in ('avgpool', 'fc') else module(x)
     torch.testing.assert_close(found, x)
+
+
+DETPRO_MASK = 'mask-rcnn_r50_fpn_soco-20e_lvis_v1_866_337.py'
+
+
+@pytest.mark.parametrize('make, name', [
+    (detpro, 'vild-star_' + DETPRO_MASK),
+    (lambda: detpro(3), 'vild-star_cascade-' + DETPRO_MASK),
+    (lambda: no_masks(detpro()),
+     'vild-star_faster-rcnn_r50_fpn_soco-20e_coco_48_17.py'),
+    (oadp, 'vild-star_' + DETPRO_MASK),
+    (lambda: no_masks(oadp()),
+     'vild-star_faster-rcnn_r50_fpn_soco-40k_coco_48_17.py'),
+])
+def test_the_config_that_is_named_loads_it(make, name, monkeypatch, capsys):
+    """At full width, without a number: there are names and shapes alone."""
+    for width, value in dict(BASE=64, NECK=256, FC=1024, DIMS=512).items():
+        monkeypatch.setitem(globals(), width, value)
+    monkeypatch.setattr(detpro, '__defaults__', (None, True, DIMS))
+    with torch.device('meta'):
+        save(make())
+        convert_checkpoint('theirs.pth', 'ours.pth')
+        line, = re.findall('^its config: (.+)$', capsys.readouterr().out,
+                           re.MULTILINE)
+        paths = re.findall(r'configs/detpro/\S+\.py', line)
+        assert paths[0] == f'configs/detpro/{name}'
+        for path in paths:
+            with DefaultScope.overwrite_default_scope('mmdet'):
+                model = MODELS.build(Config.fromfile(ROOT / path).model)
+            load_checkpoint(model, 'ours.pth', map_location='cpu',
+                            strict=True)
+
+
+def no_masks(weights):
+    return {key: value for key, value in weights.items()
+            if 'mask_head' not in key}
+
+
+@pytest.mark.parametrize('make', [
+    soco, mmdet_mask_rcnn, lambda: resnet50(''),
+    lambda: detpro(ensemble=False)])
+def test_configs_are_named_for_the_other_forms_too(make, capsys):
+    save(make())
+    convert_checkpoint('theirs.pth', 'ours.pth')
+    line, = re.findall('^its config: (.+)$', capsys.readouterr().out,
+                       re.MULTILINE)
+    patterns = re.findall(r'configs/\S+\.py', line)
+    assert patterns and all(any(ROOT.glob(item)) for item in patterns)
+    assert line.startswith(('load_from of configs', 'none here has such'))
+
+
+def test_scalars_of_numpy_and_safetensors(capsys):
+    """As checkpoints have them whose metrics are NumPy's."""
+    weights = soco()
+    meta = dict(epoch=np.int64(3), best=np.float64(.5))
+    torch.save(dict(state_dict=weights, meta=meta), 'theirs.pth')
+    convert_checkpoint('theirs.pth', 'a.pth')
+    save_file(weights, 'theirs.safetensors')
+    os.link('theirs.safetensors', 'named_so.pth')
+    for name, out in (('theirs.safetensors', 'b.pth'),
+                      ('named_so.pth', 'c.pth')):
+        convert_checkpoint(name, out)
+        found, expected = (torch.load(path, weights_only=True)['state_dict']
+                           for path in (out, 'a.pth'))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in found)
+    whole = Path('theirs.safetensors').read_bytes()
+    Path('half.safetensors').write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(ValueError, match='half.safetensors is damaged, or no '
+                       'safetensors file: '):
+        convert_checkpoint('half.safetensors', 'd.pth')
 
 
 def test_meta_says_what_it_was_made_of():
