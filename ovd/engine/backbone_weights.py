@@ -49,18 +49,19 @@ def find_weights(name: str) -> Path:
     Raises:
         FileNotFoundError: If it is in no folder and can't be downloaded,
             with the file to put where.
-        ValueError: If there is no such model, or ``pretrained/torchvision``
-            has another file under its name.
+        ValueError: If there is no such model, ``pretrained/torchvision`` has
+            another file under its name, or the cache has and the right one
+            can't be downloaded.
     """
     url = find_url(name)
     file_name = url.split('/')[-1]
     ours, cached = WEIGHTS_FOLDER / file_name, cache_folder() / file_name
+    damage = "is cut off or not torchvision's: its SHA-256 does not begin " \
+        f'with {_digest(file_name)}'
     if ours.is_file():
         if not _has_digest(ours):
-            raise ValueError(
-                f"{ours} is cut off or not torchvision's: its SHA-256 does "
-                f'not begin with {_digest(file_name)}; remove it, or get it '
-                f'from {url}')
+            raise ValueError(f'{ours} {damage}; remove it, or get it from '
+                             f'{url}')
         return ours
     if cached.is_file() and _has_digest(cached):
         return cached
@@ -71,6 +72,10 @@ def find_weights(name: str) -> Path:
         torch.hub.download_url_to_file(
             url, str(cached), _digest(file_name), sys.stderr.isatty())
     except (OSError, RuntimeError) as error:
+        if cached.is_file():
+            raise ValueError(
+                f'{cached} {damage}; downloading it anew failed ({error}): '
+                f'put the file {url} there, or at {ours}') from error
         raise FileNotFoundError(
             f'the weights {PREFIX}{name} are neither at {ours} nor at '
             f'{cached}, and downloading them failed ({error}); put the file '

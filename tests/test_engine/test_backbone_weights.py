@@ -110,6 +110,20 @@ def test_offline_it_says_which_file_to_put_where(publish, cache):
         f'no network>); put the file {path.as_uri()} at {ours}')
 
 
+def test_offline_it_says_that_the_cached_file_is_damaged(publish, cache):
+    path = publish({'a': torch.ones(2)})
+    cached = place(path, cache)
+    cached.write_bytes(b'half')
+    with pytest.raises(ValueError) as error:
+        load_from_torchvision(f'{PREFIX}tiny')
+    assert str(error.value) == (
+        f"{cached} is cut off or not torchvision's: its SHA-256 does not "
+        f'begin with {path.stem[-8:]}; downloading it anew failed (<urlopen '
+        f'error no network>): put the file {path.as_uri()} there, or at '
+        f'{WEIGHTS_FOLDER / path.name}')
+    assert cached.read_bytes() == b'half'
+
+
 def test_another_file_under_its_name_is_refused(publish):
     path = publish({'a': torch.ones(2)})
     place(path, WEIGHTS_FOLDER).write_bytes(b'half')
