@@ -6,7 +6,6 @@ drawn as they are, each once; --augmented draws what the config's pipeline
 makes of them.
 """
 import argparse
-import sys
 
 EXAMPLES = """examples:
   python tools/browse_dataset.py \\
@@ -63,10 +62,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from ovd.apis.browse_dataset import browse_dataset
-    try:
+    from ovd.user_errors import one_line_errors
+    with one_line_errors():
         browse_dataset(**vars(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':

@@ -66,15 +66,18 @@ def terminate(number: int, frame: Optional[FrameType]) -> None:
 def main() -> None:
     args = parse_args()
     previous = signal.signal(signal.SIGTERM, terminate)
+    if args.verify:
+        sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.datasets.gzsl_report import run_split, run_verify
+    from ovd.user_errors import one_line_errors
+    sound = True
     try:
-        if args.verify:
-            run_verify(args.verify)
-        else:
-            run_split(args.config, args.split, args.min_annotations,
-                      args.overwrite)
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
+        with one_line_errors():
+            if args.verify:
+                sound = run_verify(args.verify)
+            else:
+                run_split(args.config, args.split, args.min_annotations,
+                          args.overwrite)
     except KeyboardInterrupt as error:
         print('interrupted: the file being written is removed, those '
               'written before are whole', file=sys.stderr)
@@ -82,6 +85,8 @@ def main() -> None:
         sys.exit(128 + number)  # as shells have it: 130 or 143
     finally:
         signal.signal(signal.SIGTERM, previous)
+    if not sound:
+        sys.exit(1)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ nothing is there are one line each and no fault.
 exit code:
   0  all that the datasets require (images and annotations) is there
   1  something required is missing, or something is damaged or incomplete
-  2  an option that does not exist
+  2  an option, dataset or folder that does not exist
 """
 import argparse
 import sys
@@ -38,11 +38,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.check_data import check_data
-    try:
+    from ovd.user_errors import one_line_errors
+    with one_line_errors():
         good = check_data(args.names, args.root)
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
     sys.exit(0 if good else 1)
 
 

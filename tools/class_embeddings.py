@@ -12,7 +12,6 @@ Writes data/DATASET/prompt/METHOD.pth, or the file given with --out. What is
 there already with the same classes, CLIP and settings is reused.
 """
 import argparse
-import sys
 
 EXAMPLES = """examples:
   python tools/class_embeddings.py vild
@@ -94,10 +93,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from ovd.apis.run_class_embeddings import run_class_embeddings
-    try:
+    from ovd.user_errors import one_line_errors
+    with one_line_errors():
         run_class_embeddings(**vars(args))
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':

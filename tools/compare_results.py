@@ -1,7 +1,6 @@
 """Print the metrics of several test runs as one table."""
 import argparse
-
-from ovd.evaluation.compare import compare
+import sys
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,8 +25,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    compare(
-        dict(item.split('=', 1) for item in args.files), args.out, args.note)
+    sys.modules.setdefault('mmdet', None)  # slow, and not needed here
+    from ovd.evaluation.compare import compare
+    from ovd.user_errors import one_line_errors
+    with one_line_errors():
+        compare(
+            dict(item.split('=', 1) for item in args.files), args.out,
+            args.note)
 
 
 if __name__ == '__main__':

@@ -11,8 +11,8 @@ COMMAND is one of
 
 exit code:
   0  the store is complete and sound
-  1  a shard is missing or damaged, or something else went wrong
-  2  an option that does not exist
+  1  a shard is missing or damaged
+  2  an option, a store or an image that does not exist
 """
 import argparse
 import sys
@@ -56,11 +56,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.run_embedding_store import run_embedding_store
-    try:
+    from ovd.user_errors import one_line_errors
+    with one_line_errors():
         good = run_embedding_store(**vars(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
     sys.exit(0 if good else 1)
 
 

@@ -1,9 +1,9 @@
 """Evaluate predictions that tools/test.py --out kept, without a model."""
 import argparse
-import sys
 
 from ovd.engine.launch import add_config_arguments, load_config
 from ovd.engine.testing import set_report_dir, write_metrics
+from ovd.user_errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,15 +21,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     args = parse_args()
     from ovd.evaluation.offline import evaluate_file
-    try:
-        cfg = load_config(args)
-        set_report_dir(cfg)
-        metrics = evaluate_file(cfg, args.predictions)
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
+    cfg = load_config(args)
+    set_report_dir(cfg)
+    metrics = evaluate_file(cfg, args.predictions)
     if args.metrics:
         write_metrics(metrics, args.metrics)
 

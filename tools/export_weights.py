@@ -4,7 +4,6 @@ The file is smaller than the checkpoint, holds no pickle, and stands wherever
 a checkpoint may: in tools/test.py, tools/image_demo.py and load_from.
 """
 import argparse
-import sys
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,10 +23,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from ovd.apis.export_weights import export_weights
-    try:
+    from ovd.user_errors import one_line_errors
+    with one_line_errors():
         out = export_weights(**vars(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
     print(f'the weights are in {out}')
 
 

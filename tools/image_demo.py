@@ -3,6 +3,7 @@ import argparse
 
 from ovd.apis.class_names import split_class_names
 from ovd.apis.image_demo import detect_and_draw
+from ovd.user_errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,6 +33,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     args = parse_args()
     detect_and_draw(args.image, args.config, args.checkpoint,

@@ -31,6 +31,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.inspect_artifact import inspect_artifacts
     sys.exit(0 if inspect_artifacts(args.files) else 1)
 

@@ -1,7 +1,7 @@
 """Print a config as it is in the end: each entry, and its file."""
 import argparse
 
-from ovd.engine.user_errors import one_line_errors
+from ovd.user_errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:

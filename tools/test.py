@@ -17,7 +17,7 @@ from ovd.engine.testing import (
     set_report_dir,
     write_metrics,
 )
-from ovd.engine.user_errors import one_line_errors
+from ovd.user_errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:

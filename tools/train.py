@@ -13,7 +13,7 @@ from ovd.engine.launch import (
 )
 from ovd.engine.resuming import prepare_training
 from ovd.engine.training import set_amp, set_auto_scale_lr
-from ovd.engine.user_errors import one_line_errors
+from ovd.user_errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,11 +5,12 @@ from typing import Any, Container, Dict, List, Sequence
 
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
-from ovd.artifacts.files import PathLike, require_file
+from ovd.artifacts.files import PathLike
+from ovd.engine.config_check import check_types
+from ovd.engine.config_origins import read_config
 from ovd.engine.overrides import apply_overrides
 from ovd.suggest import check_choice
 
@@ -44,7 +45,8 @@ def browse_dataset(config: PathLike,
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If there is no such dataset, it is empty, a picture would
+        ValueError: If a type or an argument of the config does not exist,
+            there is no such dataset, it is empty, a picture would
             replace an image, or training data shows a novel class.
     """
     if number < 0:
@@ -82,8 +84,9 @@ def _build_dataset(config: PathLike, subset: str, augmented: bool,
                    cfg_options: Sequence[str]) -> Any:
     """Build the dataset of a dataloader, its pipeline if it is needed."""
     check_choice(subset, SUBSETS, 'the subset')
-    cfg = Config.fromfile(require_file(config, 'config'))
+    cfg = read_config(str(config))
     apply_overrides(cfg, cfg_options)
+    check_types(cfg)
     loader = cfg.get(f'{subset}_dataloader')
     if not loader:
         others = [name for name in SUBSETS if cfg.get(f'{name}_dataloader')]

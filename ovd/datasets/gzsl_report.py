@@ -1,4 +1,5 @@
 """Split or verify annotation files and say on the terminal what was done."""
+import sys
 from typing import Sequence
 
 from terminaltables import AsciiTable
@@ -36,17 +37,17 @@ def _describe(report: SplitReport) -> str:
     return f'{report.output} written'
 
 
-def run_verify(ann_files: Sequence[PathLike]) -> None:
-    """Verify split files, all of them, then raise if any is not sound.
+def run_verify(ann_files: Sequence[PathLike]) -> bool:
+    """Verify split files, all of them, and print what is wrong on stderr.
 
-    Raises:
-        ValueError: With what is wrong in each file that is not sound.
+    Returns:
+        bool: Whether all of them are sound.
     """
-    problems = []
+    sound = True
     for ann_file in ann_files:
         try:
             print(verify_split(ann_file), flush=True)
         except (ValueError, OSError) as error:
-            problems.append(str(error))
-    if problems:
-        raise ValueError('\nerror: '.join(problems))
+            print(f'error: {error}', file=sys.stderr, flush=True)
+            sound = False
+    return sound

@@ -1,8 +1,7 @@
 """The annotation files that a dataset config names."""
 import os.path as osp
-from typing import Iterator
-
-from mmengine.config import Config, ConfigDict
+from importlib.util import find_spec
+from typing import Any, Iterator
 
 from ovd.artifacts.files import PathLike, require_file
 from ovd.datasets.annotation_file import how_to_make
@@ -16,14 +15,15 @@ def annotation_files(config: PathLike) -> list[tuple[str, str]]:
     """Return the annotation files of a config as (subset, path).
 
     Wrappers such as ``RepeatDataset`` are opened, and all the parts of a
-    ``ConcatDataset``. Nothing is built and no data is read.
+    ``ConcatDataset``. Nothing is built and no data is read, but types and
+    their arguments are checked.
 
     Raises:
         FileNotFoundError: If the config does not exist.
         ValueError: If it names no annotation file for a subset, or the same
-            one for both.
+            one for both, or a type does not take what the config gives it.
     """
-    cfg = Config.fromfile(require_file(config, 'config'))
+    cfg = _read(require_file(config, 'config'))
     found = []
     for subset, loader in LOADERS.items():
         dataset = (cfg.get(loader) or {}).get('dataset')
@@ -41,7 +41,22 @@ def annotation_files(config: PathLike) -> list[tuple[str, str]]:
     return found
 
 
-def _open(dataset: ConfigDict) -> Iterator[str]:
+def _read(config: PathLike) -> Any:
+    """Read a config, checked where mmdet can say what it takes.
+
+    Nothing of the host is imported before: who verifies needs none of it.
+    """
+    if find_spec('mmdet') is None:
+        from mmengine.config import Config
+        return Config.fromfile(config)
+    from ovd.engine.config_check import check_types
+    from ovd.engine.config_origins import read_config
+    cfg = read_config(str(config))
+    check_types(cfg)
+    return cfg
+
+
+def _open(dataset: dict) -> Iterator[str]:
     """Yield the annotation files of a dataset and of what it wraps."""
     if 'dataset' in dataset:
         yield from _open(dataset['dataset'])

@@ -6,9 +6,10 @@ from typing import Any, Dict, Sequence
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from ovd.user_errors import say_once
+
 from .config_keys import entry, has_entry, nearest_keys
 from .mmdet2_keys import translate
-from .user_errors import say_once
 
 # What the host's runner, its hooks, mmdet's tools and ours read.
 USED_BY_RUNNER = {

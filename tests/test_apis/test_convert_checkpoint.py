@@ -594,5 +594,6 @@ def test_tool(monkeypatch, capsys):
     runpy.run_path(str(tool), run_name='__main__')
     assert capsys.readouterr().out.endswith(
         f'ours.pth: {len(soco())} keys\n')
-    with pytest.raises(SystemExit, match='error: ours.pth exists'):
+    with pytest.raises(SystemExit, match='2'):
         runpy.run_path(str(tool), run_name='__main__')
+    assert capsys.readouterr().err.startswith('error: ours.pth exists')

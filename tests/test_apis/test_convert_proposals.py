@@ -251,7 +251,7 @@ def test_tool(run_tool):
     Path('list.pkl').write_bytes(pickle.dumps([Runs()]))
     done = run_tool('convert_proposals.py', 'list.pkl', 'p.pkl', '--ann-file',
                     'a.json')
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith('error: list.pkl is refused: ')
     assert not Path('trace').exists()
     assert 'example' in run_tool('convert_proposals.py', '-h').stdout

@@ -72,7 +72,7 @@ def test_damage_is_found(run: Path) -> None:
 def test_wrong_names(run: Path, out: str, message: str, run_tool) -> None:
     (run / 'there.safetensors').touch()
     done = run_tool('export_weights.py', run, run / out)
-    assert done.returncode == 1 and message in done.stderr
+    assert done.returncode == 2 and message in done.stderr
 
 
 def test_no_checkpoint(run: Path) -> None:

@@ -64,7 +64,8 @@ def run(monkeypatch, capsys) -> Callable[..., str]:
         try:
             runpy.run_path(str(TOOL), run_name='__main__')
         except SystemExit as error:
-            return error.code
+            assert error.code == 2
+            return capsys.readouterr().err
         return capsys.readouterr().out
     return call
 

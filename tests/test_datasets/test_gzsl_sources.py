@@ -57,6 +57,20 @@ def test_not_a_dataset_config(tmp_path, text, message):
         annotation_files(config)
 
 
+@pytest.mark.parametrize('dataset, message', [
+    (dict(type='GZSLCocoDatase'), 'did you mean "GZSLCocoDataset"'),
+    (dict(type='GZSLCocoDataset', ann_fil='b.json'), 'takes no "ann_fil"'),
+])
+def test_types_are_checked(tmp_path, dataset, message):
+    """What training would refuse is refused before minutes of splitting."""
+    config = tmp_path / 'data.py'
+    config.write_text(
+        f'train_dataloader = dict(dataset={dict(dataset, ann_file="a.json")})'
+        '\nval_dataloader = dict(dataset=dict(ann_file="c.json"))')
+    with pytest.raises(ValueError, match=message):
+        annotation_files(config)
+
+
 def test_no_config(tmp_path):
     """A config that does not exist is an error with a near name."""
     (tmp_path / 'coco.py').touch()

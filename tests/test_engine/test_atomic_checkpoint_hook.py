@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 from ovd.engine.hooks import AtomicCheckpointHook
 from ovd.engine.launch import build_runner
-from ovd.engine.user_errors import one_line_errors
+from ovd.user_errors import one_line_errors
 
 sys.path.append(str(Path(__file__).parents[2] / 'tools/benchmarks'))
 from resumable_job import make_config  # noqa: E402
@@ -107,7 +107,7 @@ def test_checkpoints_in_between_go_with_the_next_one(tmp_path: Path) -> None:
     def save_in_between(runner: Runner) -> None:
         after(runner)
         if runner.epoch == 2:  # between epochs 2 and 4
-            hook.save_now(runner)
+            hook.save_now(runner, runner.iter + 1)
         there.append(names(tmp_path))
 
     hook.after_train_epoch = save_in_between

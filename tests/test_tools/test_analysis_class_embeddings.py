@@ -48,7 +48,9 @@ def run(monkeypatch, capsys):
         try:
             runpy.run_path(str(TOOL), run_name='__main__')
         except SystemExit as error:
-            return error.code
+            if error.code != 2:
+                return error.code
+            return capsys.readouterr().err
         return capsys.readouterr().out
     return call
 

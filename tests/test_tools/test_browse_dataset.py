@@ -74,7 +74,9 @@ def browse(folder, monkeypatch, capsys):
         try:
             runpy.run_path(str(TOOL), run_name='__main__')
         except SystemExit as error:
-            return str(error.code)
+            assert error.code == 2
+            said = capsys.readouterr().err
+            return said[said.index('error: '):]  # behind the progress
         return capsys.readouterr().out
 
     return call
@@ -229,6 +231,8 @@ def test_dataset_without_boxes(folder, browse):
     (['--cfg-options', 'train_dataloader.datset=1'], 'has no key'),
     (['--cfg-options', 'train_dataloader.dataset.ann_file=no.json'],
      'no.json does not exist'),
+    (['--cfg-options', '+train_dataloader.dataset.ann_fil=no.json'],
+     'takes no "ann_fil"'),
 ])
 def test_errors(folder, browse, arguments, message):
     """Errors end the tool with one message, and nothing is drawn."""

@@ -69,7 +69,7 @@ def test_lvis_val_needs_no_split(config, monkeypatch, capsys, tmp_path):
     assert not (tmp_path / 'val_866_337_1.json').exists()
 
 
-def test_leak_ends_with_code_1(tmp_path, config, monkeypatch):
+def test_leak_ends_with_code_1(tmp_path, config, monkeypatch, capsys):
     """The first offending id is in the message."""
     run(monkeypatch, config, '--split', tmp_path / 'my.json')
     path = tmp_path / 'train_my_1.json'
@@ -78,8 +78,8 @@ def test_leak_ends_with_code_1(tmp_path, config, monkeypatch):
     path.write_text(json.dumps(content))
     with pytest.raises(SystemExit) as error:
         run(monkeypatch, '--verify', path)
-    # sys.exit with a text prints it and ends with code 1
-    assert 'error: annotation 9' in error.value.code
+    assert error.value.code == 1
+    assert 'error: annotation 9' in capsys.readouterr().err
 
 
 def test_every_file_is_verified(tmp_path, config, monkeypatch, capsys):
@@ -90,19 +90,21 @@ def test_every_file_is_verified(tmp_path, config, monkeypatch, capsys):
     with pytest.raises(SystemExit) as error:
         run(monkeypatch, '--verify', tmp_path / 'train.json', train,
             tmp_path / 'no.json', val)
-    assert capsys.readouterr().out.count('no leak') == 2
+    said = capsys.readouterr()
+    assert error.value.code == 1 and said.out.count('no leak') == 2
     assert re.search('error: .*train.json has no `gzsl` block.*'
                      'error: annotation file .*no.json does not exist',
-                     error.value.code, re.DOTALL)
+                     said.err, re.DOTALL)
 
 
-def test_all_sources_must_be_there(tmp_path, config, monkeypatch):
+def test_all_sources_must_be_there(tmp_path, config, monkeypatch, capsys):
     """Train is not split in vain where val is missing."""
     (tmp_path / 'val.json').unlink()
     with pytest.raises(SystemExit) as error:
         run(monkeypatch, config, '--split', tmp_path / 'my.json')
+    assert error.value.code == 2
     assert f'annotation file {tmp_path / "val.json"} does not exist' in \
-        error.value.code
+        capsys.readouterr().err
     assert not (tmp_path / 'train_my_1.json').exists()
 
 
@@ -158,14 +160,14 @@ runpy.run_path({str(TOOL)!r}, run_name='__main__')
     (['CONFIG', '--split', 'no.json'], 'split file no.json does not exist'),
     (['CONFIG', '--split', '776_454', '--min-annotations', '-2'],
      'must not be negative, got -2'),
-    (['--verify', 'no.json'], 'annotation file no.json does not exist'),
 ])
-def test_errors(config, monkeypatch, arguments, message):
+def test_errors(config, monkeypatch, capsys, arguments, message):
     """Errors end the tool with one message and no traceback."""
     arguments = [config if a == 'CONFIG' else a for a in arguments]
     with pytest.raises(SystemExit) as error:
         run(monkeypatch, *arguments)
-    assert re.search(message, error.value.code)
+    assert error.value.code == 2
+    assert re.search(f'^error: .*{message}', capsys.readouterr().err)
 
 
 @pytest.mark.parametrize('arguments', [[], ['x.py'], ['x.py', '--verify',

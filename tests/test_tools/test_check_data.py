@@ -329,14 +329,16 @@ def test_weights(check, tmp_path):
     assert 'RN50.pt is not the published CLIP RN50' in out
 
 
-def test_errors(check, monkeypatch):
+def test_errors(run_tool):
     """An unknown name or folder ends with a message."""
-    code, out = check('cocoo')
-    assert code.startswith('error: the dataset must be one of coco, lvis_v1,')
-    assert 'did you mean "coco"' in code and not out
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), '--root', 'nowhere'])
-    with pytest.raises(SystemExit, match='error: nowhere is no folder'):
-        runpy.run_path(str(TOOL), run_name='__main__')
+    done = run_tool('check_data.py', 'cocoo')
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.startswith(
+        'error: the dataset must be one of coco, lvis_v1,')
+    assert 'did you mean "coco"' in done.stderr
+    done = run_tool('check_data.py', '--root', 'nowhere')
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: nowhere is no folder')
 
 
 @pytest.mark.parametrize('size, text', [

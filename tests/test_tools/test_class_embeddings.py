@@ -36,14 +36,15 @@ def root(tmp_path, monkeypatch, tiny_clip_path):
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Call the tool; return what it exits with, None where it succeeds."""
+def run(monkeypatch, capsys):
+    """Call the tool; return its error, None where it succeeds."""
     def call(*arguments):
         monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
         try:
             runpy.run_path(str(TOOL), run_name='__main__')
         except SystemExit as error:
-            return error.code
+            assert error.code == 2
+            return capsys.readouterr().err
     return call
 
 

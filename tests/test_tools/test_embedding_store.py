@@ -35,7 +35,9 @@ def tool(monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
         with pytest.raises(SystemExit) as error:
             runpy.run_path(str(TOOL), run_name='__main__')
-        return error.value.code, capsys.readouterr().out
+        said = capsys.readouterr()
+        return (said.err if error.value.code == 2 else
+                error.value.code), said.out
     return call
 
 
@@ -328,10 +330,10 @@ def test_getting_from_an_incomplete_store(tool):
     resume = 'python tools/train.py a.py'
     code, out = tool('get', 'store', '6')
     assert code == ('error: store/shard-00003.safetensors is missing; resume '
-                    f'with: {resume}') and not out
+                    f'with: {resume}\n') and not out
     code, out = tool('get', 'store', '2')
     assert code.startswith('error: store/shard-00001.safetensors is damaged')
-    assert code.endswith(f'; remove it and resume with: {resume}')
+    assert code.endswith(f'; remove it and resume with: {resume}\n')
 
 
 def test_a_damaged_manifest(tool):

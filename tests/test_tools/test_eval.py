@@ -71,7 +71,7 @@ def test_eval(folder):
 ])
 def test_errors(folder, options, message, run_tool):
     done = run_tool('eval.py', 'config.py', *options, cwd=folder)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.count('Traceback') == 0, done.stderr
     assert any(part in done.stderr for part in message.split('|'))
 

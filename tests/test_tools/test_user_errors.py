@@ -1,7 +1,8 @@
-"""tools/train.py and tools/test.py end user errors in one line."""
+"""Tools end user errors in one line, and import no more than they need."""
 import runpy
 import sys
 from pathlib import Path
+from typing import Callable, Iterator
 
 import pytest
 
@@ -45,6 +46,87 @@ def test_one_line(tool: str, arguments: list, message: str, tmp_path: Path,
     said = capsys.readouterr().err.splitlines()
     assert end.value.code == 2
     assert said[-1].startswith('error: ') and message in said[-1]
+
+
+# A call of each tool that a user gets wrong
+WRONG = {
+    'analysis/class_embeddings.py': ['gone.pth'],
+    'analysis/plot_logs.py': ['gone'],
+    'browse_dataset.py': ['gone.py'],
+    'build_miniature.py': ['job.py/data'],
+    'build_zsl_dataset.py': ['gone.py', '--split', '48_17'],
+    'check_data.py': ['cocoo'],
+    'class_embeddings.py': ['vilt'],
+    'compare_results.py': ['a=gone.json', '--out', 'out.json'],
+    'convert_checkpoint.py': ['gone.pth', 'out.pth'],
+    'convert_proposals.py': ['gone.pkl', 'out.pkl', '--ann-file', 'gone.json'],
+    'embedding_store.py': ['stat', 'gone'],
+    'eval.py': ['gone.py', 'gone.json'],
+    'export_weights.py': ['gone.pth', 'out.safetensors'],
+    'image_demo.py': ['gone.jpg', 'job.py', 'gone.pth'],
+    'new_dataset.py': ['gone.json', '--novel', 'cat', '--val-fraction', '.2'],
+    'print_config.py': ['gone.py'],
+    'test.py': ['gone.py', 'gone.pth'],
+    'train.py': ['gone.py'],
+}
+# They judge what they are given, which may be gone, or hand on to others
+OTHERS = {'inspect_artifact.py', 'torchrun.py'}
+# Those that do without mmdet
+NO_HOST = {
+    **{tool: WRONG[tool] for tool in (
+        'analysis/class_embeddings.py', 'analysis/plot_logs.py',
+        'build_miniature.py', 'check_data.py', 'compare_results.py',
+        'convert_checkpoint.py', 'convert_proposals.py',
+        'embedding_store.py', 'new_dataset.py')},
+    'build_zsl_dataset.py': ['--verify', 'gone.json'],
+    'inspect_artifact.py': ['gone.pth'],
+}
+
+
+def test_all_tools_are_called() -> None:
+    found = {str(path.relative_to(TOOLS)) for path in
+             [*TOOLS.glob('*.py'), *TOOLS.glob('analysis/*.py')]}
+    assert found == WRONG.keys() | OTHERS
+
+
+@pytest.mark.parametrize('tool', WRONG)
+def test_one_exit_code(tool: str, tmp_path: Path, run_tool: Callable) -> None:
+    (tmp_path / 'job.py').write_text(CONFIG)
+    done = run_tool(tool, *WRONG[tool], cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert 'Traceback' not in done.stderr and done.stdout == ''
+    assert any(line.startswith('error: ')
+               for line in done.stderr.splitlines()), done.stderr
+
+
+@pytest.fixture
+def no_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget the package, and don't let the host be imported for it."""
+    before = {name: module for name, module in sys.modules.items()
+              if name.partition('.')[0] == 'ovd'}
+    for name in before:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ('mmcv', 'mmdet', 'mmengine'):
+        monkeypatch.setitem(sys.modules, name, None)
+    yield
+    for name in [*sys.modules]:
+        if name.partition('.')[0] == 'ovd' and name not in before:
+            del sys.modules[name]
+
+
+@pytest.mark.usefixtures('no_host')
+@pytest.mark.parametrize('tool', NO_HOST)
+def test_what_needs_no_detector_imports_none(
+        tool: str, tmp_path: Path, run_tool: Callable) -> None:
+    """It would take most of the time of these tools, and of the memory."""
+    (tmp_path / 'job.py').touch()
+    done = run_tool(tool, *NO_HOST[tool], cwd=tmp_path)
+    assert 'Traceback' not in done.stderr
+    assert done.returncode == 1 + (tool in WRONG and NO_HOST[tool][0]
+                                   != '--verify'), done.stderr
+    said = done.stderr + done.stdout
+    assert 'gone' in said or 'error: ' in said
+    assert "setdefault('mmdet', None)" in (TOOLS / tool).read_text()
 
 
 def test_a_bug_keeps_its_traceback(tmp_path: Path,

@@ -63,11 +63,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.class_embedding_report import analyse_class_embeddings
-    try:
+    from ovd.user_errors import one_line_errors
+    with one_line_errors():
         analyse_class_embeddings(**vars(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':

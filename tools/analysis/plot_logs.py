@@ -42,11 +42,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.plot_logs import plot_logs
-    try:
+    from ovd.user_errors import one_line_errors
+    with one_line_errors():
         plot_logs(**vars(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':

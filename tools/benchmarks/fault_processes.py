@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence
 
 from ovd.engine.processes import PR_SET_PDEATHSIG
-from ovd.engine.user_errors import one_line_errors
+from ovd.user_errors import one_line_errors
 
 LIBC = ctypes.CDLL(None)  # not in the child, where it could deadlock
 # No process that is well takes so long; nothing but a failure waits for it.
@@ -22,7 +22,7 @@ class Child:
 
     Args:
         work (Callable): What it does; its exit code is that of
-            :func:`~ovd.engine.user_errors.one_line_errors`.
+            :func:`~ovd.user_errors.one_line_errors`.
         log (Path): Gets its output and errors.
         environment (dict[str, str], optional): Variables to add.
     """

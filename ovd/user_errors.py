@@ -9,11 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Iterator, Tuple
 
-import torch.distributed as dist
-
 from ovd.artifacts.files import NO_ROOM
 
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = str(Path(__file__).parent)
 USER_ERRORS = (ValueError, OSError, ImportError, RuntimeError)
 EXIT_CODE = 2
 PATIENCE = timedelta(seconds=5)  # with torchrun's store
@@ -23,10 +21,13 @@ PATIENCE = timedelta(seconds=5)  # with torchrun's store
 def one_line_errors() -> Iterator[None]:
     """End the program with ``error: …`` and exit code 2 on a user's error.
 
-    That is one that this package raises by a statement of its own, or a file
-    that does not exist, in a worker of a data loader, too, or a disk that is
-    full, whoever writes to it. All others, such
-    as a ``ValueError`` of NumPy, keep their traceback. It is also a decorator.
+    That is one that this package raises by a statement of its own, in a
+    worker of a data loader, too, or one of the system about a file that it
+    names, or a disk that is full, whoever writes to it. All others, such as a
+    ``ValueError`` of NumPy, keep their traceback. It is also a decorator.
+
+    All tools end so. Exit code 1 is for those that judge something, and found
+    it bad.
     """
     try:
         yield
@@ -37,10 +38,15 @@ def one_line_errors() -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in NO_ROOM and not ours:
             text = f'no room on the disk: {text}\nmake room, then go on ' \
                 'with --resume'
-        elif not ours and not isinstance(error, FileNotFoundError):
+        elif not ours and not _is_about_file(error):
             raise
         say_once(f'error: {text}')
         sys.exit(EXIT_CODE)
+
+
+def _is_about_file(error: Exception) -> bool:
+    return isinstance(error, FileNotFoundError) or isinstance(
+        error, OSError) and error.filename is not None
 
 
 def _raised(error: Exception) -> Tuple[str, int, str]:
@@ -52,8 +58,9 @@ def _raised(error: Exception) -> Tuple[str, int, str]:
     if re.match(r'Caught \w+ in DataLoader worker process', text):
         file, line = re.findall(r'^  File "(.+)", line (\d+)', text,
                                 re.MULTILINE)[-1]
-        kind = f'\n{type(error).__name__}: '
-        return file, int(line), text.rpartition(kind)[2].rstrip()
+        # The last line that names the error, perhaps with its module
+        kind = re.compile(rf'\n(?:[\w.]+\.)?{type(error).__name__}: ')
+        return file, int(line), kind.split(text)[-1].rstrip()
     last = traceback.extract_tb(error.__traceback__)[-1]
     return last.filename, last.lineno or 0, text
 
@@ -71,6 +78,7 @@ def _is_first(message: str) -> bool:
     """Ask torchrun's store, which is there before any process group."""
     if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
         return True
+    import torch.distributed as dist  # seconds, for tools that need no torch
     try:
         store = dist.TCPStore(
             os.environ['MASTER_ADDR'],

@@ -8,11 +8,12 @@ import pytest
 import torch.distributed as dist
 from torch._utils import ExceptionWrapper
 
-from ovd.engine import user_errors
+from ovd import user_errors
+from ovd.datasets.transforms import LoadWholeImage
 from ovd.engine.checkpoints import find_checkpoint
 from ovd.engine.config_origins import read_config
-from ovd.engine.user_errors import one_line_errors, say_once
 from ovd.suggest import check_choice
+from ovd.user_errors import one_line_errors, say_once
 
 
 def config_with_a_typo(folder: Path) -> None:
@@ -35,6 +36,7 @@ def in_worker(fail: Callable, *args: object) -> None:
     (lambda folder: check_choice('b', 'ac', 'kind'), 'kind must be one of'),
     (lambda folder: find_checkpoint(str(folder)), 'holds no checkpoint'),
     (lambda folder: open(folder / 'gone'), 'No such file'),
+    (lambda folder: open(folder), 'Is a directory'),
     (config_with_a_typo, 'typo.py: SyntaxError'),
 ])
 def test_errors_of_users(fail: Callable, message: str, tmp_path: Path,
@@ -45,6 +47,16 @@ def test_errors_of_users(fail: Callable, message: str, tmp_path: Path,
     assert end.value.code == 2
     assert said.startswith('error: ') and message in said
     assert said.count('\n') == 1
+
+
+def test_an_error_of_our_own_kind_in_a_worker(
+        capsys: pytest.CaptureFixture) -> None:
+    """PyTorch names it with its module, and makes it of its text."""
+    with pytest.raises(SystemExit), one_line_errors():
+        in_worker(LoadWholeImage(), dict(img_path='gone.jpg'))
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith('error: gone.jpg cannot be used: FileNotFound')
+    assert len(said) == 2 and said[1].endswith('--skip-broken')
 
 
 @pytest.mark.parametrize('fail, kind', [
