@@ -4,6 +4,7 @@ The host shifts the boxes of each class; where both are compared, coordinates
 are small multiples of 1/4, which it shifts without rounding.
 """
 import sys
+from pathlib import Path
 from typing import Tuple
 from unittest.mock import patch
 
@@ -15,6 +16,9 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from ovd.models.task_modules import shared_box_nms
+
+sys.path.append(str(Path(__file__).parents[2] / 'tools/benchmarks'))
+from peak_memory import peak_bytes  # noqa: E402
 
 MODULE = sys.modules['ovd.models.task_modules.shared_box_nms']
 PLAIN = dict(type='nms', iou_threshold=.5)
@@ -142,24 +146,70 @@ def test_boxes_that_all_overlap(order: str) -> None:
         assert len(found[0]) == min(limit, 50)
 
 
-def test_few_candidates_are_looked_at() -> None:
+def draw_clusters(num: int, num_classes: int, generator: torch.Generator
+                  ) -> Tuple[Tensor, Tensor]:
+    """Return boxes around some objects, which share their best classes."""
+    objects = torch.randint(0, 30, (num, ), generator=generator)
+    corners = objects[:, None] * torch.tensor([30., 20])
+    bboxes = torch.cat([corners, corners + 25], dim=1)
+    bboxes += torch.randint(0, 9, (num, 4), generator=generator) / 4
+    regions = torch.randn(30, 64, generator=generator)[objects]
+    regions += .3 * torch.randn(num, 64, generator=generator)
+    classes = torch.randn(num_classes + 1, 64, generator=generator)
+    return bboxes, (regions @ classes.T / 2).softmax(dim=1)
+
+
+@pytest.mark.parametrize('levels', [0, 200])
+def test_clusters_of_boxes(levels: int) -> None:
+    generator = torch.Generator().manual_seed(levels)
+    bboxes, scores = draw_clusters(300, 40, generator)
+    if levels:  # many ties, and many zeros
+        scores = (scores * levels).round() / levels
+    for limit in (-1, 1, 30, 100, 1000):
+        check_same(shared_box_nms(bboxes, scores, 0., PLAIN, limit),
+                   multiclass_nms(bboxes, scores, 0., PLAIN, limit))
+
+
+@pytest.mark.parametrize('num_classes', [1203, 10_000])
+def test_clusters_of_many_names(num_classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    bboxes, scores = draw_clusters(1000, num_classes, generator)
+    found = shared_box_nms(bboxes, scores, 0., PLAIN, 300)
+    assert len(found[0]) == 300
+    # What scores lower than all of them can't have displaced any.
+    low = found[0][-1, 4].item() * (1 - 1e-6)
+    check_same(found, nms_per_class(bboxes, scores, low, .5, 300))
+
+
+def test_few_classes_are_looked_at() -> None:
     generator = torch.Generator().manual_seed(0)
     bboxes = draw_boxes(200, generator, size=100)
     scores = draw_scores(200, 300, generator)
-    with patch.object(MODULE, '_suppress', wraps=MODULE._suppress) as suppress:
+    with patch.object(MODULE, '_first', wraps=MODULE._first) as first:
         found = shared_box_nms(bboxes, scores, 0., PLAIN, 20)
     check_same(found, nms_per_class(bboxes, scores, 0., .5, 20))
-    assert suppress.call_count == 1
-    assert suppress.call_args[0][1].sum() < 200  # of 60,000
+    assert first.call_count == 1
+    assert first.call_args[0][0].shape == (20, 200)
 
 
-def test_boxes_are_compared_and_candidates_taken_in_parts() -> None:
+@pytest.mark.parametrize('tied', [False, True])
+def test_memory_is_that_of_the_scores_at_most(tied: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    bboxes, scores = draw_clusters(1000, 1203, generator)
+    if tied:  # all are candidates
+        scores[:] = .25
+    peak = peak_bytes(
+        lambda: shared_box_nms(bboxes, scores, 0., PLAIN, 300), 'cpu')
+    assert .1 < peak / scores.nbytes < 1.1
+
+
+def test_boxes_are_compared_and_classes_taken_in_parts() -> None:
     generator = torch.Generator().manual_seed(0)
     bboxes = draw_boxes(60, generator)
     scores = draw_scores(60, 20, generator)
     expected = multiclass_nms(bboxes, scores, 0., PLAIN, -1)
     with patch.object(MODULE, 'MAX_PAIRS', 150), \
-            patch.object(MODULE, 'CHUNK', 7):
+            patch.object(MODULE, 'MAX_SCORES', 180):
         for limit in (-1, 7, 14, 100):
             found = shared_box_nms(bboxes, scores, 0., PLAIN, limit)
             check_same(found, tuple(
@@ -232,12 +282,15 @@ def test_other_nms_is_left_to_the_host(cfg: dict) -> None:
     search.assert_not_called()
 
 
-def test_boxes_per_class_are_left_to_the_host() -> None:
+@pytest.mark.parametrize('num_classes', [1, 3])
+def test_boxes_of_each_class_are_left_to_the_host(num_classes: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    bboxes = draw_boxes(60, generator).view(20, 12)
-    scores = draw_scores(20, 3, generator)
-    check_same(shared_box_nms(bboxes, scores, 0., PLAIN, 25),
-               multiclass_nms(bboxes, scores, 0., PLAIN, 25))
+    bboxes = draw_boxes(20 * num_classes, generator).view(20, -1)
+    scores = draw_scores(20, num_classes, generator)
+    with patch.object(MODULE, '_search') as search:
+        found = shared_box_nms(bboxes, scores, 0., PLAIN, 25)
+    check_same(found, multiclass_nms(bboxes, scores, 0., PLAIN, 25))
+    search.assert_not_called()
 
 
 def test_a_missing_threshold_is_the_hosts_error() -> None:

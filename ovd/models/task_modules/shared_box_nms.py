@@ -1,21 +1,22 @@
 """NMS of boxes that all classes share, at a cost that names hardly add to.
 
-Shapes: R RoIs, C foreground classes, M detections.
+Shapes: R RoIs, C foreground classes, B of them at once, M detections.
 """
-from typing import List, Optional, Tuple
+from typing import Optional, Tuple
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from mmdet.models.layers import multiclass_nms
 from mmdet.utils import ConfigType
 from torch import Tensor
 from torchvision.ops import box_iou
 
-MAX_PAIRS = 2**20  # of boxes, compared at once
-MAX_SECTIONS = 32  # of the classes of a RoI, with one peak each
-CHUNK = 2**14  # candidates that leave the device at once
+MAX_PAIRS = 2**16  # of boxes, compared at once
+MAX_SCORES = 2**19  # of boxes and classes, copied at once
+BITS = 64  # of an int64
+NONE = float('-inf')  # for what can't be detected (any more)
 
-Candidates = Tuple[Tensor, Tensor]  # (M,) RoIs and (M,) labels
+Candidates = Tuple[Tensor, Tensor]  # (M,) scores and places, RoI * C + label
 
 
 def shared_box_nms(bboxes: Tensor, scores: Tensor, score_thr: float,
@@ -24,10 +25,15 @@ def shared_box_nms(bboxes: Tensor, scores: Tensor, score_thr: float,
     """Return what the host's ``multiclass_nms`` does, faster.
 
     The host runs one NMS per class over all R * C pairs of a box and a class.
-    But the boxes of all classes are the same, and so are their overlaps. So
-    these are computed once, and pairs are taken by falling score, across all
-    classes, until ``max_per_img`` are kept: the others can't displace them.
-    Of equal scores, the first in row-major order comes first, as in the host.
+    But the boxes of all classes are the same, and so are their overlaps,
+    which are computed once. And no NMS drops the best box of a class: where
+    ``max_per_img`` classes have a better one, none of a class's boxes is
+    among the best. So few classes are looked at, whatever boxes and scores
+    are like. Of equal scores, the first in row-major order comes first, as
+    in the host.
+
+    Beside the results it takes memory for the overlaps (R * R bytes) and for
+    some copies of up to `MAX_SCORES` scores, however many there are.
 
     Results differ from the host's where that rounds: it shifts the boxes of
     class c by ``c * (bboxes.max() + 1)`` to keep the classes apart, in the
@@ -35,8 +41,8 @@ def shared_box_nms(bboxes: Tensor, scores: Tensor, score_thr: float,
     lies on a grid of 1/8 pixel (and negative coordinates overlap with the
     class before). Here nothing is shifted.
 
-    Any other NMS than ``dict(type='nms', iou_threshold=...)``, and boxes per
-    class, are left to the host.
+    Any other NMS than ``dict(type='nms', iou_threshold=...)``, boxes per
+    class, and a single class are left to the host.
 
     Args:
         bboxes (Tensor): (R, 4) xyxy, of all classes.
@@ -50,92 +56,138 @@ def shared_box_nms(bboxes: Tensor, scores: Tensor, score_thr: float,
     """
     if not _is_plain(bboxes, scores, nms_cfg):
         return multiclass_nms(bboxes, scores, score_thr, nms_cfg, max_per_img)
-    rois, labels = _search(
+    num_classes = scores.size(1) - 1
+    places = _search(
         bboxes.to(torch.promote_types(bboxes.dtype, scores.dtype)),
         scores[:, :-1], score_thr, nms_cfg['iou_threshold'], max_per_img)
+    rois, labels = places // num_classes, places % num_classes
     dets = torch.cat([bboxes[rois], scores[rois, labels][:, None]], dim=1)
     return dets, labels
 
 
 def _is_plain(bboxes: Tensor, scores: Tensor,
               nms_cfg: Optional[ConfigType]) -> bool:
-    """Tell whether these are shared boxes and the common NMS."""
+    """Tell whether these are shared boxes of classes, the NMS common."""
     return (nms_cfg is not None and 'iou_threshold' in nms_cfg
             and set(nms_cfg) <= {'type', 'iou_threshold'}
             and nms_cfg.get('type', 'nms') == 'nms'
-            and bboxes.size(1) == 4 and scores.size(1) > 1)
+            and bboxes.size(1) == 4 and scores.size(1) > 2)
 
 
 @torch.no_grad()
 def _search(bboxes: Tensor, scores: Tensor, score_thr: float,
-            iou_threshold: float, limit: int) -> Candidates:
-    """Find the detections among the pairs of R boxes and C classes.
-
-    What comes above a score needs nothing below it. So a few high scores are
-    looked at first, more if they don't give enough, and all at last.
-    """
+            iou_threshold: float, limit: int) -> Tensor:
+    """Return the places of the detections among R boxes and C classes."""
+    num_rois, num_classes = scores.shape
+    labels = torch.arange(num_classes, device=scores.device)
+    kept = scores.new_empty(0), labels[:0]
+    if num_rois == 0:
+        return kept[1]
     overlaps = _overlaps(bboxes, iou_threshold)
+    found = [kept]
     if limit > 0:
-        # At least N scores are not below the N-th of these.
-        peaks = torch.cat([
-            section.amax(dim=1) for section in scores.tensor_split(
-                min(scores.size(1), MAX_SECTIONS), dim=1)
-        ])
-        count = 4 * limit  # NMS drops most where there are many names
-        while count < len(peaks):
-            floor = peaks.topk(count, sorted=False).values.min()[None]
-            # As tensors of one dtype: half rounds the threshold, too.
-            if not (floor > score_thr).item():
-                break
-            kept = _suppress(scores, scores >= floor, overlaps, limit)
-            if len(kept[0]) == limit:
-                return kept
-            count *= 8
-    return _suppress(scores, scores > score_thr, overlaps, limit)
+        labels = _best_classes(scores, score_thr, limit)
+    for part in labels.split(max(MAX_SCORES // num_rois, 1)):
+        rows = scores.T[part].contiguous()
+        rows.masked_fill_(~(rows > score_thr), NONE)  # NaN, too
+        if limit > 0:
+            kept = _first(rows, part, overlaps, num_classes, kept, limit)
+        else:
+            found.append(_all(rows, part, overlaps, num_classes))
+    if limit > 0:
+        return kept[1]
+    values, places = map(torch.cat, zip(*found))
+    return places[_order(values, places)]
 
 
-def _overlaps(bboxes: Tensor, iou_threshold: float) -> List[int]:
-    """Return, for each of R boxes, the set of those that overlap with it.
+def _best_classes(scores: Tensor, score_thr: float, limit: int) -> Tensor:
+    """Return the labels of classes that may have detections, best ones first.
 
-    Sets are integers, whose bits tell members. Boxes without area have an IoU
-    of 0 or NaN, and overlap with none, as in torchvision's NMS.
+    They are more than ``limit`` where several have the same best score, or
+    scores are no numbers.
+    """
+    best = scores.amax(dim=0)
+    unknown = best.isnan()
+    best.masked_fill_(~(best > score_thr), NONE)
+    best, labels = best.sort(descending=True)
+    least = best[min(limit, len(best)) - 1]
+    return labels[(best >= least) & (best > NONE) | unknown[labels]]
+
+
+def _overlaps(bboxes: Tensor, iou_threshold: float) -> Tensor:
+    """Return (R, R) bool: which boxes can't both be of one class.
+
+    Boxes without area have an IoU of 0 or NaN, and overlap with none but
+    themselves, as in torchvision's NMS.
     """
     bboxes = bboxes.to(torch.promote_types(bboxes.dtype, torch.float32))
-    sets: List[int] = []
-    for part in bboxes.split(max(MAX_PAIRS // max(len(bboxes), 1), 1)):
-        bits = np.packbits(
-            (box_iou(part, bboxes) > iou_threshold).cpu().numpy(),
-            axis=1,
-            bitorder='little')
-        sets += [int.from_bytes(row.tobytes(), 'little') for row in bits]
-    return sets
+    return torch.cat([
+        box_iou(part, bboxes) > iou_threshold
+        for part in bboxes.split(max(MAX_PAIRS // len(bboxes), 1))
+    ]).fill_diagonal_(True)
 
 
-def _suppress(scores: Tensor, candidates: Tensor, overlaps: List[int],
-              limit: int) -> Candidates:
-    """Run NMS on the marked of the scores (R, C), up to ``limit`` results.
+def _order(scores: Tensor, places: Tensor) -> Tensor:
+    """Return the order by falling score, of equal ones by place."""
+    order = places.argsort()
+    return order[scores[order].argsort(descending=True, stable=True)]
+
+
+def _first(scores: Tensor, labels: Tensor, overlaps: Tensor, num_classes: int,
+           kept: Candidates, limit: int) -> Candidates:
+    """Return the first ``limit`` of what was kept and what these classes add.
+
+    In each round every class offers the best box that it has left. One whose
+    box isn't among the first has no others that are. So whoever takes part in
+    round n already has n - 1 of the first, and all rounds together look at
+    ``limit * (1 + 1/2 + 1/3 + ...)`` times R scores, at most.
 
     Args:
-        scores (Tensor): (R, C).
-        candidates (Tensor): (R, C), bool.
-        overlaps (list[int]): Sets of :func:`_overlaps`.
-        limit (int): None if it isn't positive.
+        scores (Tensor): (B, R), -inf where nothing can be detected. They are
+            overwritten.
+        labels (Tensor): (B,) of the classes.
+        overlaps (Tensor): (R, R) of :func:`_overlaps`.
+        num_classes (int): C.
+        kept (tuple): Detections of other classes, at most ``limit``.
+        limit (int): Positive.
     """
-    rois, labels = candidates.nonzero(as_tuple=True)
-    order = scores[rois, labels].sort(stable=True, descending=True).indices
-    kept: List[int] = []
-    kept_boxes = [0] * scores.size(1)  # a set for each class
-    for start in range(0, len(order), CHUNK):
-        chunk = order[start:start + CHUNK]
-        for i, (roi, label) in enumerate(
-                zip(rois[chunk].tolist(), labels[chunk].tolist()), start):
-            if overlaps[roi] & kept_boxes[label]:
-                continue
-            kept_boxes[label] |= 1 << roi
-            kept.append(i)
-            if len(kept) == limit:
-                break
-        if len(kept) == limit:
-            break
-    found = order[torch.tensor(kept, dtype=torch.long, device=order.device)]
-    return rois[found], labels[found]
+    while len(scores):
+        values, rois = scores.max(dim=1)  # of equal ones the first
+        values = torch.cat([kept[0], values])
+        places = torch.cat([kept[1], rois * num_classes + labels])
+        order = _order(values, places)[:limit]
+        order = order[values[order] > NONE]
+        going = order[order >= len(kept[0])] - len(kept[0])
+        kept = values[order], places[order]
+        scores, labels = scores[going], labels[going]
+        scores.masked_fill_(overlaps[rois[going]], NONE)
+    return kept
+
+
+def _all(scores: Tensor, labels: Tensor, overlaps: Tensor,
+         num_classes: int) -> Candidates:
+    """Return all detections of these classes; see :func:`_first`.
+
+    All classes take a step at once, from their best box to their worst.
+    """
+    scores, order = scores.sort(dim=1, descending=True, stable=True)
+    sets = _as_bits(overlaps)
+    taken = sets.new_zeros(len(scores), sets.size(1))
+    kept = scores > NONE
+    for i in range(int(kept.sum(dim=1).amax())):
+        rois = order[:, i]
+        words = taken.gather(1, (rois // BITS)[:, None])[:, 0]
+        free = kept[:, i].logical_and_((words >> rois % BITS) & 1 == 0)
+        taken |= sets[rois].mul_(free[:, None])
+    rows, steps = kept.nonzero(as_tuple=True)
+    places = order[rows, steps] * num_classes + labels[rows]
+    return scores[rows, steps], places
+
+
+def _as_bits(sets: Tensor) -> Tensor:
+    """Return the rows of (R, R) bool as bits of int64."""
+    sets = F.pad(sets, (0, -sets.size(1) % BITS)).view(len(sets), -1, BITS)
+    words = torch.zeros_like(sets[..., 0], dtype=torch.long)
+    for bit in range(BITS):
+        words |= sets[..., bit].long() << bit
+    return words
