@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 # First numbers, so that what is drawn for one is unrelated to the other
-SAMPLES, ITERATIONS = 1, 2
+SAMPLES, ITERATIONS, VALIDATIONS = 1, 2, 3
 
 
 def seed_all(*numbers: int) -> None:

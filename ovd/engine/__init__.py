@@ -12,6 +12,7 @@ from .extraction_runner import ExtractionRunner
 from .hooks import (
     AtomicCheckpointHook,
     ClassEmbeddingHook,
+    DueValidationHook,
     ExactResumeHook,
     FiniteLossHook,
     HangWatchHook,
@@ -25,9 +26,9 @@ from .tensorboard_backend import OptionalTensorboardVisBackend
 
 __all__ = [
     'AtomicCheckpointHook', 'AtomicLocalBackend', 'ClassEmbeddingHook',
-    'ExactResumeHook', 'ExtractionLoop', 'ExtractionRunner',
-    'FiniteLossHook', 'HangWatchHook', 'ImageEmbeddingHook',
-    'OpenVocabularyHook', 'OptionalTensorboardVisBackend',
-    'PlainCheckpointHook', 'PreemptionHook', 'ThroughputHook',
-    'load_from_local', 'load_from_torchvision'
+    'DueValidationHook', 'ExactResumeHook', 'ExtractionLoop',
+    'ExtractionRunner', 'FiniteLossHook', 'HangWatchHook',
+    'ImageEmbeddingHook', 'OpenVocabularyHook',
+    'OptionalTensorboardVisBackend', 'PlainCheckpointHook', 'PreemptionHook',
+    'ThroughputHook', 'load_from_local', 'load_from_torchvision'
 ]

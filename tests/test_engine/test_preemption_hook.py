@@ -5,9 +5,11 @@ tests/test_tools/test_benchmark_faults.py.
 """
 import os
 import signal
+from types import SimpleNamespace
 from typing import List, Tuple
 
 import pytest
+import torch
 
 from ovd.engine.hooks import preemption_hook
 from ovd.engine.hooks.preemption_hook import PreemptionHook
@@ -49,3 +51,26 @@ def test_a_second_signal_ends_at_once(
     finally:
         hook.after_train(None)
     assert codes == [128 + signal.SIGINT] * ended
+
+
+def test_processes_agree_in_batches_that_all_have(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has one batch more would wait for the others, who compute metrics.
+
+    That a validation ends: test_due_validation_hook.py.
+    """
+    asked: List[int] = []
+
+    def all_reduce(value: torch.Tensor, op: object, group: object) -> None:
+        if op == torch.distributed.ReduceOp.MIN:
+            value.fill_(min(int(value), 2))  # what another one has
+        else:
+            asked.append(int(value))
+
+    monkeypatch.setattr(torch.distributed, 'all_reduce', all_reduce)
+    hook = PreemptionHook()
+    hook._group = 'all'
+    hook.before_val_epoch(SimpleNamespace(val_dataloader=range(3)))
+    for batch_idx in range(3):
+        hook.after_val_iter(None, batch_idx)
+    assert asked == [0, 0]

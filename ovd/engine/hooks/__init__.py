@@ -1,6 +1,7 @@
 """Hooks that every config of the package runs."""
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .class_embedding_hook import ClassEmbeddingHook
+from .due_validation_hook import DueValidationHook
 from .exact_resume_hook import ExactResumeHook
 from .export_clip_hook import ExportCLIPHook
 from .export_prompts_hook import ExportPromptsHook
@@ -13,8 +14,9 @@ from .preemption_hook import PreemptionHook
 from .throughput_hook import ThroughputHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'ClassEmbeddingHook', 'ExactResumeHook',
-    'ExportCLIPHook', 'ExportPromptsHook', 'FiniteLossHook', 'HangWatchHook',
-    'ImageEmbeddingHook', 'OpenVocabularyHook', 'PlainCheckpointHook',
-    'PreemptionHook', 'ThroughputHook'
+    'AtomicCheckpointHook', 'ClassEmbeddingHook', 'DueValidationHook',
+    'ExactResumeHook', 'ExportCLIPHook', 'ExportPromptsHook',
+    'FiniteLossHook', 'HangWatchHook', 'ImageEmbeddingHook',
+    'OpenVocabularyHook', 'PlainCheckpointHook', 'PreemptionHook',
+    'ThroughputHook'
 ]

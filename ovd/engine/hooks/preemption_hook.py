@@ -5,14 +5,13 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from types import FrameType
 from typing import Dict, Optional
 
 import torch
 import torch.distributed as dist
 from mmdet.registry import HOOKS
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 
 from ..command_line import command_to_resume
@@ -29,9 +28,10 @@ SAME_SIGNAL_S = 0.1
 class PreemptionHook(Hook):
     """End on SIGTERM or SIGINT after the iteration, saved, with exit code 0.
 
-    All processes end after the same iteration, whichever was told. A second
-    signal ends a process at once. What a scheduler sends to all processes of
-    a job comes once more from the launcher, which is no second one.
+    That is one of training, or of its validation. All processes end after the
+    same iteration, whichever was told. A second signal ends a process at
+    once. What a scheduler sends to all processes of a job comes once more
+    from the launcher, which is no second one.
     """
 
     priority = 'LOWEST'  # what other hooks save after an iteration is saved
@@ -42,6 +42,7 @@ class PreemptionHook(Hook):
         self._launcher_before = 0  # signals of the launcher, of earlier
         self._before: Dict[int, object] = {}
         self._group = None
+        self._num_val_iters = 0  # that all processes have
 
     def before_train(self, runner: Runner) -> None:
         """Begin to listen."""
@@ -82,19 +83,44 @@ class PreemptionHook(Hook):
                          data_batch: object = None,
                          outputs: Optional[dict] = None) -> None:
         """Save and end, if any process was told to."""
-        if not self._is_anyone_told():
+        if self._is_anyone_told():
+            self._end(runner, runner.iter + 1)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Find out how many batches all processes have."""
+        number = torch.tensor(len(runner.val_dataloader))
+        if self._group is not None:
+            dist.all_reduce(number, dist.ReduceOp.MIN, self._group)
+        self._num_val_iters = int(number)
+
+    def after_val_iter(self,
+                       runner: Runner,
+                       batch_idx: int,
+                       data_batch: object = None,
+                       outputs: object = None) -> None:
+        """Likewise; the validation is run anew on resuming.
+
+        Metrics are computed to their end. What they have led to, such as a
+        best checkpoint, is there when the next iteration has ended.
+        """
+        if batch_idx >= self._num_val_iters or not self._is_anyone_told():
             return
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):  # the model has its weights now
+                hook.after_val_epoch(runner)
+        self._end(runner, runner.iter)
+
+    def _end(self, runner: Runner, num_iters: int) -> None:
+        """Save what so many iterations have led to, and end."""
         hook = next((h for h in runner.hooks
                      if isinstance(h, AtomicCheckpointHook)), None)
         if hook is None:
             runner.logger.warning('ended by a signal; nothing is saved, as '
                                   'the config has no AtomicCheckpointHook')
         else:
-            path = Path(hook.last_ckpt or '')
-            if path.name != f'iter_{runner.iter + 1}.pth':
-                path = Path(hook.save_now(runner))
+            path = hook.save_now(runner, num_iters)
             runner.logger.warning(
-                f'ended by a signal after iteration {runner.iter + 1}, saved '
+                f'ended by a signal after iteration {num_iters}, saved '
                 f'in {path}\ngo on with:\n  {command_to_resume()}')
         if dist.is_initialized():
             dist.barrier(self._group)  # until the file is whole
