@@ -24,7 +24,10 @@ DTYPES = {
     'U32': '<u4', 'I32': '<i4', 'U64': '<u8', 'I64': '<i8', 'F16': '<f2',
     'F32': '<f4', 'F64': '<f8',
 }
-_NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+# NumPy has no bfloat16: to it they are two bytes, and no number
+BFLOAT16 = np.dtype('V2')
+_DTYPES = {**DTYPES, 'BF16': BFLOAT16}
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 MAX_HEADER = 100_000_000  # The library refuses larger ones
 BLOCK = 1 << 20
 
@@ -77,8 +80,9 @@ def encode_header(arrays: Dict[str, np.ndarray], info: Dict[str,
         array = arrays[name]
         dtype = array.dtype.newbyteorder('<')
         if dtype not in _NAMES:
+            known = ', '.join(map(str, map(np.dtype, DTYPES.values())))
             raise ValueError(f'array "{name}" is of dtype {array.dtype}, '
-                             f'expected one of {", ".join(map(str, _NAMES))}')
+                             f'expected one of {known}')
         start, stop = stop, stop + array.nbytes
         header[name] = dict(
             dtype=_NAMES[dtype], shape=array.shape, data_offsets=[start, stop])
@@ -163,11 +167,11 @@ class TensorFile:
 
     def _place(self, name: str, entry: Dict[str, Any]) -> _Array:
         """Return where an array is; its size must be that of its shape."""
-        if entry['dtype'] not in DTYPES:
+        if entry['dtype'] not in _DTYPES:
             raise ValueError(f'{self.path}: array "{name}" is of dtype '
                              f'{entry["dtype"]!r}, expected one of '
-                             f'{", ".join(DTYPES)}')
-        dtype = np.dtype(DTYPES[entry['dtype']])
+                             f'{", ".join(_DTYPES)}')
+        dtype = np.dtype(_DTYPES[entry['dtype']])
         start, stop = (self._start + offset
                        for offset in entry['data_offsets'])
         shape = tuple(entry['shape'])

@@ -2,11 +2,12 @@
 from pathlib import Path
 from typing import Any, Dict
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .files import PathLike
-from .tensor_file import TensorFile, digest_tensors, write_tensors
+from .tensor_file import BFLOAT16, TensorFile, digest_tensors, write_tensors
 from .torch_file import read_torch_file
 
 SUFFIX = '.safetensors'
@@ -23,7 +24,7 @@ def write_weights(path: PathLike, state_dict: Dict[str, Tensor],
         meta (dict): Anything that JSON can hold.
     """
     arrays = {
-        name: value.detach().cpu().numpy()
+        name: _to_array(value.detach().cpu())
         for name, value in state_dict.items()
     }
     write_tensors(path, arrays, dict(
@@ -54,7 +55,21 @@ def read_weights(path: PathLike) -> Any:
     return dict(
         state_dict={
             # Copied: the view of the file is read-only.
-            name: torch.from_numpy(file.read(name).copy())
+            name: _to_tensor(file.read(name).copy())
             for name in file.names()
         },
         meta=file.info['meta'])
+
+
+def _to_array(value: Tensor) -> np.ndarray:
+    """Return the numbers of a tensor; as bytes where NumPy lacks them."""
+    if value.dtype != torch.bfloat16:
+        return value.numpy()
+    return value.contiguous().view(torch.int16).numpy().view(BFLOAT16)
+
+
+def _to_tensor(array: np.ndarray) -> Tensor:
+    """Return what :func:`_to_array` was given."""
+    if array.dtype != BFLOAT16:
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)

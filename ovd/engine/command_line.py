@@ -1,9 +1,11 @@
-"""The command that a person types to go on with a run."""
+"""The commands that a person types to go on with a run."""
 import os
 import shlex
 import sys
 from pathlib import Path
 from typing import List, Optional
+
+from mmengine.config import Config
 
 
 def command_to_resume() -> str:
@@ -31,6 +33,29 @@ def command_to_resume() -> str:
         # Without "auto" the word behind would be taken for a checkpoint.
         words = ['python', tool, '--resume', 'auto']
     return ' '.join([*variables, shlex.join([*words, *options])])
+
+
+def command_to_repeat(cfg: Config) -> str:
+    """Return the command that goes on with a job that skips what is done.
+
+    It needs no ``--resume``, and as many processes as one likes: it is that
+    of one process.
+
+    Args:
+        cfg (Config): Of the job; it tells the command where this process was
+            not started as one of ``tools/train.py``.
+    """
+    tool, *options = sys.argv
+    if Path(tool).name == 'train.py':
+        for name in ('--launcher', '--resume'):
+            _take(options, name)
+        return shlex.join(['python', tool, *options])
+    words = ['python', 'tools/train.py',
+             os.path.relpath(cfg.filename) if cfg.filename else 'CONFIG']
+    overrides = cfg.get('cfg_options')
+    if overrides:
+        words += ['--cfg-options', *overrides]
+    return shlex.join(words)
 
 
 def _beside(tool: str, script: str) -> str:

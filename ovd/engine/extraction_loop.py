@@ -1,6 +1,4 @@
 """Fill a store of proposal embeddings: plan, share out, embed, write."""
-import os
-import shlex
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +21,7 @@ from ovd.datasets.box_selection import BoxSelection
 from ovd.datasets.crop_tasks import CropDataset, CropTask
 from ovd.datasets.gzsl_split import describe_annotations
 
+from .command_line import command_to_repeat
 from .extraction_report import announce, report
 from .extraction_tasks import ImageBoxes, Item, build_loader, embed_shard
 
@@ -205,7 +204,7 @@ class ExtractionLoop(BaseLoop):
             images_per_shard=self.images_per_shard,
             image_ids=list(self.images.keys),
             image_keys=list(self.images.keys.values()),
-            command=_describe_command(self.runner))
+            command=command_to_repeat(self.runner.cfg))
 
     def _open_store(self) -> Tuple[EmbeddingStoreWriter, List[int]]:
         """Return the writer and the missing shards, one list for all ranks.
@@ -282,14 +281,3 @@ class ExtractionLoop(BaseLoop):
         """Bring the progress line up to the shards of all processes."""
         progress.update(
             self._count_done(writer.missing_shards()) - progress.n)
-
-
-def _describe_command(runner: Runner) -> str:
-    """Return the command that goes on with this job."""
-    config = runner.cfg.filename
-    words = ['python', 'tools/train.py',
-             os.path.relpath(config) if config else 'CONFIG']
-    options = runner.cfg.get('cfg_options')
-    if options:
-        words += ['--cfg-options', *options]
-    return shlex.join(words)

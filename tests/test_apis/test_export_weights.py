@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.runner import load_checkpoint
+from safetensors.torch import load_file
 from torch import nn
 
 from ovd.apis.export_weights import export_weights
 from ovd.apis.inspect_artifact import describe
 from ovd.artifacts.seen_classes import read_clip, read_seen_classes
-from ovd.artifacts.weights_file import read_weights
+from ovd.artifacts.weights_file import read_weights, write_weights
 
 CLIP = dict(name='ViT-B/32', sha256='40d3')
 
@@ -54,6 +55,21 @@ def test_it_stands_in_the_place_of_a_checkpoint(run: Path) -> None:
     assert read_seen_classes(out) == ['cat']
     assert read_clip(out) == CLIP
     assert 'weights alone' in str(describe(out))
+
+
+def test_bfloat16(tmp_path: Path) -> None:
+    """NumPy lacks it; other readers of safetensors find what it is."""
+    state_dict = dict(
+        weight=torch.randn(4, 3).bfloat16().T, bias=torch.randn(4),
+        scale=torch.tensor(1.5, dtype=torch.bfloat16),
+        none=torch.zeros(0, 2, dtype=torch.bfloat16))
+    out = tmp_path / 'out.safetensors'
+    write_weights(out, state_dict, {})
+    for found in (read_weights(out)['state_dict'], load_file(out)):
+        assert found.keys() == state_dict.keys()
+        for key, value in state_dict.items():
+            assert found[key].dtype == value.dtype
+            assert torch.equal(found[key], value)
 
 
 def test_damage_is_found(run: Path) -> None:

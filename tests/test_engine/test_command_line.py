@@ -3,8 +3,9 @@ import sys
 from typing import Dict, List
 
 import pytest
+from mmengine.config import Config
 
-from ovd.engine.command_line import command_to_resume
+from ovd.engine.command_line import command_to_repeat, command_to_resume
 
 SLURM = dict(SLURM_NTASKS='16', SLURM_JOB_PARTITION='gpu',
              SLURM_JOB_NAME='vild')
@@ -40,3 +41,18 @@ def test_command_to_resume(monkeypatch: pytest.MonkeyPatch, words: List[str],
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert command_to_resume() == expected
+
+
+@pytest.mark.parametrize('words, expected', [
+    (['tools/train.py', 'a b.py', '--skip-broken'],
+     "python tools/train.py 'a b.py' --skip-broken"),
+    (['t/train.py', 'c.py', '--launcher', 'pytorch', '--resume', '--seed',
+      '1', '--cfg-options', 'a=1'],
+     'python t/train.py c.py --seed 1 --cfg-options a=1'),
+    (['mine.py', '--fast'], 'python tools/train.py CONFIG --cfg-options '
+     "'a=b c'"),
+])
+def test_command_to_repeat(monkeypatch: pytest.MonkeyPatch, words: List[str],
+                           expected: str) -> None:
+    monkeypatch.setattr(sys, 'argv', words)
+    assert command_to_repeat(Config(dict(cfg_options=['a=b c']))) == expected
