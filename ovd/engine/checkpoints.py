@@ -1,4 +1,6 @@
 """Find checkpoints by file or by the folder of their run; read them."""
+import pickle
+import shlex
 import struct
 import zipfile
 import zlib
@@ -19,6 +21,9 @@ SOURCES = {
     'current_mmdetection_Head.pth',
 }
 
+# How files of torch.save before 1.6 begin: the pickle of a number
+LEGACY = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)
+
 # What a flipped bit or a lost end makes of a zip file
 DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError,
            NotImplementedError, RuntimeError, ValueError)
@@ -37,8 +42,10 @@ def find_checkpoint(path: str) -> str:
             raise FileNotFoundError(
                 f'{path} holds no checkpoint; train first, with '
                 f'--work-dir {path}')
-        # A run's folder may have been moved: look beside the pointer.
-        path = str(Path(path) / Path(latest).name)
+        # A run's folder may have been moved: look beside the pointer first.
+        beside = Path(path) / Path(latest).name
+        path = latest if Path(latest).is_file() and not beside.is_file() \
+            else str(beside)  # else of default_hooks.checkpoint.out_dir
     source = SOURCES.get(Path(path).as_posix())
     if source and not Path(path).is_file():
         raise FileNotFoundError(
@@ -51,8 +58,16 @@ def check_whole(path: str) -> None:
     """Compare a checkpoint with the checksums that ``torch.save`` wrote.
 
     Raises:
-        ValueError: If it is damaged.
+        ValueError: If it is damaged, or older than these checksums.
     """
+    with open(path, 'rb') as file:
+        if file.read(len(LEGACY)) == LEGACY:
+            code = ('import torch; path = {path!r}; torch.save(torch.load('
+                    'path, weights_only=True), path)').format(path=str(path))
+            raise ValueError(
+                f'checkpoint {path} is in the legacy format of torch before '
+                '1.6, which has no checksums; write it anew, then resume:\n'
+                f'python -c {shlex.quote(code)}')
     try:
         with zipfile.ZipFile(path) as file:
             bad = file.testzip()

@@ -2,7 +2,7 @@
 import inspect
 import logging
 from pathlib import Path
-from typing import Optional
+from typing import List, Optional
 
 from mmdet.registry import LOOPS
 from mmengine.config import Config
@@ -55,7 +55,8 @@ def _set_resume(cfg: Config, resume: Optional[str]) -> None:
         cfg.resume, cfg.load_from = True, find_checkpoint(cfg.work_dir)
         return
     cfg.resume = False
-    saved = [path for path in Path(cfg.work_dir).glob('*.pth')
+    saved = [path for folder in _checkpoint_folders(cfg)
+             for path in folder.glob('*.pth')
              if not path.name.startswith('best_')]
     if saved:
         newest = max(saved, key=lambda path: path.stat().st_mtime)
@@ -65,6 +66,15 @@ def _set_resume(cfg: Config, resume: Optional[str]) -> None:
     else:
         print_log(f'{cfg.work_dir} has no checkpoint: starting from the '
                   'beginning', 'current')
+
+
+def _checkpoint_folders(cfg: Config) -> List[Path]:
+    """Return the work folder, and where the host's hook has the others."""
+    folders = [Path(cfg.work_dir)]
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if hook.get('out_dir'):
+        folders.append(Path(hook.out_dir, folders[0].name))
+    return folders
 
 
 def _make_resumable(cfg: Config, skip_broken: bool) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints that are not there, and what to do about it."""
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,23 @@ def test_what_the_host_loads_is_refused_in_our_words() -> None:
     torch.save(dict(state_dict=dict(weight=torch.ones(1, 1))), 'a.pth')
     assert load_checkpoint(torch.nn.Linear(1, 1), 'a.pth').keys() == {
         'state_dict'}
+
+
+def test_a_file_of_the_legacy_format(tmp_path: Path) -> None:
+    """It has no checksums, and is not damaged; what is told makes it new."""
+    path = tmp_path / 'old one.pth'
+    content = dict(meta=dict(iter=1), w=torch.ones(2))
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match='legacy format') as refused:
+        read_whole(str(path))
+    assert 'damaged' not in str(refused.value)
+    command = shlex.split(str(refused.value).splitlines()[-1])
+    assert command[:2] == ['python', '-c']
+    exec(command[2])  # noqa: S102  (what is told)
+    assert read_whole(str(path))['meta'] == dict(iter=1)
+
+
+def test_an_end_of_the_legacy_format_is_not_whole(tmp_path: Path) -> None:
+    (tmp_path / 'a.pth').write_bytes(b'\x80\x02')
+    with pytest.raises(ValueError, match='a.pth is damaged'):
+        check_whole(str(tmp_path / 'a.pth'))
