@@ -127,6 +127,8 @@ def test_hours_of_other_rates(run_tool: Callable) -> None:
     text = to_markdown([step], rates, [4])
     assert '| COCO | RPN | 1,293,132 images | 0.9 h |' in text
     assert '| `--rpn-train` | 100 images | given |' in text
+    helped = run_tool(TOOL, '-h')
+    assert helped.returncode == 0 and 'example' in helped.stdout
     wrong = run_tool(TOOL, '--crops', 0)
     assert wrong.returncode == 2 and '--crops must be positive' in wrong.stderr
 
