@@ -115,8 +115,9 @@ def build_runner(cfg: Config) -> Runner:
                                                False)))
         cfg.model_wrapper_cfg.device_ids = None
     os.environ.setdefault('LOCAL_RANK', '0')
-    # What the host downloads it would unpickle, whatever that does.
-    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    # What the host downloads it would unpickle, whatever that does, and
+    # whatever the environment said before.
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     if cfg.get('load_from') and '://' not in cfg.load_from:
         cfg.load_from = find_checkpoint(cfg.load_from)
     if 'runner_type' in cfg:
