@@ -2,7 +2,8 @@ _base_ = 'default_runtime.py'
 
 # Learn DetPro's prompts from embedded boxes: python tools/train.py CONFIG.
 # Configs add model.clip, the dataset and its store, and where the hook writes
-# to.
+# to. DetPro's stores have 1,000 proposals of an image: those that were made
+# with --cfg-options train_cfg.boxes.num_max=1000.
 iou_ranges = ((0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.1))
 max_epochs = 6
 

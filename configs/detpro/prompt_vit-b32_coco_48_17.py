@@ -1,8 +1,6 @@
 _base_ = '../_base_/prompt_learning.py'
 data_root = 'data/coco/'
 
-# The store needs annotated boxes, too: make it with --cfg-options
-# train_cfg.boxes.ground_truth=True.
 model = dict(clip='ViT-B/32')
 train_dataloader = dict(
     dataset=dict(

@@ -1,6 +1,10 @@
 _base_ = '../_base_/prompt_learning.py'
 data_root = 'data/lvis_v1/'
 
+# DetPro's own training data serve as well as a store:
+# python tools/train.py configs/detpro/prompt_vit-b32_lvis_v1_866_337.py \
+#     --cfg-options train_dataloader.dataset.store=None \
+#     +train_dataloader.dataset.data_file=train_data.pth
 model = dict(clip='ViT-B/32')
 train_dataloader = dict(
     dataset=dict(

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 from mmdet.registry import DATASETS
+from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmengine.registry import FUNCTIONS
 from torch import Tensor
@@ -23,6 +24,8 @@ Range = Tuple[float, float]
 DETPRO_IOU_RANGES = ((0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9),
                      (0.9, 1.1))
 BACKGROUND, NOVEL = -1, -2  # beside 0 to C - 1, the base classes
+FROM_DETPRO = '--cfg-options train_dataloader.dataset.store=None ' \
+    '+train_dataloader.dataset.data_file=train_data.pth'
 
 
 @DATASETS.register_module()
@@ -71,8 +74,10 @@ class RegionEmbeddings(Dataset):
                  seed: int = 0,
                  lazy_init: bool = False) -> None:
         if (store is None) == (data_file is None):
-            raise ValueError('name either a store or a data_file, got '
-                             f'store={store!r}, data_file={data_file!r}')
+            raise ValueError(
+                'name either a store or a data_file, got '
+                f'store={store!r}, data_file={data_file!r}; it takes '
+                f"DetPro's training data by {FROM_DETPRO}")
         for low, high in (*iou_ranges, neg_range):
             if not 0 < low < high:
                 raise ValueError('a range of IoU must be low < high with low '
@@ -105,17 +110,24 @@ class RegionEmbeddings(Dataset):
         self.metainfo = dict(dataset.metainfo)
         self.ann_file = dataset.ann_file
         lows = [low for low, _ in (*self.iou_ranges, self.neg_range)]
-        if self.store is not None:
-            regions: LabelledRegions = StoreRegions(
-                self.store, dataset, min(lows))
-        else:
-            regions = DetProRegions(
-                self.data_file, len(self.metainfo['classes']))
+        regions = self._read(dataset, min(lows))
         del dataset  # LVIS's annotations take gigabytes
         self.clip, self.embed_dims = regions.clip, regions.embed_dims
         self._take(regions, self._base_labels(regions))
         self._fully_initialized = True
         self._report(regions)
+
+    def _read(self, dataset: BaseDataset, min_iou: float) -> LabelledRegions:
+        """Return the regions of the store or of DetPro's file."""
+        if self.store is None:
+            return DetProRegions(
+                self.data_file, len(self.metainfo['classes']))
+        try:
+            return StoreRegions(self.store, dataset, min_iou)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}\nor learn from DetPro's training data: "
+                f'{FROM_DETPRO}') from error
 
     def _base_labels(self, regions: LabelledRegions) -> np.ndarray:
         """Return labels (M,) among the base classes.
