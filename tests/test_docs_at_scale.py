@@ -108,7 +108,8 @@ def test_resume(tmp_path: Path, run_tool: Callable) -> None:
     done, = try_all(
         section(PAGE, '## Resume and pre-emption'), tmp_path, run_tool)
     assert done.words[-1] == '--resume' and SPLIT in done.output
-    assert f'seconds ({HangWatchHook().timeout:.0f})' in PAGE
+    seconds = f'seconds ({HangWatchHook().timeout:.0f})'
+    assert f'`default_hooks.hang_watch.timeout` {seconds}' in PAGE
 
 
 def test_sizes_are_those_that_an_extraction_estimates() -> None:
