@@ -10,13 +10,13 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, IterTimerHook, iter_timer_hook
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from ovd.engine.hooks import ThroughputHook
+from ovd.engine.hooks import ThroughputHook, throughput_hook
 
 ROOT = Path(__file__).parents[2]
 BOX_HEAD = dict(
@@ -152,6 +152,39 @@ def test_a_resumed_run(tmp_path: Path) -> None:
     lines = logged(tmp_path)
     assert [line['step'] for line in lines] == [1, 2, 3, 4]
     assert all(line['images_per_s'] > 0 for line in lines)
+
+
+def test_an_evaluation_is_no_waiting_for_data(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither are its metrics, and what comes of them."""
+    clock = SimpleNamespace(now=0.)
+    host = SimpleNamespace(time=lambda: clock.now)
+    monkeypatch.setattr(iter_timer_hook, 'time', host)
+    monkeypatch.setattr(throughput_hook, 'time', host)
+    runner = make_runner(tmp_path)
+    runner.register_hook(EvaluateBetweenIterations(clock), 'LOWEST')
+    runner.train()
+    assert [(line['time'], line['data_time'], line['data_wait_share'])
+            for line in logged(tmp_path)] == [(2., 0., 0.)] * 2
+
+
+class EvaluateBetweenIterations(Hook):
+    """Two seconds of training, and an hour of metrics."""
+
+    def __init__(self, clock: SimpleNamespace) -> None:
+        self.clock = clock
+
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any):
+        self.clock.now += 2
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any):
+        timers = [hook for hook in runner.hooks
+                  if isinstance(hook, (IterTimerHook, ThroughputHook))]
+        for hook in timers:
+            hook.before_val_epoch(runner)
+        self.clock.now += 3600
+        for hook in timers:
+            hook.after_val(runner)
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """Tell how fast a training is, and how long it waits for its data."""
+import time
 from collections import deque
 from typing import Any, Deque, Dict, Iterator, List, Optional
 
 from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 from mmdet.registry import HOOKS
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, IterTimerHook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -21,8 +22,9 @@ class ThroughputHook(Hook):
       were sampled and classified, in each stage of a cascade; not the boxes
       that are distilled;
     * ``data_wait_share``, ``data_time`` as a part of ``time``. As the host
-      measures it, so that what is saved or evaluated between two iterations
-      counts as waiting, too.
+      measures it, so that what is saved between two iterations counts as
+      waiting, too. An evaluation does not: neither as ``data_time`` nor as
+      ``time``.
 
     Other processes are taken to do as much as this one, so that nothing is
     communicated. Checkpoints do not keep these numbers.
@@ -55,6 +57,16 @@ class ThroughputHook(Hook):
                           data_batch: Any = None) -> None:
         """Forget RoIs of a validation."""
         self._num_rois = 0
+
+    def after_val(self, runner: Runner) -> None:
+        """Have the host begin to wait for data now.
+
+        Its own time goes on from the last batch that was evaluated, so that
+        to it computing metrics is waiting.
+        """
+        for hook in runner.hooks:
+            if isinstance(hook, IterTimerHook):
+                hook.t = time.time()
 
     def after_train_iter(self,
                          runner: Runner,
