@@ -49,9 +49,12 @@ setup(
     install_requires=REQUIRES,
     extras_require={
         'lite': ['mmcv-lite==2.1.0'],
-        'dev': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.9'],
+        'dev': [
+            'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.9', 'supervision>=0.26'
+        ],
         # With a hyphen: older pip, such as 23.2, finds none with underscores.
         'open-clip': ['open_clip_torch>=3'],
         'demo': ['gradio>=4.44'],
+        'supervision': ['supervision>=0.26'],
         'tensorboard': ['tensorboard>=2.14'],
     })

@@ -106,3 +106,11 @@ def run_tool() -> Callable[..., CompletedProcess]:
         return CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope='session', autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('OVD_CACHE', str(tmp_path_factory.mktemp('cache')))
+        yield

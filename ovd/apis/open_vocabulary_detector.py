@@ -1,59 +1,111 @@
 """Words and images in, detections out."""
+import io
+import os
+import threading
 import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
+from time import perf_counter
 from typing import List, Optional, Sequence, Union
 
-import numpy as np
 import torch
-from mmdet.apis import inference_detector, init_detector
+from mmdet.apis import init_detector
+from mmdet.models.detectors import TwoStageDetector
 from mmdet.structures import DetDataSample
 
-from ovd.artifacts.class_embeddings import ClassEmbeddings, check_class_names
-from ovd.artifacts.files import require_file
+from ovd.artifacts.class_embeddings import ClassEmbeddings
+from ovd.artifacts.files import PathLike
 from ovd.artifacts.provenance import check_same_clip
 from ovd.artifacts.seen_classes import read_clip
-from ovd.clip.loading import load_clip
-from ovd.clip.prompt_templates import TEMPLATE_SETS
-from ovd.clip.text_encoder import embed_class_names
+from ovd.clip.name_embedder import NameEmbedder
+from ovd.clip.text_cache import TextCache
+from ovd.engine.build_errors import explained_builds
+from ovd.engine.checkpoints import find_checkpoint
+from ovd.engine.config_check import check_types
+from ovd.engine.config_origins import read_config
 from ovd.spelling import canonical_spelling
 
-Image = Union[str, Path, np.ndarray]
+from .detections import Detections
+from .image_memory import ImageMemory, batches, detect
+from .image_sources import Image, SourceImage, expand_folders, read_image
+
+Names = Union[Sequence[str], PathLike, ClassEmbeddings]
+
+
+def default_cache() -> Optional[Path]:
+    """Return the folder of caches: ``OVD_CACHE``, or what XDG says.
+
+    None where there is no home.
+    """
+    if os.environ.get('OVD_CACHE'):
+        return Path(os.environ['OVD_CACHE'])
+    caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return None if caches.startswith('~') else Path(caches) / 'ovd'
 
 
 class OpenVocabularyDetector:
     """A trained detector whose vocabulary is an argument.
 
-    It starts with the names of the class embeddings in its config.
+    It starts with the names of the class embeddings in its config. An image
+    is encoded once, however often the vocabulary changes, and so is a name,
+    whose embedding is also kept on disk: in the folder ``OVD_CACHE``, or
+    ``~/.cache/ovd``, which may be deleted at any time.
+
+    Threads may share a detector. Those that want different vocabularies give
+    them to :meth:`predict`, as ``classes``: :meth:`set_classes` is for all.
 
     Args:
-        config (str): Config file of a detector with ``set_vocabulary``, such
-            as the ones under ``configs/miniature``.
-        checkpoint (str): Its checkpoint.
+        config (PathLike): Config file of a two-stage detector with
+            ``set_vocabulary``, such as the ones under ``configs/miniature``.
+        checkpoint (PathLike): Its checkpoint, or the work folder of a
+            training run: its last one.
         device (str): ``'auto'`` takes a GPU where there is one. Defaults to
             ``'auto'``.
+        remember (int): How many of the last images are kept encoded, on the
+            device; 100 MB each for 1,333 x 800 pixels. Defaults to 1.
+        cache (PathLike, optional): Folder of the embeddings of names, None
+            for none. Defaults to ``'auto'``, see above.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the model of the config has no vocabulary to set, or
-            class embeddings of another CLIP than the checkpoint's.
+        ValueError: If a type or argument of the config does not exist, its
+            model has no vocabulary to set, or class embeddings of another
+            CLIP than the checkpoint's.
+
+    Example:
+        >>> from ovd.apis import OpenVocabularyDetector
+        >>> detector = OpenVocabularyDetector(
+        ...     'configs/miniature/'
+        ...     'vild-ensemble_mask-rcnn_r18_fpn_miniature.py',
+        ...     'work_dirs/miniature/vild-ensemble', device='cpu')
+        >>> detector.set_classes(['red circle', 'striped blue star'])
+        >>> sample, = detector.predict('data/miniature/val/000001.png')
+        >>> found = sample.pred_instances
+        >>> found.bboxes.shape == (len(found), 4)
+        True
+        >>> found.masks.shape == (len(found), 160, 160)
+        True
+        >>> names = [detector.classes[label] for label in found.labels]
+        >>> set(names) <= {'red circle', 'striped blue star'}
+        True
     """
 
     def __init__(self,
-                 config: Union[str, Path],
-                 checkpoint: Union[str, Path],
-                 device: str = 'auto') -> None:
+                 config: PathLike,
+                 checkpoint: PathLike,
+                 device: str = 'auto',
+                 remember: int = 1,
+                 cache: Optional[PathLike] = 'auto') -> None:
+        if remember < 0:
+            raise ValueError(f'remember must not be negative, got {remember}')
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        # With a palette given, the host leaves the test dataset alone.
-        self.model = init_detector(
-            str(require_file(config, 'config')),
-            str(require_file(checkpoint, 'checkpoint')),
-            palette='random',
-            device=device)
+        checkpoint = find_checkpoint(str(checkpoint))
+        self.model = _build(str(config), checkpoint, device)
         self._heads = [
             m for m in self.model.modules() if hasattr(m, 'set_vocabulary')
         ]
-        if not self._heads:
+        if not self._heads or not isinstance(self.model, TwoStageDetector):
             raise ValueError(
                 f'{config} describes a {type(self.model).__name__} without a '
                 'vocabulary; use a config with a ViLD box head')
@@ -68,9 +120,22 @@ class OpenVocabularyDetector:
                 'training: all names are taken for novel ones, which an '
                 'ensemble scores in another way; set base_classes if you '
                 'know them', stacklevel=2)
-        self.classes: List[str] = []
-        self._clip = None
-        self.set_classes(self._heads[0].source)
+        folder = default_cache() if cache == 'auto' else cache
+        trained = self._heads[0].source
+        self._embedder = NameEmbedder(
+            trained, device, None if folder is None else TextCache(folder))
+        self._memory = ImageMemory(self.model, remember)
+        loader = self.model.cfg.test_dataloader.dataset.pipeline[0]
+        self._decoding = (loader.get('color_type', 'color'),
+                          loader.get('imdecode_backend', 'cv2'))
+        self._lock = threading.RLock()  # of the model, and its vocabulary
+        self._in_heads: Optional[ClassEmbeddings] = None
+        self.set_classes(trained)
+
+    @property
+    def classes(self) -> List[str]:
+        """The names of :meth:`set_classes`."""
+        return list(self._vocabulary.names)
 
     @property
     def base_classes(self) -> Sequence[str]:
@@ -79,95 +144,206 @@ class OpenVocabularyDetector:
 
     @base_classes.setter
     def base_classes(self, names: Sequence[str]) -> None:
-        self.model.dataset_meta = dict(
-            self.model.dataset_meta, base_classes=tuple(names))
-        self.set_classes(self._vocabulary)
+        with self._lock:
+            self.model.dataset_meta = dict(
+                self.model.dataset_meta, base_classes=tuple(names))
+            self._in_heads = None
+            self._use(self._vocabulary)
 
-    def set_classes(self,
-                    names: Union[Sequence[str], ClassEmbeddings],
+    def set_classes(self, names: Names,
                     templates: Optional[str] = None) -> None:
         """Detect these classes from now on; any words will do.
 
         Args:
-            names (Sequence[str] | ClassEmbeddings): Class names, or class
-                embeddings of the same CLIP.
-            templates (str, optional): Set of prompt templates for the names.
-                Defaults to the one that the detector was trained with.
+            names (Names): Class names; or class embeddings of the same CLIP,
+                or a file of them, of ``tools/class_embeddings.py``.
+            templates (str, optional): Set of prompt templates for the names,
+                such as ``'vild'``. Defaults to the one that the detector was
+                trained with.
 
         Raises:
-            ValueError: If there are no names, a name is empty or stands
-                there twice, another CLIP made the embeddings, or it is not
-                known which sentences the detector was trained with.
-        """
-        if not isinstance(names, ClassEmbeddings):
-            check_class_names(names)
-            names = [name.strip() for name in names]
-            if not names:
-                raise ValueError('expected at least one name, got none')
-            names = self._embed(names, templates)
-        base = set(map(canonical_spelling, self.base_classes))
-        novel = {name for name in names.names
-                 if canonical_spelling(name) not in base}
-        self._vocabulary = names
-        for head in self._heads:
-            head.set_vocabulary(names.names, novel, names)
-        self.classes = list(names.names)
-        self.model.dataset_meta = dict(
-            self.model.dataset_meta, classes=tuple(names.names))
+            FileNotFoundError: If there is no such file, or CLIP's is missing.
+            ValueError: If there are no names, a name is empty, too long or
+                stands there twice, another CLIP made the embeddings, or it
+                is not known which sentences the detector was trained with.
 
-    def _embed(self, names: List[str],
+        Example:
+            >>> from ovd.apis import OpenVocabularyDetector
+            >>> detector = OpenVocabularyDetector(
+            ...     'configs/miniature/'
+            ...     'vild-ensemble_mask-rcnn_r18_fpn_miniature.py',
+            ...     'work_dirs/miniature/vild-ensemble', device='cpu')
+            >>> detector.set_classes(['heart', 'ring'], templates='photo')
+            >>> detector.classes
+            ['heart', 'ring']
+            >>> detector.set_classes('data/miniature/prompt/vild.pth')
+        """
+        vocabulary = self._embed(names, templates)
+        with self._lock:
+            self._use(vocabulary)
+            self._vocabulary = vocabulary
+
+    def _embed(self, names: Names,
                templates: Optional[str]) -> ClassEmbeddings:
-        """Encode names with the CLIP that the detector was trained with."""
-        trained = self._heads[0].source
-        templates = templates or trained.templates
-        if templates == 'converted':
+        """Return the class embeddings of what a user calls classes."""
+        if isinstance(names, str) and not names.endswith('.pth'):
             raise ValueError(
-                'the class embeddings that the detector was trained with come '
-                'from another project, which does not say in which sentences '
-                'it put the names: say it with templates=, such as '
-                f'{", ".join(TEMPLATE_SETS)}')
-        if self._clip is None:
-            clip = load_clip(trained.clip['name'])
-            check_same_clip(clip.identity, trained.clip,
-                            f'the CLIP found as {clip.name}',
-                            'the class embeddings of the detector')
-            self._clip = clip
-        contexts = trained.contexts if templates == 'learned' else None
-        return ClassEmbeddings(
-            names=names,
-            embeddings=embed_class_names(
-                self._clip, names, templates, contexts=contexts),
-            clip=self._clip.identity,
-            templates=templates,
-            contexts=contexts)
+                'names must be a list, or a file of class embeddings (.pth), '
+                f'got the string {names!r}')
+        is_made = isinstance(names, (str, Path, ClassEmbeddings))
+        if is_made and templates is not None:
+            raise ValueError(
+                'templates are for names: class embeddings were made with '
+                f'theirs, got templates={templates!r} beside them')
+        if not is_made:
+            return self._embedder.embed(names, templates)
+        if not isinstance(names, ClassEmbeddings):
+            names = ClassEmbeddings.load(names)
+        if not names.names:
+            raise ValueError('expected at least one name, got none')
+        return names
+
+    def _use(self, vocabulary: ClassEmbeddings) -> None:
+        """Put a vocabulary into the model; the lock must be held."""
+        if vocabulary is self._in_heads:
+            return
+        base = set(map(canonical_spelling, self.base_classes))
+        novel = {name for name in vocabulary.names
+                 if canonical_spelling(name) not in base}
+        self._in_heads = None  # if this fails it is in between
+        for head in self._heads:
+            head.set_vocabulary(vocabulary.names, novel, vocabulary)
+        self.model.dataset_meta = dict(
+            self.model.dataset_meta, classes=tuple(vocabulary.names))
+        self._in_heads = vocabulary
+
+    def read(self, image: Image) -> SourceImage:
+        """Read an image as :meth:`predict` does, which also takes the result.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is damaged, or no image.
+        """
+        return read_image(image, *self._decoding)
 
     def predict(self,
                 images: Union[Image, Sequence[Image]],
-                score_thr: float = 0.0) -> List[DetDataSample]:
-        """Detect the classes of :meth:`set_classes`.
+                score_thr: float = 0.0,
+                classes: Optional[Names] = None,
+                templates: Optional[str] = None,
+                batch_size: int = 4) -> Detections:
+        """Detect the classes of :meth:`set_classes`, or others this once.
 
         Args:
-            images (Image | Sequence[Image]): Files, or BGR uint8 arrays
-                (H, W, 3).
+            images (Image | Sequence[Image]): Files, folders, BGR uint8 arrays
+                (H, W, 3), or images of PIL, also mixed.
             score_thr (float): Leave out what scores lower. Defaults to 0.
+            classes (Names, optional): What to detect in this call alone; see
+                :meth:`set_classes`.
+            templates (str, optional): For ``classes``.
+            batch_size (int): Most images that go through the network
+                together, if it sees them in one size. Defaults to 4.
 
         Returns:
-            List[DetDataSample]: One per image; ``pred_instances`` holds
-            ``bboxes`` (M, 4) xyxy in pixels of that image, ``scores`` (M,),
-            ``labels`` (M,), which index :attr:`classes`, and ``masks``.
+            Detections: A list of ``DetDataSample``, one per image.
 
         Raises:
-            FileNotFoundError: If an image is missing.
+            FileNotFoundError: If an image is missing, or a folder has none.
+            ValueError: If an image is damaged or of another form, or see
+                :meth:`set_classes`.
+
+        Example:
+            >>> from ovd.apis import OpenVocabularyDetector
+            >>> detector = OpenVocabularyDetector(
+            ...     'configs/miniature/'
+            ...     'vild-ensemble_mask-rcnn_r18_fpn_miniature.py',
+            ...     'work_dirs/miniature/vild-ensemble', device='cpu')
+            >>> import cv2
+            >>> array = cv2.imread('data/miniature/val/000001.png')
+            >>> found = detector.predict(
+            ...     ['data/miniature/val/000002.png', array],
+            ...     score_thr=0.3, classes=['heart', 'ring'])
+            >>> found.classes
+            ['heart', 'ring']
+            >>> [sample.img_path for sample in found]
+            ['data/miniature/val/000002.png', None]
         """
-        if isinstance(images, (str, Path, np.ndarray)):
-            images = [images]
-        images = [
-            image if isinstance(image, np.ndarray) else str(
-                require_file(image, 'image')) for image in images
-        ]
-        # One by one: the host takes either files or arrays in a batch.
-        samples = [inference_detector(self.model, image) for image in images]
-        for sample in samples:
+        if not 0 <= score_thr <= 1:
+            raise ValueError(f'score_thr must be in [0, 1], got {score_thr}')
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be positive, got {batch_size}')
+        if classes is None and templates is not None:
+            raise ValueError('templates are for the names in classes, of '
+                             'which there are none')
+        start = perf_counter()
+        vocabulary = self._vocabulary if classes is None else \
+            self._embed(classes, templates)
+        seconds = dict(text=perf_counter() - start, image=0., boxes=0.)
+        samples: List[DetDataSample] = []
+        sources = expand_folders(images)
+        # Of several batches' images some have one size.
+        window = 4 * batch_size
+        for first in range(0, len(sources), window):
+            samples += self._predict(sources[first:first + window],
+                                     vocabulary, batch_size, seconds)
+        for number, sample in enumerate(samples):
             scores = sample.pred_instances.scores
             sample.pred_instances = sample.pred_instances[scores >= score_thr]
-        return samples
+            sample.set_metainfo(dict(img_id=number))
+        return Detections(
+            samples, vocabulary.names, self.base_classes, seconds)
+
+    def _predict(self, sources: Sequence[Image], vocabulary: ClassEmbeddings,
+                 batch_size: int, seconds: dict) -> List[DetDataSample]:
+        """Detect in some images, and add how long it took to ``seconds``."""
+        start = perf_counter()
+        images = [self.read(source) for source in sources]
+        found: List[Optional[DetDataSample]] = [None] * len(images)
+        seconds['image'] += perf_counter() - start
+        with self._lock:
+            start = perf_counter()
+            encoded = self._memory.encode(images, batch_size)
+            middle = self._now()
+            self._use(vocabulary)
+            try:
+                sizes = {i: one.input_hw for i, one in enumerate(encoded)}
+                for batch in batches(sizes, batch_size):
+                    samples = detect(self.model, [encoded[i] for i in batch],
+                                     [images[i] for i in batch])
+                    for i, sample in zip(batch, samples):
+                        found[i] = sample.cpu()
+            finally:
+                self._use(self._vocabulary)
+            seconds['image'] += middle - start
+            seconds['boxes'] += self._now() - middle
+        return found
+
+    def _now(self) -> float:
+        """Return the time when the device has done what it was given."""
+        if next(self.model.parameters()).is_cuda:
+            torch.cuda.synchronize()
+        return perf_counter()
+
+
+def _build(config: str, checkpoint: str, device: str) -> torch.nn.Module:
+    """Build a detector with its weights, after a strict look at its config.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If a type or an argument does not exist.
+
+    Warns:
+        UserWarning: If weights are missing, or there are others.
+    """
+    cfg = read_config(config)
+    check_types(cfg)
+    said = io.StringIO()
+    with explained_builds(cfg), redirect_stdout(said):
+        # With a palette given, the host leaves the test dataset alone.
+        model = init_detector(cfg, checkpoint, palette='random', device=device)
+    complaints = [line for line in said.getvalue().splitlines()
+                  if line and not line.startswith('Loads checkpoint by')]
+    if complaints:
+        warnings.warn('\n'.join([f'{checkpoint}:', *complaints]),
+                      stacklevel=3)
+    return model

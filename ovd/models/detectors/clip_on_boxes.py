@@ -7,6 +7,7 @@ import mmcv
 from mmdet.models.detectors import MaskRCNN
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList
+from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -100,7 +101,16 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
         if not rescale:
             raise ValueError('CLIPOnBoxes crops the original image: '
                              'it needs rescale=True')
-        samples = super().predict(batch_inputs, batch_data_samples, rescale)
+        return super().predict(batch_inputs, batch_data_samples, rescale)
+
+    def add_pred_to_datasample(self, data_samples: SampleList,
+                               results_list: InstanceList) -> SampleList:
+        """Name the boxes that the second stage found.
+
+        Raises:
+            ValueError: If an image was given as an array.
+        """
+        samples = super().add_pred_to_datasample(data_samples, results_list)
         for sample in samples:
             sample.pred_instances = self._name(sample)
         return samples

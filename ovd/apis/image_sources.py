@@ -1,0 +1,120 @@
+"""Images from where users have them: files, folders, arrays, PIL's."""
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any, List, Optional, Sequence, Union
+
+import cv2
+import mmcv
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageOps
+
+from ovd.artifacts.files import PathLike, require_file
+
+Image = Union[PathLike, np.ndarray, PILImage.Image]
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImage:
+    """An image that was read.
+
+    Args:
+        bgr (np.ndarray): uint8 (H, W, 3).
+        path (str, optional): Where it was read; None if it was no file.
+    """
+    bgr: np.ndarray
+    path: Optional[str] = None
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """The image with its channels in the other order."""
+        return np.ascontiguousarray(self.bgr[..., ::-1])
+
+
+def list_images(path: PathLike) -> List[Path]:
+    """Return the images of a file, a folder or a pattern in order of name.
+
+    Raises:
+        FileNotFoundError: If there are none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = sorted(item for item in path.iterdir()
+                       if item.suffix.lower() in IMAGE_SUFFIXES)
+    elif path.is_file():
+        found = [path]
+    else:
+        found = sorted(Path(name) for name in glob(str(path)))
+    if not found:
+        raise FileNotFoundError(
+            f'{path} is no image, no pattern that fits one, and no folder '
+            f'that holds one ({", ".join(IMAGE_SUFFIXES)})')
+    return found
+
+
+def expand_folders(images: Union[Image, Sequence[Image]]) -> List[Image]:
+    """Return images one by one, with those of folders in their place.
+
+    Raises:
+        FileNotFoundError: If a folder has no images.
+    """
+    if isinstance(images, (str, Path, np.ndarray, PILImage.Image)):
+        images = [images]
+    found: List[Image] = []
+    for image in images:
+        if isinstance(image, (str, Path)) and Path(image).is_dir():
+            found += list_images(image)
+        else:
+            found.append(image)
+    return found
+
+
+def read_image(image: Any, color_type: str = 'color',
+               backend: str = 'cv2') -> SourceImage:
+    """Read an image, turned as its EXIF tag says, as the host does.
+
+    Args:
+        image (Image): File, BGR uint8 array (H, W, 3), or image of PIL.
+        color_type (str): Of the host's ``LoadImageFromFile``.
+        backend (str): Its ``imdecode_backend``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or no image, or an array of another form.
+    """
+    if isinstance(image, SourceImage):
+        return image
+    if isinstance(image, np.ndarray):
+        return SourceImage(_check_array(image))
+    if isinstance(image, PILImage.Image):
+        upright = ImageOps.exif_transpose(image).convert('RGB')
+        return SourceImage(np.ascontiguousarray(
+            np.asarray(upright)[..., ::-1]))
+    if not isinstance(image, (str, Path)):
+        raise ValueError('an image must be a file, an array or an image of '
+                         f'PIL, got {type(image).__name__}')
+    path = require_file(image, 'image')
+    try:
+        bgr = mmcv.imfrombytes(path.read_bytes(), color_type, backend=backend)
+    except (OSError, cv2.error) as error:
+        raise ValueError(f'{path} can not be read as an image '
+                         f'({error})') from error
+    if bgr is None:
+        raise ValueError(f'{path} is damaged or no image')
+    return SourceImage(_check_array(bgr), str(path))
+
+
+def _check_array(image: np.ndarray) -> np.ndarray:
+    """Return an array if it is BGR uint8 (H, W, 3).
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 \
+            or 0 in image.shape:
+        raise ValueError(
+            'an array must be a BGR image, uint8 of the shape (H, W, 3), got '
+            f'{image.dtype} of the shape {image.shape}')
+    return image
