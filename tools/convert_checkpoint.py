@@ -7,8 +7,9 @@ IN is one of
   mmdet        a detector or an RPN of mmdet 2.x or 3.x
   torchvision  a ResNet of torchvision
 
-which is told from its keys. Each key is mapped, dropped for a reason that is
-printed, or an error that names it. Nothing that IN says is executed.
+in a file of torch.save or in safetensors, which is told from its keys. Each
+key is mapped, dropped for a reason that is printed, or an error that names
+it, and the config for the result is named. Nothing that IN says is executed.
 """
 import argparse
 import sys
