@@ -22,6 +22,7 @@ from .hooks import (
     PreemptionHook,
     ThroughputHook,
 )
+from .resumable_epoch_loop import ResumableEpochLoop
 from .tensorboard_backend import OptionalTensorboardVisBackend
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     'ExtractionRunner', 'FiniteLossHook', 'HangWatchHook',
     'ImageEmbeddingHook', 'OpenVocabularyHook',
     'OptionalTensorboardVisBackend', 'PlainCheckpointHook', 'PreemptionHook',
-    'ThroughputHook', 'load_from_local', 'load_from_torchvision'
+    'ResumableEpochLoop', 'ThroughputHook', 'load_from_local',
+    'load_from_torchvision'
 ]

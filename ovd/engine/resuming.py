@@ -7,6 +7,7 @@ from typing import List, Optional
 from mmdet.registry import LOOPS
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop
 
 from .broken_images import record_file, watch_images
 from .checkpoints import find_checkpoint, read_whole
@@ -39,6 +40,8 @@ def prepare_training(cfg: Config,
             cfg.train_cfg.skip_broken = True
     elif cfg.get('train_dataloader'):
         _make_resumable(cfg, skip_broken)
+        if loop is EpochBasedTrainLoop and 'type' in cfg.train_cfg:
+            cfg.train_cfg.type = 'ResumableEpochLoop'
 
 
 def _set_resume(cfg: Config, resume: Optional[str]) -> None:

@@ -4,6 +4,7 @@ Two processes, and kills at any moment: tests/test_tools/test_benchmark_faults.
 """
 import os
 import random
+import re
 import signal
 import sys
 from pathlib import Path
@@ -203,3 +204,20 @@ class Slow(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> int:
         return index
+
+
+def test_batches_are_numbered_on(tmp_path: Path) -> None:
+    """From the middle of an epoch; so log lines come where they would."""
+    options = dict(log_processor=dict(by_epoch=True), log_level='INFO',
+                   default_hooks=dict(logger=dict(interval=4)))
+    train(tmp_path / 'whole', options)
+    train(tmp_path / 'cut', options, stop_at=17)  # it goes on at 15
+    train(tmp_path / 'cut', options)
+    lines = [re.findall(r'Epoch\(train\) +(\[\d\]\[ *\d+/10\])',
+                        ''.join(path.read_text() for path in
+                                sorted((tmp_path / name).rglob('*.log'))))
+             for name in ('whole', 'cut')]
+    assert len(lines[0]) == 8
+    assert lines[0][:4] == ['[1][ 4/10]', '[1][ 8/10]', '[2][ 4/10]',
+                            '[2][ 8/10]']
+    assert lines[1] == lines[0]
