@@ -1,4 +1,5 @@
-# Your own files in COCO format. Edit the lines marked with "<-"; then
+# Your own files in COCO format. tools/new_dataset.py checks them and writes a
+# config over this one; or edit the lines marked with "<-", then
 #   python tools/build_zsl_dataset.py \
 #       configs/_base_/datasets/custom_detection.py \
 #       --split data/custom/annotations/split.json
