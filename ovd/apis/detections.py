@@ -3,7 +3,7 @@
 Shapes: M detections of an image.
 """
 import json
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 import numpy as np
 from mmdet.structures import DetDataSample
@@ -138,6 +138,26 @@ class Detections(List[DetDataSample]):
                 [self.classes[label] for label in one.class_id], str)
             converted.append(one)
         return converted
+
+
+def merge_coco(
+        parts: Iterable[Dict[str, List[dict]]]) -> Dict[str, List[dict]]:
+    """Join contents of :meth:`Detections.to_coco` of the same classes.
+
+    Ids go on counting from one part to the next.
+    """
+    whole: Dict[str, List[dict]] = dict(
+        images=[], annotations=[], categories=[])
+    for part in parts:
+        before = len(whole['images'])
+        whole['images'] += [
+            dict(image, id=image['id'] + before) for image in part['images']]
+        whole['annotations'] += [
+            dict(item, id=number, image_id=item['image_id'] + before)
+            for number, item in enumerate(
+                part['annotations'], len(whole['annotations']) + 1)]
+        whole['categories'] = part['categories']
+    return whole
 
 
 def _to_annotations(found: InstanceData) -> List[Dict[str, Any]]:

@@ -13,36 +13,36 @@ from torchvision.utils import draw_segmentation_masks
 from ovd import colours
 from ovd.artifacts.files import PathLike, atomic_write
 
-from .labels import draw_box, draw_labels, draw_legend
+from .labels import Colour, draw_box, draw_labels, draw_legend
 
 BASE_COLOUR = ImageColor.getrgb(colours.BASE_COLOUR)
 NOVEL_COLOUR = ImageColor.getrgb(colours.NOVEL_COLOUR)
+MAX_NAME = 40  # letters of a label
 
 
-def draw_detections(image: np.ndarray,
-                    sample: DetDataSample,
-                    classes: Sequence[str],
-                    base_classes: Collection[str],
-                    out_file: PathLike,
-                    min_side: int = 480) -> None:
-    """Write a PNG of detections with their scores; see `draw_instances`.
+def render_detections(image: np.ndarray,
+                      sample: DetDataSample,
+                      classes: Sequence[str],
+                      show_masks: bool = True,
+                      min_side: int = 480) -> Image.Image:
+    """Return a picture of detections with scores, a colour for each class.
 
     Args:
         image (np.ndarray): RGB uint8 (H, W, 3).
         sample (DetDataSample): ``pred_instances`` in pixels of the image.
         classes (Sequence[str]): Names that the labels index.
-        base_classes (Collection[str]): Those that had boxes in training.
-        out_file (PathLike): Picture to write.
-        min_side (int): Least shorter side of the picture. Defaults to 480.
+        show_masks (bool): Whether to tint masks, where there are some.
+            Defaults to True.
+        min_side (int): See :func:`render_instances`. Defaults to 480.
     """
     found = sample.pred_instances.cpu()
-    draw_instances(
+    labels = found.labels.tolist()
+    return render_instances(
         image,
-        found.bboxes, [classes[label] for label in found.labels],
-        base_classes,
-        out_file,
-        masks=found.get('masks'),
-        scores=found.scores,
+        found.bboxes, [f'{_shorten(classes[label])} {score:.2f}'
+                       for label, score in zip(labels, found.scores.tolist())],
+        [ImageColor.getrgb(colours.class_colour(label)) for label in labels],
+        masks=found.get('masks') if show_masks else None,
         min_side=min_side)
 
 
@@ -69,33 +69,17 @@ def draw_instances(image: np.ndarray,
         is_crowd (Sequence[bool], optional): M; crowds get dashed boxes.
         legend (bool): Add a strip that says what the colours mean, and how
             many boxes there are. Defaults to False.
-        min_side (int): A smaller image is enlarged to at least this shorter
-            side, so that the labels can be read. Defaults to 480.
+        min_side (int): See :func:`render_instances`. Defaults to 480.
     """
     crowd = list(is_crowd) if is_crowd is not None else [False] * len(names)
     texts = list(names) if scores is None else [
         f'{name} {score:.2f}' for name, score in zip(names, scores.tolist())
     ]
     is_base = [name in base_classes for name in names]
-    box_colours = [BASE_COLOUR if base else NOVEL_COLOUR for base in is_base]
-    picture, bboxes, masks = _enlarge(image, bboxes, masks, min_side)
-    # Small boxes come last, on top of those that they lie in.
-    order = torch.argsort((bboxes[:, 2:] - bboxes[:, :2]).prod(1),
-                          descending=True).tolist()
-    if names and masks is not None:
-        picture = draw_segmentation_masks(
-            picture, masks[order], alpha=0.3,
-            colors=[box_colours[i] for i in order])
-    canvas = Image.fromarray(picture.permute(1, 2, 0).numpy())
-    # where there are many, smaller labels hide less
-    size = max(13, min(canvas.size) // (32 if len(names) <= 10 else 42))
-    pen = ImageDraw.Draw(canvas)
-    for i in order:
-        draw_box(pen, bboxes[i].tolist(), box_colours[i], max(2, size // 6),
-                 crowd[i])
-    draw_labels(canvas, [bboxes[i].tolist() for i in order],
-                [texts[i] for i in order], [box_colours[i] for i in order],
-                size)
+    canvas = render_instances(
+        image, bboxes, texts,
+        [BASE_COLOUR if base else NOVEL_COLOUR for base in is_base],
+        masks, crowd, min_side)
     if legend:
         number = Counter(zip(is_base, crowd))
         canvas = draw_legend(canvas, {
@@ -104,9 +88,64 @@ def draw_instances(image: np.ndarray,
             for dashed in sorted({False, *crowd})
             for what, base, colour in (('base', True, BASE_COLOUR),
                                        ('novel', False, NOVEL_COLOUR))
-        }, size)
+        }, _font_size(canvas, len(names)))
+    save_picture(canvas, out_file)
+
+
+def render_instances(image: np.ndarray,
+                     bboxes: Tensor,
+                     texts: Sequence[str],
+                     box_colours: Sequence[Colour],
+                     masks: Optional[Tensor] = None,
+                     is_crowd: Optional[Sequence[bool]] = None,
+                     min_side: int = 480) -> Image.Image:
+    """Return a picture with labelled boxes and masks.
+
+    Args:
+        image (np.ndarray): RGB uint8 (H, W, 3).
+        bboxes (Tensor): (M, 4) xyxy in pixels of the image.
+        texts (Sequence[str]): M labels.
+        box_colours (Sequence[Colour]): M.
+        masks (Tensor, optional): bool (M, H, W).
+        is_crowd (Sequence[bool], optional): M; crowds get dashed boxes.
+        min_side (int): A smaller image is enlarged to at least this shorter
+            side, so that the labels can be read. Defaults to 480.
+    """
+    picture, bboxes, masks = _enlarge(image, bboxes, masks, min_side)
+    # Small boxes come last, on top of those that they lie in.
+    order = torch.argsort((bboxes[:, 2:] - bboxes[:, :2]).prod(1),
+                          descending=True).tolist()
+    if texts and masks is not None:
+        picture = draw_segmentation_masks(
+            picture, masks[order], alpha=0.3,
+            colors=[box_colours[i] for i in order])
+    canvas = Image.fromarray(picture.permute(1, 2, 0).numpy())
+    size = _font_size(canvas, len(texts))
+    pen = ImageDraw.Draw(canvas)
+    for i in order:
+        draw_box(pen, bboxes[i].tolist(), box_colours[i], max(2, size // 6),
+                 is_crowd is not None and is_crowd[i])
+    draw_labels(canvas, [bboxes[i].tolist() for i in order],
+                [texts[i] for i in order], [box_colours[i] for i in order],
+                size)
+    return canvas
+
+
+def _shorten(name: str) -> str:
+    """Return a name in one line that leaves something of the picture."""
+    name = ' '.join(name.split())
+    return name if len(name) <= MAX_NAME else f'{name[:MAX_NAME - 1]}\u2026'
+
+
+def save_picture(picture: Image.Image, out_file: PathLike) -> None:
+    """Write a PNG, whole or not at all."""
     with atomic_write(out_file) as file:
-        canvas.save(file, 'PNG')
+        picture.save(file, 'PNG')
+
+
+def _font_size(canvas: Image.Image, number: int) -> int:
+    """Return the height of labels: where there are many, smaller ones."""
+    return max(13, min(canvas.size) // (32 if number <= 10 else 42))
 
 
 def _enlarge(

@@ -1,65 +1,182 @@
 """The work of ``tools/image_demo.py``."""
-from glob import glob
+import json
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
-import mmcv
-from mmengine.structures import InstanceData
-from torchvision.ops import nms
+import numpy as np
 from tqdm import tqdm
 
-from ovd.engine.checkpoints import find_checkpoint
+from ovd.artifacts.files import PathLike, atomic_write
 
-from .drawing import draw_detections
+from .detections import Detections, merge_coco
+from .drawing import render_detections, save_picture
+from .image_sources import SourceImage, list_images
 from .open_vocabulary_detector import OpenVocabularyDetector
+from .video import atomic_video, frame_rate, is_video, open_video
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+# Fewer frames than a video says there are; some only guess their number.
+WHOLE = 0.9
 
 
-def detect_and_draw(image: str, config: str, checkpoint: str,
-                    texts: Optional[Sequence[str]], score_thr: float,
-                    out_dir: str) -> List[Path]:
-    """Detect ``texts`` in images; write pictures of what was found.
+class Drawn(List[Path]):
+    """The pictures, or the video, that were written.
 
     Args:
-        image (str): Image file, folder of images, or pattern (``*.jpg``).
-        config (str): Config file.
-        checkpoint (str): Checkpoint, or folder of a training run.
+        passed_over (dict[str, str]): File that could not be read -> why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed_over: Dict[str, str] = {}
+
+    def pass_over(self, path: PathLike, error: object) -> None:
+        """Name a file that could not be read."""
+        self.passed_over[str(path)] = str(error)
+        tqdm.write(f'passed over: {error}')
+
+
+def detect_and_draw(image: str,
+                    config: PathLike,
+                    checkpoint: PathLike,
+                    texts: Optional[Sequence[str]] = None,
+                    score_thr: float = 0.3,
+                    out_dir: PathLike = 'work_dirs/image_demo',
+                    coco_json: Optional[PathLike] = None,
+                    show_masks: Optional[bool] = None,
+                    batch_size: int = 4,
+                    device: str = 'auto') -> Drawn:
+    """Detect ``texts`` in images or a video; write pictures of what is found.
+
+    Of boxes that overlap, the one with the best score is drawn. Files that
+    can't be read are named and passed over.
+
+    Args:
+        image (str): Image file, folder of images, pattern (``*.jpg``), or
+            video.
+        config (PathLike): Config file.
+        checkpoint (PathLike): Checkpoint, or folder of a training run.
         texts (Sequence[str], optional): Class names; None for those of the
             config.
-        score_thr (float): Draw nothing that scores lower.
-        out_dir (str): Folder of the pictures, which keep their names.
+        score_thr (float): Draw nothing that scores lower. Defaults to 0.3.
+        out_dir (PathLike): Folder of the pictures, which keep their names.
+        coco_json (PathLike, optional): Where to write what was drawn; see
+            :meth:`Detections.to_coco`. A frame of a video has the file name
+            ``VIDEO#NUMBER``, from 1 on.
+        show_masks (bool, optional): Whether to tint masks. Defaults to where
+            the detector makes them.
+        batch_size (int): Most images that are read and go through the
+            network together. Defaults to 4.
+        device (str): See :class:`OpenVocabularyDetector`.
 
     Returns:
-        List[Path]: The pictures.
+        Drawn: The pictures, a list.
 
     Raises:
         FileNotFoundError: If there is no image.
-        ValueError: If a picture would replace an image or another picture.
+        ValueError: If a picture would replace an image or another picture,
+            masks are wanted of a detector that makes none, or a number is
+            out of range.
     """
-    images = _list_images(image)
-    pictures = [Path(out_dir) / f'{path.stem}.png' for path in images]
-    _check_pictures(pictures, images)
-    detector = OpenVocabularyDetector(config, find_checkpoint(checkpoint))
+    if batch_size < 1:
+        raise ValueError(f'the batch size must be positive, got {batch_size}')
+    video = is_video(image)
+    images = [Path(image)] if video else list_images(image)
+    pictures = [Path(out_dir) / (path.stem + ('.mp4' if video else '.png'))
+                for path in images]
+    _check_outputs(pictures, images, Path(out_dir), coco_json)
+    detector = OpenVocabularyDetector(config, checkpoint, device)
+    if show_masks and not detector.model.with_mask:
+        raise ValueError(f'the detector of {config} makes no masks to show')
     if texts is not None:
         detector.set_classes(texts)
-    for path, picture in zip(
-            tqdm(images, desc='detecting', unit='image'), pictures):
-        sample, = detector.predict(path, score_thr)
-        sample.pred_instances = _one_per_object(sample.pred_instances)
-        draw_detections(
-            mmcv.imread(str(path), channel_order='rgb'), sample,
-            detector.classes, detector.base_classes, picture)
-        found = sample.pred_instances
-        for label, score in zip(found.labels, found.scores):
-            tqdm.write(f'{path.name}: {detector.classes[label]} {score:.2f}')
-    print(*pictures, sep='\n')
-    return pictures
+    drawn = Drawn()
+    draw = _draw_video if video else _draw_images
+    content = merge_coco(
+        found.to_coco()
+        for found in draw(detector, images, pictures, score_thr,
+                          show_masks is not False, batch_size, drawn))
+    content['categories'] = content['categories'] or \
+        Detections([], detector.classes).to_coco()['categories']
+    if coco_json is not None:
+        with atomic_write(coco_json, 'w') as file:
+            json.dump(content, file)
+        print(coco_json)
+    print(*drawn, sep='\n')
+    return drawn
 
 
-def _check_pictures(pictures: Sequence[Path],
-                    images: Sequence[Path]) -> None:
-    """Raise a ValueError if writing the pictures would lose something."""
+def _draw_images(detector: OpenVocabularyDetector, images: Sequence[Path],
+                 pictures: Sequence[Path], score_thr: float, show_masks: bool,
+                 batch_size: int, drawn: Drawn) -> Iterator[Detections]:
+    """Draw what is in images, and yield it."""
+    pairs = zip(tqdm(images, desc='detecting', unit='image'), pictures)
+    while batch := [*islice(pairs, batch_size)]:
+        read: Dict[Path, SourceImage] = {}
+        for path, picture in batch:
+            try:
+                read[picture] = detector.read(path)
+            except (ValueError, OSError) as error:
+                drawn.pass_over(path, error)
+        found = _detect(detector, [*read.values()], score_thr, batch_size)
+        for sample, (picture, image) in zip(found, read.items()):
+            save_picture(render_detections(
+                image.rgb, sample, found.classes, show_masks), picture)
+            drawn.append(picture)
+            one = sample.pred_instances
+            for label, score in zip(one.labels.tolist(), one.scores.tolist()):
+                tqdm.write(f'{Path(image.path).name}: '
+                           f'{found.classes[label]} {score:.2f}')
+        yield found
+
+
+def _draw_video(detector: OpenVocabularyDetector, videos: Sequence[Path],
+                pictures: Sequence[Path], score_thr: float, show_masks: bool,
+                batch_size: int, drawn: Drawn) -> Iterator[Detections]:
+    """Draw what is in the frames of one video, and yield it."""
+    (path, ), (picture, ) = videos, pictures
+    try:
+        reader = open_video(path)
+    except ValueError as error:
+        drawn.pass_over(path, error)
+        return
+    number = 0
+    with ExitStack() as stack:
+        write = stack.enter_context(atomic_video(picture, frame_rate(reader)))
+        frames = iter(tqdm(reader, desc='detecting', unit='frame',
+                           total=reader.frame_cnt))
+        while batch := [*islice(frames, batch_size)]:
+            found = _detect(detector, batch, score_thr, batch_size)
+            for frame, sample in zip(batch, found):
+                number += 1
+                sample.set_metainfo(dict(img_path=f'{path}#{number}'))
+                write(np.asarray(render_detections(
+                    SourceImage(frame).rgb, sample, found.classes,
+                    show_masks)))
+            yield found
+    if number:
+        drawn.append(picture)
+    if number < max(WHOLE * reader.frame_cnt, 1):
+        drawn.pass_over(path, f'only {number} of the {reader.frame_cnt} '
+                        f'frames of {path} can be read')
+
+
+def _detect(detector: OpenVocabularyDetector, images: Sequence,
+            score_thr: float, batch_size: int) -> Detections:
+    return detector.predict(
+        images, score_thr, batch_size=batch_size).one_per_object()
+
+
+def _check_outputs(pictures: Sequence[Path], images: Sequence[Path],
+                   out_dir: Path, coco_json: Optional[PathLike]) -> None:
+    """Raise a ValueError if writing would fail or lose something."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise ValueError(f'{out_dir} is a file: expected a folder for the '
+                         'pictures')
+    if coco_json is not None and Path(coco_json).is_dir():
+        raise ValueError(f'{coco_json} is a folder: expected the name of a '
+                         'json file')
     for picture in pictures:
         if picture.exists() and any(
                 image.samefile(picture) for image in images):
@@ -68,25 +185,3 @@ def _check_pictures(pictures: Sequence[Path],
     if len(set(pictures)) < len(pictures):
         raise ValueError('several of the images have the same name, and their '
                          'pictures would too: draw them one by one')
-
-
-def _one_per_object(found: InstanceData, iou_thr: float = 0.6) -> InstanceData:
-    """Keep the best name of boxes that overlap: the host allows several."""
-    return found[nms(found.bboxes, found.scores, iou_thr)]
-
-
-def _list_images(image: str) -> List[Path]:
-    """Return the images of a file, a folder or a pattern in order of name."""
-    path = Path(image)
-    if path.is_dir():
-        found = sorted(item for item in path.iterdir()
-                       if item.suffix.lower() in IMAGE_SUFFIXES)
-    elif path.is_file():
-        found = [path]
-    else:
-        found = sorted(Path(name) for name in glob(image))
-    if not found:
-        raise FileNotFoundError(
-            f'{image} is no image, no pattern that fits one, and no folder '
-            f'that holds one ({", ".join(IMAGE_SUFFIXES)})')
-    return found

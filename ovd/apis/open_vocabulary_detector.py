@@ -68,9 +68,9 @@ class OpenVocabularyDetector:
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a type or argument of the config does not exist, its
-            model has no vocabulary to set, or class embeddings of another
-            CLIP than the checkpoint's.
+        ValueError: If there is no such device, a type or argument of the
+            config does not exist, its model has no vocabulary to set, or
+            class embeddings of another CLIP than the checkpoint's.
 
     Example:
         >>> from ovd.apis import OpenVocabularyDetector
@@ -98,8 +98,7 @@ class OpenVocabularyDetector:
                  cache: Optional[PathLike] = 'auto') -> None:
         if remember < 0:
             raise ValueError(f'remember must not be negative, got {remember}')
-        if device == 'auto':
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        device = _choose_device(device)
         checkpoint = find_checkpoint(str(checkpoint))
         self.model = _build(str(config), checkpoint, device)
         self._heads = [
@@ -323,6 +322,23 @@ class OpenVocabularyDetector:
         if next(self.model.parameters()).is_cuda:
             torch.cuda.synchronize()
         return perf_counter()
+
+
+def _choose_device(device: str) -> str:
+    """Return a device that is there.
+
+    Raises:
+        ValueError: If there is no such device.
+    """
+    if device == 'auto':
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # of builds without CUDA
+        reason = str(error).splitlines()[0]
+        raise ValueError(f'there is no device "{device}" ({reason}); expected '
+                         'auto, cpu, cuda, cuda:1, ...') from error
+    return device
 
 
 def _build(config: str, checkpoint: str, device: str) -> torch.nn.Module:

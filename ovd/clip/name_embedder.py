@@ -59,6 +59,7 @@ class NameEmbedder:
         if not names:
             raise ValueError('expected at least one name, got none')
         check_class_names(names)  # "a" and "a " are the same
+        _check_encodable(names)
         templates = self._choose(templates)
         contexts = self.trained.contexts if templates == LEARNED else None
         sentences = digest_sentences(
@@ -105,3 +106,17 @@ class NameEmbedder:
                             'the class embeddings of the detector')
             self._clip = clip
         return self._clip
+
+
+def _check_encodable(names: List[str]) -> None:
+    """Raise if a name is no text, as bytes of another encoding are not.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f'the name {name!r} is no text in UTF-8') from error

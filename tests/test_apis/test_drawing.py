@@ -6,17 +6,19 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from ovd.apis.drawing import (
     BASE_COLOUR,
     NOVEL_COLOUR,
-    draw_detections,
     draw_instances,
+    render_detections,
 )
 from ovd.apis.labels import draw_box, draw_labels, draw_legend, text_colour
+from ovd.colours import class_colour
 
 GREY = np.full((100, 120, 3), 90, np.uint8)
+LONG = 'a long\n name ' + 'x' * 60
 BOXES = torch.tensor([[10., 20., 50., 60.], [70., 30., 110., 90.]])
 
 
@@ -89,8 +91,8 @@ def test_nothing_to_draw(tmp_path):
     assert (picture == 90).all()
 
 
-def test_detections_are_drawn_with_their_scores(tmp_path, monkeypatch):
-    """As by `draw_instances` with scores, which labels show."""
+def test_detections_are_drawn_with_their_scores(monkeypatch):
+    """In the colours of their classes, long names cut, in one line."""
     from ovd.apis import drawing
     texts = []
     monkeypatch.setattr(
@@ -99,10 +101,29 @@ def test_detections_are_drawn_with_their_scores(tmp_path, monkeypatch):
     sample = DetDataSample(pred_instances=InstanceData(
         bboxes=BOXES, labels=torch.tensor([1, 0]),
         scores=torch.tensor([.5, .25])))
-    draw_detections(GREY, sample, ['cat', 'dog'], ['cat'], tmp_path / 'a.png')
+    picture = np.asarray(render_detections(GREY, sample, ['cat', LONG]))
     # the larger box first: smaller ones are drawn on top
-    assert texts == ['cat 0.25', 'dog 0.50']
-    assert tuple(read(tmp_path / 'a.png')[300, 150]) == NOVEL_COLOUR
+    assert texts == ['cat 0.25', f'a long name {"x" * 27}\u2026 0.50']
+    assert tuple(picture[300, 150]) == ImageColor.getrgb(class_colour(1))
+    assert tuple(picture[449, 450]) == ImageColor.getrgb(class_colour(0))
+
+
+def test_masks_of_detections_may_be_left_out():
+    sample = DetDataSample(pred_instances=InstanceData(
+        bboxes=BOXES, labels=torch.tensor([1, 0]), scores=torch.ones(2),
+        masks=torch.ones(2, 100, 120, dtype=torch.bool)))
+    tinted, plain = (
+        np.asarray(render_detections(GREY, sample, ['cat', 'dog'], show))
+        for show in (True, False))
+    assert tuple(plain[-1, -1]) == (90, 90, 90) != tuple(tinted[-1, -1])
+
+
+def test_colours_of_classes_are_distinct():
+    for number, least in ((20, 80), (30, 15)):
+        found = np.array([ImageColor.getrgb(class_colour(label))
+                          for label in range(number)], float)
+        apart = np.linalg.norm(found[:, None] - found, axis=-1)
+        assert apart[~np.eye(number, dtype=bool)].min() > least
 
 
 def test_labels_keep_out_of_each_others_way():

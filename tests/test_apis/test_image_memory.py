@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.apis import inference_detector
 from mmdet.structures import DetDataSample
 from PIL import Image
 
@@ -73,6 +74,13 @@ def test_another_vocabulary_needs_no_other_encoding(detector, batch_sizes):
     assert_same(before, fresh.predict(FIRST, classes=NAMES)[0])
     fresh.set_classes(OTHERS)
     assert_same(after, fresh.predict(FIRST)[0])
+
+
+def test_it_is_what_the_host_finds(detector):
+    found, = detector.predict(FIRST)
+    expected = inference_detector(detector.model, FIRST)
+    assert_same(found, expected)
+    assert found.img_path == expected.img_path
 
 
 def test_the_last_images_are_kept(detector, batch_sizes):

@@ -125,6 +125,8 @@ def test_another_clip_is_refused(tmp_path, tiny_vit_path, trained):
     ('ring', None, 'names must be a list'),
     (['a', 'a '], None, 'several times'),
     (['a', ' '], None, 'non-empty'),
+    (['\ud800'], None, 'no text in UTF-8'),
+    (['a b' * 99], None, 'too long|shorten'),
     (['a'], 'phot', "'phot'|did you mean"),
     (['a'], 'learned', 'learned'),
 ])
