@@ -43,6 +43,10 @@ class AtomicCheckpointHook(CheckpointHook):
     when they are whole, and an old checkpoint is removed after the one that
     takes its place is there. A full disk leaves the previous one.
 
+    The host makes all bytes before it writes them. So a save takes as much
+    memory as the file (``tools/benchmarks/checkpoint_memory.py``), and of
+    tensors on a GPU as much again for their copies.
+
     Args:
         kwargs: Of the host's hook.
 
