@@ -21,6 +21,7 @@ from ovd.spelling import mended_spelling
 
 from .frozen_teacher import FrozenTeacher
 from .losses import soft_background_loss
+from .novel_classes import check_novel_classes
 
 WRITTEN = ('vild', 'detpro')  # the sentences of ViLD and of ViLD*
 
@@ -91,8 +92,10 @@ class PromptLearner(FrozenTeacher, BaseModel):
             novel_classes (Sequence[str]): Those that are not learned with.
 
         Raises:
-            ValueError: If a name is empty, or too long for CLIP.
+            ValueError: If a name is empty, or too long for CLIP, or a novel
+                class is none of the names.
         """
+        check_novel_classes(names, novel_classes)
         self.names = list(names)
         base = [name for name in names if name not in set(novel_classes)]
         self._tokens = tokenize(

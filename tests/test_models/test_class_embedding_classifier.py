@@ -139,6 +139,10 @@ def test_wrong_input_says_what_is_wrong(file: str) -> None:
         classifier(torch.randn(2, 8))
     with pytest.raises(ValueError, match='"red circel"; did you mean'):
         classifier.set_classes(['red circel'])
+    with pytest.raises(ValueError, match='1 of 2 novel classes .* 3 names of '
+                       'the vocabulary:\n  "blue stars"; did you mean "blue'):
+        classifier.set_classes(NAMES, ['red circle', 'blue stars'])
+    assert classifier.novel_mask is None  # nothing is half set
     other = make_embeddings(clip=dict(name='other', sha256='1' * 64))
     with pytest.raises(ValueError, match='two CLIPs'):
         classifier.set_classes(NAMES, (), other)

@@ -1,14 +1,13 @@
-"""The published formulas of ViLD, ViLD* and DetPro, each a second way."""
+"""The published formulas of ViLD, ViLD* and DetPro, each a second way.
+
+Of box heads; whole RoI heads are in test_vild_heads.
+"""
 from pathlib import Path
-from typing import Dict
 
 import pytest
 import torch
 import torch.nn.functional as F
-from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
@@ -24,15 +23,6 @@ NAMES = ['a', 'b', 'c', 'd']
 NOVEL = ['b', 'd']
 DIMS = 8
 AUTOCAST = [torch.float16, torch.bfloat16]
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    rows = F.normalize(
-        torch.randn(4, DIMS, generator=torch.Generator().manual_seed(0)))
-    ClassEmbeddings(NAMES, rows, dict(name='tiny', sha256='0' * 64),
-                    'vild').save(tmp_path / 'vild.pth')
-    return str(tmp_path / 'vild.pth')
 
 
 def head_cfg(file: str, **kwargs) -> dict:
@@ -113,6 +103,57 @@ def test_ensemble_by_its_definition(file: str, weights: dict) -> None:
         weight = novel if name in NOVEL else base
         expected = p_text[:, c]**weight * p_image[:, c]**(1 - weight)
         assert torch.allclose(head(x)[0][:, c], expected, atol=1e-5)
+
+
+def test_ensemble_in_its_cube_root_form(file: str) -> None:
+    """The official code's: p_text * p_image * (p_image if novel else p_text).
+    """
+    head = ensemble_head(file).eval()
+    x = torch.randn(6, 4, 7, 7)
+    p_text, p_image = p_text_and_image(head, x)
+    novel = torch.tensor([name in NOVEL for name in NAMES])
+    third = torch.where(novel, p_image, p_text[:, :4])
+    expected = (p_text[:, :4] * p_image * third)**(1 / 3)
+    scores, bbox_pred = head(x)
+    assert torch.allclose(scores[:, :4], expected, atol=1e-5)
+    assert torch.allclose(scores[:, 4], p_text[:, 4], atol=1e-5)
+    assert bbox_pred.shape == (6, 4)
+
+
+@pytest.mark.parametrize('scoring, column', [('text', 0), ('image', 1)])
+def test_one_branch_alone(file: str, scoring: str, column: int) -> None:
+    head = ensemble_head(file, scoring=scoring).eval()
+    x = torch.randn(6, 4, 7, 7)
+    expected = p_text_and_image(head, x)[column][:, :4]
+    assert torch.allclose(head(x)[0][:, :4], expected, atol=1e-5)
+
+
+def test_objectness_detects_one_class(file: str) -> None:
+    head = ensemble_head(file, scoring='objectness').eval()
+    x = torch.randn(6, 4, 7, 7)
+    background = p_text_and_image(head, x)[0][:, 4]
+    expected = torch.stack([1 - background, background], -1)
+    assert torch.allclose(head(x)[0], expected, atol=1e-5)
+
+
+def test_scores_above_one_in_sum_reach_nms_unchanged(file: str) -> None:
+    """No logarithm or softmax may touch them."""
+    head = ensemble_head(file).eval()
+    scores = torch.tensor([[.9, .4, .01, 0, 0], [.1, .7, .3, 0, .05]])
+    rois = torch.tensor([[0., 10, 10, 20, 20], [0., 40, 40, 60, 70]])
+    result = head._predict_by_feat_single(
+        rois,
+        scores,
+        torch.zeros(2, 4),
+        dict(img_shape=(100, 100), scale_factor=(2.0, 2.0)),
+        rescale=True,
+        rcnn_test_cfg=ConfigDict(
+            score_thr=0.05,
+            nms=dict(type='nms', iou_threshold=.5),
+            max_per_img=10))
+    assert result.scores.tolist() == pytest.approx([.9, .7, .4, .3, .1])
+    assert result.labels.tolist() == [0, 1, 1, 2, 0]
+    assert result.bboxes[0].tolist() == [5, 5, 10, 10]  # original pixels
 
 
 def test_foreground_of_the_ensemble_may_exceed_one(tmp_path: Path) -> None:
@@ -198,6 +239,19 @@ def test_image_loss_of_any_size(dims: int) -> None:
         dims / 2 * F.l1_loss(region, image).item(), rel=1e-5)
 
 
+def test_one_head_for_both_losses(file: str) -> None:
+    """What is distilled is what the text scores are computed from."""
+    head = ViLDBBoxHead(**head_cfg(file))
+    head.set_vocabulary(NAMES, NOVEL)
+    x = torch.randn(3, 4, 7, 7)
+    embeddings = head.distill_embeddings(x)
+    assert torch.allclose(embeddings.norm(dim=1), torch.ones(3), atol=1e-5)
+    rows = torch.cat([head.classifier.class_embeddings,
+                      head.classifier.bg_embedding])
+    expected = torch.stack([softmax_by_hand(r, rows, .1) for r in embeddings])
+    assert torch.allclose(head.eval()(x)[0], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize('dtype', AUTOCAST)
 def test_half_precision_scores_as_float32_does(file, dtype) -> None:
     """Logits of up to 100 would be rounded; features alone are."""
@@ -256,170 +310,28 @@ def test_raw_results_are_the_scores_as_they_are(file: str) -> None:
     (dict(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True)),
      'use_sigmoid=False'),
     (dict(fc_norm_cfg=dict(type='BN')), 'SyncBN, BN1d or LN, got BN'),
-    (dict(scoring='pictures'), 'scoring must be')])
+    (dict(scoring='ensembel'), 'scoring must be .*did you mean "ensemble"'),
+    (dict(base_weight=1.5), r'base_weight must be in \[0, 1\], got 1.5'),
+    (dict(reg_class_agnostic=False), 'reg_class_agnostic=True'),
+    (dict(num_shared_fcs=0), 'at least one layer, got none: set num_shared_f'),
+    (dict(image_branch={}), 'at least one layer.* image_branch'),
+    (dict(num_reg_convs=1), 'can not follow num_shared_fcs=1: take num_shar'),
+    (dict(image_branch=dict(num_shared_fcs=1, num_reg_fcs=1)),
+     'num_reg_fcs=1 of a branch without boxes'),
+])
 def test_settings_that_can_not_be(file, wrong, message) -> None:
+    cfg = dict(head_cfg(file), image_branch=dict(num_shared_fcs=1))
     with pytest.raises(ValueError, match=message):
-        ViLDBBoxHead(**head_cfg(file), **wrong)
+        ViLDEnsembleBBoxHead(**dict(cfg, **wrong))
 
 
-def roi_head(file: str, kind: str, with_mask: bool = True,
-             **branch) -> torch.nn.Module:
-    """A Standard or Cascade RoI head, of few channels."""
-    extractor = dict(
-        type='SingleRoIExtractor',
-        roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
-        out_channels=4,
-        featmap_strides=[4])
-    bbox_head = dict(
-        type='ViLDEnsembleBBoxHead',
-        image_branch=dict(num_shared_fcs=1, fc_out_channels=16, **branch),
-        **head_cfg(file, **branch))
-    train_cfg = dict(
-        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=.5, neg_iou_thr=.5,
-                      min_pos_iou=.5),
-        sampler=dict(type='RandomSampler', num=8, pos_fraction=.25,
-                     add_gt_as_proposals=True),
-        mask_size=14,
-        pos_weight=-1)
-    cascade = kind == 'ViLDCascadeRoIHead'
-    torch.manual_seed(0)
-    head = MODELS.build(ConfigDict(
-        type=kind,
-        bbox_roi_extractor=extractor,
-        bbox_head=[bbox_head] * 3 if cascade else bbox_head,
-        mask_roi_extractor=extractor if with_mask else None,
-        mask_head=dict(
-            type='FCNMaskHead', num_convs=1, in_channels=4,
-            conv_out_channels=4, num_classes=4, class_agnostic=True,
-            loss_mask=dict(type='CrossEntropyLoss', use_mask=True,
-                           loss_weight=1.0)) if with_mask else None,
-        loss_distill=dict(type='DistillationLoss'),
-        train_cfg=[train_cfg] * 3 if cascade else train_cfg,
-        test_cfg=dict(score_thr=0., nms=dict(type='nms', iou_threshold=.5),
-                      max_per_img=10, mask_thr_binary=.5),
-        **(dict(num_stages=3, stage_loss_weights=[1, .5, .25])
-           if cascade else {})))
-    head.init_weights()
-    for bbox_head in bbox_heads(head):
-        bbox_head.set_vocabulary(NAMES, NOVEL)
-    return head
-
-
-def bbox_heads(head: torch.nn.Module) -> list:
-    return [m for m in head.modules() if isinstance(m, ViLDBBoxHead)]
-
-
-def train_losses(head, num_distilled: int = 3, num_gt: int = 1,
-                 num_proposals: int = 2) -> Dict[str, Tensor]:
-    from mmdet.structures.mask import BitmapMasks
-    sample = DetDataSample(metainfo=dict(img_shape=(64, 64)))
-    sample.gt_instances = InstanceData(
-        bboxes=torch.tensor([[8., 8, 30, 30]]).repeat(num_gt, 1),
-        labels=torch.zeros(num_gt, dtype=torch.long),
-        masks=BitmapMasks(torch.ones(num_gt, 64, 64).byte().numpy(), 64, 64))
-    sample.distill_instances = InstanceData(
-        bboxes=torch.tensor([[4., 4, 40, 40]]).repeat(num_distilled, 1),
-        embeddings=F.normalize(torch.randn(num_distilled, DIMS)))
-    proposals = InstanceData(
-        bboxes=torch.tensor([[8., 8, 31, 30], [0., 0, 12, 12]]
-                            )[:num_proposals],
-        scores=torch.ones(num_proposals),
-        labels=torch.zeros(num_proposals, dtype=torch.long))
-    return head.loss((torch.randn(1, 4, 16, 16), ), [proposals], [sample])
-
-
-KINDS = ['ViLDRoIHead', 'ViLDCascadeRoIHead']
-
-
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('counts', [
-    (3, 1, 2), (0, 1, 2), (3, 0, 2), (3, 1, 0), (0, 0, 1)],
-    ids=['all', 'nothing distilled', 'no objects', 'no proposals', 'least'])
-def test_gradients_only_where_they_belong(file, kind, counts) -> None:
-    """Text branch and boxes learn from labels, the image branch from CLIP."""
-    head = roi_head(file, kind)
-    rows = [h.classifier.class_embeddings.clone() for h in bbox_heads(head)]
-    losses = train_losses(head, *counts)
-    distill = {name: loss for name, loss in losses.items()
-               if 'loss_distill' in name}
-    assert len(distill) == len(bbox_heads(head))
-    assert all(torch.isfinite(torch.as_tensor(loss)).all()
-               for loss in losses.values())
-    image = [p for h in bbox_heads(head) for p in h.image_branch.parameters()]
-    others = {name for name, p in head.named_parameters()
-              if not any(p is q for q in image)}
-    sum(distill.values()).backward(retain_graph=True)
-    assert all(p.grad is not None for p in image)  # every process needs one
-    assert all((p.grad.abs().sum() > 0) == (counts[0] > 0) for p in image
-               if p.ndim == 2)
-    assert all(p.grad is None for name, p in head.named_parameters()
-               if name in others)
-    head.zero_grad()
-    sum(loss.sum() for name, loss in losses.items()
-        if 'loss' in name and name not in distill).backward()
-    assert all(p.grad is None for p in image)
-    text = [h.fc_cls.weight.grad for h in bbox_heads(head)]
-    assert text[0].abs().sum() > 0
-    for h, before in zip(bbox_heads(head), rows):
-        assert not h.classifier.class_embeddings.requires_grad
-        assert torch.equal(h.classifier.class_embeddings, before)
-
-
-def test_each_stage_of_a_cascade_distils_with_its_weight(file: str) -> None:
-    head = roi_head(file, 'ViLDCascadeRoIHead')
-    torch.manual_seed(1)
-    losses = train_losses(head)
-    torch.manual_seed(1)
-    embeddings = F.normalize(torch.randn(3, DIMS))
-    # the same numbers were drawn in the same order
-    x = (torch.randn(1, 4, 16, 16), )
-    rois = torch.tensor([[0., 4, 4, 40, 40]]).repeat(3, 1)
-    for i, weight in enumerate([1, .5, .25]):
-        feats = head.bbox_roi_extractor[i](x, rois)
-        region = head.bbox_head[i].distill_embeddings(feats)
-        expected = weight * DIMS / 2 * F.l1_loss(region, embeddings)
-        assert losses[f's{i}.loss_distill'].item() == pytest.approx(
-            expected.item(), rel=1e-4)
-
-
-@pytest.mark.parametrize('kind', KINDS)
-def test_detections_of_the_whole_head(file, kind) -> None:
-    head = roi_head(file, kind).eval()
-    sample = DetDataSample(metainfo=dict(
-        img_shape=(64, 64), ori_shape=(64, 64), scale_factor=(1., 1.)))
-    proposals = InstanceData(
-        bboxes=torch.tensor([[8., 8, 31, 30], [0., 0, 12, 12]]),
-        scores=torch.ones(2))
-    x = (torch.randn(1, 4, 16, 16), )
-    with torch.no_grad():
-        found, = head.predict(x, [proposals], [sample])
-        assert found.masks.shape == (len(found), 64, 64)
-        if kind == 'ViLDCascadeRoIHead':
-            rois = torch.cat([torch.zeros(2, 1), torch.tensor(
-                [[8., 8, 31, 30], [0., 0, 12, 12]])], 1)
-            _, scores, _ = head._refine_roi(
-                x, rois, [sample.metainfo], (2, ))
-            stages = []
-            for i in range(3):  # the mean of the stages' probabilities
-                feats = head.bbox_roi_extractor[i](x, rois)
-                score, deltas = head.bbox_head[i](feats)
-                stages.append(score)
-                boxes = head.bbox_head[i].bbox_coder.decode(
-                    rois[:, 1:], deltas, max_shape=(64, 64))
-                rois = torch.cat([rois[:, :1], boxes], 1)
-            assert torch.allclose(scores[0], sum(stages) / 3, atol=1e-6)
-    assert 0 < len(found) <= 8
-    assert (found.scores[:-1] >= found.scores[1:]).all()
-
-
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('num_distilled', [1, 2])
-def test_boxes_without_masks_and_norms_of_a_single_box(
-        file, kind, num_distilled) -> None:
-    """Faster and Cascade R-CNN; batch norm needs more than one vector."""
-    head = roi_head(file, kind, with_mask=False,
-                    fc_norm_cfg=dict(type='BN1d'))
-    losses = train_losses(head, num_distilled)
-    assert not any('mask' in name for name in losses)
-    assert all(torch.isfinite(torch.as_tensor(loss)).all()
-               for loss in losses.values())
+def test_losses_and_scores_need_the_mode_that_they_are_of(file: str) -> None:
+    """In eval mode a loss would be one of probabilities: silently wrong."""
+    head = ensemble_head(file).eval()
+    scores, deltas = head(torch.randn(2, 4, 7, 7))
+    with pytest.raises(RuntimeError, match='call train.. of the model before'):
+        head.loss_and_target(scores, deltas, torch.zeros(2, 5), [], None)
+    head.train()
+    with pytest.raises(RuntimeError, match='call eval.. of the model before'):
+        head.predict_by_feat(
+            (torch.zeros(2, 5), ), (scores, ), (deltas, ), [{}])

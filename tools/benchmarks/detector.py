@@ -43,7 +43,8 @@ from turns import ratios, take_turns
 # conv_channels and fc_channels are those of each box head.
 SIZES = dict(
     image=(1333, 800), proposals=1000, clusters=30, classes=1203, rois=512,
-    distilled=300, detections=300, conv_channels=256, fc_channels=1024, repeats=3)
+    distilled=300, detections=300, conv_channels=256, fc_channels=1024,
+    repeats=3)
 QUICK = dict(
     image=(96, 64), proposals=20, clusters=3, classes=100, rois=16,
     distilled=4, detections=5, conv_channels=16, fc_channels=64, repeats=1)

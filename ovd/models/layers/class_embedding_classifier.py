@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.provenance import check_same_clip
 from ovd.clip.linear import linear
+from ovd.models.novel_classes import check_novel_classes
 
 MAX_SCORES = 2**20  # computed at once, so that they stay in the cache
 
@@ -98,9 +99,10 @@ class ClassEmbeddingClassifier(BaseModule):
 
         Raises:
             FileNotFoundError: If the file of the config is still missing.
-            ValueError: If a name has no embedding, or the other source was
-                made by another CLIP.
+            ValueError: If a name has no embedding, a novel class is none of
+                the names, or the other source was made by another CLIP.
         """
+        check_novel_classes(names, novel_classes)
         if source is not None:
             check_same_clip(self.source.clip, source.clip,
                             'the class embeddings of the config',

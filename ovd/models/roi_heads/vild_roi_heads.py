@@ -45,8 +45,17 @@ class DistillationMixin:
         """Add ``loss_distill`` of each stage to the host's losses.
 
         Raises:
-            ValueError: If boxes to distil have no embeddings.
+            ValueError: If there are no boxes to distil, or they have no
+                embeddings.
         """
+        if not all('distill_instances' in sample
+                   for sample in batch_data_samples):
+            raise ValueError(
+                f'{type(self).__name__} learns from boxes with embeddings, '
+                'and the images come without: end the pipeline of '
+                'train_dataloader.dataset with PackDistillInputs in place of '
+                'PackDetInputs, and begin it with LoadProposalEmbeddings or, '
+                'without a store, LoadProposalsToEmbed')
         losses = super().loss(x, rpn_results_list, batch_data_samples)
         instances = [sample.distill_instances for sample in batch_data_samples]
         if any('embeddings' not in item for item in instances):

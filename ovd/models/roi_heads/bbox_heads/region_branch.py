@@ -10,6 +10,9 @@ from mmdet.utils import ConfigType, OptConfigType
 from mmengine.model import Sequential
 from torch import nn
 
+LAYERS = ('num_shared_convs', 'num_shared_fcs', 'num_cls_convs',
+          'num_cls_fcs', 'num_reg_convs', 'num_reg_fcs')
+
 
 class RegionBranch(ConvFCBBoxHead):
     """The host's box head whose ``fc_cls`` projects into CLIP's space.
@@ -21,7 +24,8 @@ class RegionBranch(ConvFCBBoxHead):
         args, kwargs: See :class:`mmdet.models.ConvFCBBoxHead`.
 
     Raises:
-        ValueError: If the norm layer is one for images.
+        ValueError: If the norm layer is one for images, or the numbers of
+            layers don't go together.
     """
 
     def __init__(self,
@@ -33,6 +37,8 @@ class RegionBranch(ConvFCBBoxHead):
             raise ValueError(
                 'fc_norm_cfg is for vectors: expected SyncBN, BN1d or LN, got '
                 f'{fc_norm_cfg["type"]}')
+        if not args:  # of which the host's order would tell the names
+            _check_layers(kwargs)
         self.fc_norm_cfg = fc_norm_cfg  # the host builds layers in __init__
         super().__init__(*args, init_cfg=init_cfg, **kwargs)
         if fc_norm_cfg is not None and init_cfg is None:
@@ -57,3 +63,24 @@ class RegionBranch(ConvFCBBoxHead):
     def project_to(self, embed_dims: int) -> None:
         """Have ``fc_cls`` give D numbers in place of one per class."""
         self.fc_cls = nn.Linear(self.cls_last_dim, embed_dims)
+
+
+def _check_layers(cfg: ConfigType) -> None:
+    """Raise where the host would only assert."""
+    numbers = {name: cfg.get(name, 0) for name in LAYERS}
+    if not any(numbers.values()):
+        raise ValueError(
+            'expected at least one layer, got none: set num_shared_fcs=2, or '
+            f'some of {", ".join(LAYERS)}, of the box head and of its '
+            'image_branch')
+    if numbers['num_shared_fcs'] and (
+            numbers['num_cls_convs'] or numbers['num_reg_convs']):
+        raise ValueError(
+            'convolutions of num_cls_convs and num_reg_convs can not follow '
+            f'num_shared_fcs={numbers["num_shared_fcs"]}: take '
+            'num_shared_convs, or num_cls_fcs and num_reg_fcs')
+    for name in ('num_reg_convs', 'num_reg_fcs'):
+        if numbers[name] and not cfg.get('with_reg', True):
+            raise ValueError(
+                f'{name}={numbers[name]} of a branch without boxes: those '
+                'come from the text branch')

@@ -85,6 +85,9 @@ class ViLDBBoxHead(RegionBranch):
     def forward(self, x: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
         """Score pooled features (R, C', 7, 7).
 
+        The host doesn't tell it what for: the mode does, and who uses the
+        other mode's output gets an error.
+
         Returns:
             tuple: In training logits, else scores, (R, C + 1) with background
             last; and class-agnostic box deltas (R, 4).
@@ -108,6 +111,22 @@ class ViLDBBoxHead(RegionBranch):
         """Return the normalised region embeddings (R, D) to be distilled."""
         return F.normalize(super().forward(x)[0].float(), dim=-1)
 
+    def loss_and_target(self, cls_score: Tensor, *args, **kwargs) -> dict:
+        """Return the host's losses, of logits.
+
+        Raises:
+            RuntimeError: In eval mode. What :meth:`forward` gives then are
+                probabilities of all classes, at the test's temperature, and
+                the host calls it for a loss as it does for a prediction.
+        """
+        if not self.training:
+            raise RuntimeError(
+                f'losses of {type(self).__name__} need its training mode, in '
+                'which it hides the novel classes: call train() of the model '
+                'before loss(); norm layers keep their statistics with '
+                'norm_eval=True, or with eval() of their own')
+        return super().loss_and_target(cls_score, *args, **kwargs)
+
     def _predict_by_feat_single(
             self,
             roi: Tensor,
@@ -121,7 +140,15 @@ class ViLDBBoxHead(RegionBranch):
         The host applies a softmax to ``cls_score``, which here already are
         probabilities that, ensembled, need not sum to one. So it only gets a
         single column of them, and decodes the boxes.
+
+        Raises:
+            RuntimeError: In training mode, in which they are logits.
         """
+        if self.training:
+            raise RuntimeError(
+                f'predictions of {type(self).__name__} need its eval mode, '
+                'in which it scores novel classes too: call eval() of the '
+                'model before predict()')
         if len(roi) == 0:
             return super()._predict_by_feat_single(
                 roi, cls_score, bbox_pred, img_meta, rescale, rcnn_test_cfg)
