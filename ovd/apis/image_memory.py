@@ -2,6 +2,7 @@
 
 Shapes: N images of one batch, P proposals of an image.
 """
+import copy
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class ImageMemory:
     def __init__(self, model: TwoStageDetector, size: int) -> None:
         self.model = model
         self.size = size
-        steps = get_test_pipeline_cfg(model.cfg.copy())
+        steps = copy.deepcopy(get_test_pipeline_cfg(model.cfg))
         steps[0]['type'] = 'mmdet.LoadImageFromNDArray'
         self._pipeline = Compose(steps)
         self._kept: 'OrderedDict[Key, EncodedImage]' = OrderedDict()

@@ -12,6 +12,7 @@ import torch
 from mmdet.apis import init_detector
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.structures import DetDataSample
+from mmdet.utils import get_test_pipeline_cfg
 
 from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.artifacts.files import PathLike
@@ -124,7 +125,7 @@ class OpenVocabularyDetector:
         self._embedder = NameEmbedder(
             trained, device, None if folder is None else TextCache(folder))
         self._memory = ImageMemory(self.model, remember)
-        loader = self.model.cfg.test_dataloader.dataset.pipeline[0]
+        loader = get_test_pipeline_cfg(self.model.cfg)[0]
         self._decoding = (loader.get('color_type', 'color'),
                           loader.get('imdecode_backend', 'cv2'))
         self._lock = threading.RLock()  # of the model, and its vocabulary
