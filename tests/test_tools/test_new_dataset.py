@@ -1,11 +1,13 @@
 """A dataset of one's own: what is checked, refused, written and said."""
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import numpy as np
 import pytest
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 from PIL import Image
 
@@ -205,6 +207,25 @@ def test_images_and_configs_elsewhere(zoo: Zoo, monkeypatch) -> None:
                 done.stdout.split('next:\n')[1].splitlines()]
     assert all(Path(words[1]).is_file() for words in commands)
     assert 'deep/configs/of zoo/rpn_r50_fpn_1x_zoo.py' in commands[1]
+
+
+def test_images_beside_the_annotations(zoo: Zoo, monkeypatch) -> None:
+    """One in a folder of its own, as file names may say."""
+    images = zoo.folder / 'data/zoo/annotations'
+    for subset in ('train', 'val'):
+        for path in (zoo.folder / 'data/zoo' / subset).iterdir():
+            path.rename(images / path.name)
+    (images / 'deep').mkdir()
+    (images / 'train_2.png').rename(images / 'deep/train_2.png')
+    image(zoo, file_name='deep/train_2.png')
+    zoo.save()
+    assert 'images in data/zoo/annotations\n' in zoo.run(*zoo.both())
+    monkeypatch.chdir(zoo.folder)
+    cfg = Config.fromfile('configs/zoo/zoo_split_detection.py')
+    dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[]))
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(4)]
+    assert all(map(os.path.isfile, paths))
+    assert paths[1] == 'data/zoo/annotations/deep/train_2.png'
 
 
 def test_nothing_is_replaced_unless_told(zoo: Zoo) -> None:
