@@ -2,6 +2,7 @@
 import inspect
 import json
 import math
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Collection, Dict, Iterator, List, Optional
 
@@ -13,7 +14,11 @@ from torch import nn
 from ovd.artifacts.class_embeddings import MAKE_IT
 from ovd.artifacts.files import atomic_write, require_file, sha256_file
 from ovd.artifacts.seen_classes import read_seen_classes
-from ovd.artifacts.torch_file import read_torch_file
+from ovd.artifacts.weights_file import read_weights
+
+MOST_KEYS = 8  # in an error
+HINT = ('test with the config that it was trained with, or of the same model: '
+        '--cfg-options model.backbone.depth=50 makes an R101 an R50')
 
 
 def set_out_file(cfg: Config, out: Optional[str]) -> None:
@@ -31,7 +36,7 @@ def set_out_file(cfg: Config, out: Optional[str]) -> None:
     """
     if out is None:
         return
-    evaluators = _evaluators(cfg)
+    evaluators = list_test_evaluators(cfg)
     takers = [e for e in evaluators if 'out_file' in _arguments(e)]
     if not takers:
         raise ValueError(
@@ -91,51 +96,60 @@ def _parts(value: Any) -> Iterator[ConfigDict]:
 
 
 def check_weights(cfg: Config, model: nn.Module) -> None:
-    """Raise unless the checkpoint has all weights, if proposals are kept.
+    """Raise unless the checkpoint has all weights of the model.
 
-    The host only logs what is missing, and detectors are trained for days on
-    what a half random RPN proposes.
+    The host only logs what is missing, and tests a half random model. What
+    the checkpoint has beyond that, such as a mask head, the host logs, and a
+    training that begins with ``load_from`` may take a part of a model.
 
     Args:
-        cfg (Config): Of :func:`set_out_file`.
+        cfg (Config): Its ``load_from`` is a file.
         model (nn.Module): It gets the weights.
 
     Raises:
-        ValueError: If a weight is missing or of another shape.
+        ValueError: If a weight is missing or of another shape, or the file
+            holds something else.
     """
-    if not any('provenance' in evaluator for evaluator in _evaluators(cfg)):
-        return
-    content = read_torch_file(cfg.load_from, 'weights')
-    weights = {key.removeprefix('module.'): value for key, value in
-               content.get('state_dict', content).items()}
-    hint = ('test with the config that it was trained with, or of the same '
-            'model: --cfg-options model.backbone.depth=50 makes an R101 an '
-            'R50')
+    content = read_weights(cfg.load_from)
+    if not isinstance(content, dict):
+        raise ValueError(f'{cfg.load_from} is no checkpoint: it holds a '
+                         f'{type(content).__name__}')
+    weights = content.get('state_dict', content)
+    found = OrderedDict(
+        (key.removeprefix('module.'), value) for key, value in weights.items())
+    # The versions of the modules, by which they read older checkpoints
+    found._metadata = getattr(weights, '_metadata', None)
     model = getattr(model, 'module', model)
     try:
-        missing = model.load_state_dict(weights, strict=False).missing_keys
+        missing = model.load_state_dict(found, strict=False).missing_keys
     except RuntimeError as error:  # of another shape
         raise ValueError(
-            f'{cfg.load_from} does not fit the model of this config: {hint}'
+            f'{cfg.load_from} does not fit the model of this config: {HINT}'
             f'\n{error}') from error
     # Old checkpoints lack the counters, which no prediction needs
     missing = [key for key in missing if 'num_batches_tracked' not in key]
     if missing:
+        listed = ''.join(f'\n  {key}' for key in missing[:MOST_KEYS])
+        more = len(missing) - MOST_KEYS
         raise ValueError(
-            f'{cfg.load_from} lacks {len(missing)} weights of the model of '
-            f'this config, such as {missing[0]}: {hint}')
+            f'{cfg.load_from} lacks {len(missing)} of the '
+            f'{len(model.state_dict())} weights of the model of this config: '
+            f'{HINT}{listed}' + (f'\n  and {more} more' * (more > 0)))
 
 
 def set_report_dir(cfg: Config) -> None:
     """Have the test evaluators report every class, in the work folder."""
-    for evaluator in _evaluators(cfg):
+    for evaluator in list_test_evaluators(cfg):
         if 'report_dir' in _arguments(evaluator):
             evaluator.setdefault('report_dir',
                                  str(Path(cfg.work_dir) / 'report'))
 
 
-def _evaluators(cfg: Config) -> List[ConfigDict]:
-    """Return the test evaluators, of which a config may have several."""
+def list_test_evaluators(cfg: Config) -> List[ConfigDict]:
+    """Return the test evaluators, of which a config may have several.
+
+    They are those inside, where broken images are passed over.
+    """
     found = cfg.get('test_evaluator') or []
     if isinstance(found, dict) and 'metrics' in found:
         found = found['metrics']

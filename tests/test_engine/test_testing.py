@@ -7,7 +7,9 @@ import torch
 from mmengine.config import Config
 
 from ovd.artifacts.files import sha256_file
+from ovd.artifacts.weights_file import write_weights
 from ovd.engine.testing import (
+    check_weights,
     set_class_embeddings,
     set_out_file,
     set_report_dir,
@@ -105,3 +107,56 @@ def test_class_embeddings_must_be_there_and_be_used(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='no part of the RPN of this config'):
         set_class_embeddings(
             Config(dict(model=dict(type='RPN'))), str(tmp_path / 'b.pth'))
+
+
+def small_model() -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1))
+
+
+def check(path: Path, model: torch.nn.Module) -> None:
+    check_weights(Config(dict(load_from=str(path))), model)
+
+
+def test_a_model_is_not_tested_with_random_weights(tmp_path: Path) -> None:
+    """Whatever its evaluator: the host only logs it."""
+    path, weights = tmp_path / 'iter_1.pth', small_model().state_dict()
+    for gone in ('2.weight', '1.running_var'):
+        torch.save(dict(state_dict={
+            key: value for key, value in weights.items() if key != gone
+        }), path)
+        with pytest.raises(ValueError, match=(
+                f'iter_1.pth lacks 1 of the 9 weights of .*: test with the '
+                f'config .*\n  {gone}$')):
+            check(path, small_model())
+    torch.save(dict(state_dict={}), path)
+    big = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(5)))
+    with pytest.raises(ValueError, match='lacks 10 of .*\n(.*\n)*  and 2 mo'):
+        check(path, big)
+    other = dict(weights, **{'0.weight': torch.ones(3, 4)})
+    torch.save(dict(state_dict=other), path)
+    with pytest.raises(ValueError, match=(
+            r'(?s)does not fit .*0.weight: copying .*\[3, 4\].*\[3, 2\]')):
+        check(path, small_model())
+    torch.save([1], path)
+    with pytest.raises(ValueError, match='no checkpoint: it holds a list'):
+        check(path, small_model())
+
+
+@pytest.mark.parametrize('name', ['iter_1.pth', 'w.safetensors', 'plain.pth'])
+def test_weights_that_are_all_there(tmp_path: Path, name: str) -> None:
+    """Counters of batches may be missing, and a mask head too many."""
+    path, source = tmp_path / name, small_model()
+    weights = source.state_dict()
+    del weights['1.num_batches_tracked']
+    weights['mask_head.weight'] = torch.ones(1)
+    if path.suffix == '.safetensors':
+        write_weights(path, weights, {})
+    elif name == 'plain.pth':
+        torch.save(weights, path)
+    else:
+        torch.save(dict(state_dict={
+            f'module.{key}': value for key, value in weights.items()}), path)
+    model = small_model()
+    check(path, model)
+    assert torch.equal(model[2].weight, source[2].weight)

@@ -65,7 +65,7 @@ def test_checkpoints_of_another_depth_are_refused(
                     '--cfg-options', 'model.backbone.depth=34', cwd=folder)
     assert done.returncode != 0 and not (folder / OUT).exists()
     assert 'rpn.pth lacks' in done.stderr
-    assert 'such as backbone.layer' in done.stderr
+    assert '\n  backbone.layer' in done.stderr
 
 
 def test_public_checkpoints_load_and_are_warned_of(folder: Path) -> None:
