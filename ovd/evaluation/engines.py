@@ -86,8 +86,9 @@ def evaluate(truth: GroundTruth, blocks: Iterable[Predictions],
     """
     _check_truth(truth, protocol)
     run = ENGINES[protocol.style][protocol.engine]
-    precision, recall = run(truth, _checked(truth, blocks, protocol),
-                            protocol.iou_type, protocol.max_dets)
+    precision, recall = run(
+        truth, numbered_blocks(truth, blocks, protocol), protocol.iou_type,
+        protocol.max_dets)
     # Evaluators have the classes by id, which need not be the file's order.
     cat_ids = list(truth.cat_ids.values())
     order = np.searchsorted(sorted(cat_ids), cat_ids)
@@ -112,11 +113,14 @@ def _check_truth(truth: GroundTruth, protocol: Protocol) -> None:
                     'masks cannot be evaluated on it')
 
 
-def _checked(truth: GroundTruth, blocks: Iterable[Predictions],
-             protocol: Protocol) -> Iterator[Predictions]:
-    """Yield the blocks with images numbered 1, 2, ... as in the truth.
+def numbered_blocks(truth: GroundTruth, blocks: Iterable[Predictions],
+                    protocol: Protocol) -> Iterator[Predictions]:
+    """Yield the blocks, checked, with images numbered 1, 2, ... as in truth.
 
     Evaluators take integers alone, and pycocotools loses a match with id 0.
+
+    Raises:
+        ValueError: See :func:`check_predictions`.
     """
     image_ids = truth.image_ids
     for block in blocks:

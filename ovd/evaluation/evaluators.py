@@ -37,7 +37,7 @@ def run_hotcoco(truth: GroundTruth, blocks: Iterator[Predictions],
     left = set(range(1, len(images) + 1))
     for block in blocks:
         if lvis_style:
-            block = _best_of_images(block, max_dets[0])
+            block = best_of_images(block, max_dets[0])
         numbers = np.unique(block.image_ids).tolist()
         left.difference_update(numbers)
         update(
@@ -54,7 +54,7 @@ def run_hotcoco(truth: GroundTruth, blocks: Iterator[Predictions],
     return evaluator.eval['precision'], evaluator.eval['recall']
 
 
-def _best_of_images(block: Predictions, most: int) -> Predictions:
+def best_of_images(block: Predictions, most: int) -> Predictions:
     """Keep the best of each image, equal scores in their order."""
     order = np.lexsort((-block.scores, block.image_ids))
     ids = block.image_ids[order]

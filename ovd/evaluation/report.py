@@ -1,5 +1,6 @@
 """What a table of groups hides: the AP of every class, as CSV and pictures."""
 import csv
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Iterator
@@ -12,7 +13,7 @@ from ovd.artifacts.files import PathLike, atomic_write
 from ovd.colours import BASE_COLOUR, NOVEL_COLOUR
 
 from .ground_truth import GroundTruth
-from .summary import STATS, ClassTable
+from .summary import STATS, ClassTable, summarise
 
 COLOURS = dict(base=BASE_COLOUR, novel=NOVEL_COLOUR)
 # Of the other groups; from the same palette as those of base and novel.
@@ -24,6 +25,8 @@ RECALLS = np.linspace(0, 1, 101)
 def write_report(truth: GroundTruth, table: ClassTable, iou_type: str,
                  folder: PathLike) -> None:
     """Write ``{iou_type}_classes.csv``, ``..._classes.png``, ``..._pr.png``.
+
+    And ``{iou_type}_groups.csv``, the means over groups of classes.
 
     Args:
         truth (GroundTruth): Has the names and which of them are novel.
@@ -37,6 +40,9 @@ def write_report(truth: GroundTruth, table: ClassTable, iou_type: str,
         writer.writerow(
             ['class', 'part', 'frequency', 'objects', *STATS, 'AR'])
         writer.writerows(_rows(truth, table))
+    with atomic_write(f'{stem}_groups.csv', 'w') as file:
+        csv.writer(file, lineterminator='\n').writerows(
+            _group_rows(truth, table))
     for name, figure in (('classes', _draw_classes(truth, table, iou_type)),
                          ('pr', _draw_curves(truth, table, iou_type))):
         with atomic_write(f'{stem}_{name}.png') as file:
@@ -52,8 +58,70 @@ def _rows(truth: GroundTruth, table: ClassTable) -> Iterator[list]:
         yield [
             name, 'novel' if name in novel else 'base',
             truth.frequencies.get(name, ''), counts[name],
-            *('' if np.isnan(v) else f'{v:.4f}' for v in values)
+            *map(_format, values)
         ]
+
+
+def _group_rows(truth: GroundTruth, table: ClassTable) -> Iterator[list]:
+    """Yield the names of the groups, then a row per metric."""
+    means, groups = summarise(truth, table, ''), [*truth.groups, 'harmonic']
+    yield ['percent', *groups]
+    for stat in STATS:
+        yield [stat, *(_format(means[f'_{stat}_{name}']) for name in groups)]
+
+
+def _format(value: float) -> str:
+    return '' if np.isnan(value) else f'{value:.4f}'
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class in ``{iou_type}_classes.csv``; NaN where it has no object.
+
+    Args:
+        name (str): Of the class.
+        part (str): ``'base'`` or ``'novel'``.
+        objects (int): How many there are.
+        ap (dict[str, float]): Name of a metric -> percent.
+    """
+
+    name: str
+    part: str
+    objects: int
+    ap: dict[str, float]
+
+
+def read_classes(folder: PathLike, iou_type: str) -> list[ClassRow]:
+    """Read what :func:`write_report` wrote, the worst AP50 first.
+
+    Classes without an object come last.
+    """
+    path = Path(folder, f'{iou_type}_classes.csv')
+    with path.open(encoding='utf-8', newline='') as file:
+        rows = [
+            ClassRow(row['class'], row['part'], int(row['objects']),
+                     {name: _parse(row[name]) for name in (*STATS, 'AR')})
+            for row in csv.DictReader(file)
+        ]
+    return sorted(rows, key=lambda row: (
+        np.isnan(row.ap['AP50']), row.ap['AP50'], row.ap['AP'], row.name))
+
+
+def read_groups(folder: PathLike,
+                iou_type: str) -> dict[str, dict[str, float]]:
+    """Read what :func:`write_report` wrote: metric -> group -> percent."""
+    path = Path(folder, f'{iou_type}_groups.csv')
+    with path.open(encoding='utf-8', newline='') as file:
+        return {
+            row.pop('percent'): {
+                name: _parse(value) for name, value in row.items()
+            }
+            for row in csv.DictReader(file)
+        }
+
+
+def _parse(text: str) -> float:
+    return float(text or 'nan')
 
 
 def _draw_classes(truth: GroundTruth, table: ClassTable,

@@ -11,6 +11,7 @@ from ovd.colours import NOVEL_COLOUR
 from ovd.evaluation.ground_truth import load_ground_truth
 from ovd.evaluation.metrics import GZSLCocoMetric
 from ovd.evaluation.predictions import Predictions
+from ovd.evaluation.report import read_classes, read_groups
 
 
 def rgb(colour: str) -> list:
@@ -54,9 +55,15 @@ def test_report(tmp_path: Path, num_classes):
     assert rows[0]['objects'] == '1' and rows[-1]['objects'] == '0'
     mean = np.mean([float(row['AP50']) for row in rows if row['AP50']])
     assert metrics['bbox_AP50_all'] == pytest.approx(mean, abs=1e-3)
+    groups = read_groups(tmp_path / 'report', 'bbox')
+    assert groups['AP50']['all'] == pytest.approx(mean, abs=1e-3)
+    assert [*groups['AP']] == ['all', 'base', 'novel', 'harmonic']
+    ordered = read_classes(tmp_path / 'report', 'bbox')
+    assert ordered[0].ap['AP50'] == 0 and ordered[-1].objects == 0
+    assert {row.name for row in ordered[-3:-1]} == {*names[:2]}
     for name in ('classes', 'pr'):
         picture = np.asarray(
             Image.open(tmp_path / 'report' / f'bbox_{name}.png').convert(
                 'RGB'))
         assert (picture == rgb(NOVEL_COLOUR)).all(axis=-1).sum() > 50
-    assert len(list((tmp_path / 'report').iterdir())) == 3
+    assert len(list((tmp_path / 'report').iterdir())) == 4
