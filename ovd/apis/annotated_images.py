@@ -59,14 +59,26 @@ def plain_images(dataset: Any,
               for i in range(len(part))]
     for index in _spread(len(places), number):
         part, i = places[index]
-        info = part.get_data_info(i)
-        content = get(info['img_path'], backend_args=part.backend_args)
-        image = cv2.imdecode(
-            np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f'{info["img_path"]} is damaged or no image')
-        yield part.metainfo, _read_annotations(
-            info, np.ascontiguousarray(image[..., ::-1]))
+        yield part.metainfo, plain_image(part, i)
+
+
+def plain_image(dataset: Dataset, index: int) -> AnnotatedImage:
+    """Return an image as it is.
+
+    Args:
+        dataset (Dataset): One of the host's, not one round another.
+        index (int): Of the image in it.
+
+    Raises:
+        FileNotFoundError: If the image does not exist.
+        ValueError: If it is damaged.
+    """
+    info = dataset.get_data_info(index)
+    content = get(info['img_path'], backend_args=dataset.backend_args)
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'{info["img_path"]} is damaged or no image')
+    return _read_annotations(info, np.ascontiguousarray(image[..., ::-1]))
 
 
 def _read_annotations(info: dict, image: np.ndarray) -> AnnotatedImage:

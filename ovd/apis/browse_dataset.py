@@ -51,7 +51,7 @@ def browse_dataset(config: PathLike,
     """
     if number < 0:
         raise ValueError(f'the number must not be negative, got {number}')
-    dataset = _build_dataset(config, subset, augmented, cfg_options)
+    dataset = build_dataset(config, subset, augmented, cfg_options)
     set_random_seed(seed)
     images = augmented_images if augmented else plain_images
     pictures: Dict[Path, None] = {}  # in order, and quick to search
@@ -80,9 +80,19 @@ def browse_dataset(config: PathLike,
     return list(pictures)
 
 
-def _build_dataset(config: PathLike, subset: str, augmented: bool,
-                   cfg_options: Sequence[str]) -> Any:
-    """Build the dataset of a dataloader, its pipeline if it is needed."""
+def build_dataset(config: PathLike, subset: str, augmented: bool,
+                  cfg_options: Sequence[str] = ()) -> Any:
+    """Build the dataset of a dataloader, its pipeline if it is needed.
+
+    Args:
+        config (PathLike): Config whose dataloader names the dataset.
+        subset (str): ``'train'``, ``'val'`` or ``'test'``.
+        augmented (bool): Whether the pipeline is needed.
+        cfg_options (Sequence[str]): Overrides, `key=value`.
+
+    Raises:
+        FileNotFoundError, ValueError: See :func:`browse_dataset`.
+    """
     check_choice(subset, SUBSETS, 'the subset')
     cfg = read_config(str(config))
     apply_overrides(cfg, cfg_options)

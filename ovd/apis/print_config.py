@@ -2,6 +2,8 @@
 import copy
 from typing import Any, Iterator, Sequence, Tuple
 
+from mmengine.config import Config
+
 from ovd.engine.config_origins import ConfigOrigins
 from ovd.engine.overrides import USED_BY_RUNNER, apply_overrides
 
@@ -22,10 +24,15 @@ def config_lines(path: str, options: Sequence[str] = ()) -> Iterator[str]:
     origins = ConfigOrigins(path)
     cfg = copy.deepcopy(origins.cfg)
     apply_overrides(cfg, options)
+    for key, item in config_entries(cfg):
+        yield f'{key} = {item!r}  # {origins.find(key, item)}'
+
+
+def config_entries(cfg: Config) -> Iterator[Tuple[str, Any]]:
+    """Yield dotted keys and values of what the runner reads."""
     for name, value in cfg.items():
         if name in USED_BY_RUNNER:
-            for key, item in _leaves(name, value):
-                yield f'{key} = {item!r}  # {origins.find(key, item)}'
+            yield from _leaves(name, value)
 
 
 def _leaves(key: str, value: Any) -> Iterator[Tuple[str, Any]]:

@@ -82,7 +82,7 @@ def read_training_log(folder: PathLike, name: str) -> TrainingLog:
     """
     lines: List[Line] = []
     notices: List[str] = []
-    for path in _find_logs(Path(folder)):
+    for path in find_logs(Path(folder)):
         part = list(_read_lines(path, notices))
         if part:
             lines = [line for line in lines if line[0] < part[0][0]] + part
@@ -98,7 +98,7 @@ def read_training_log(folder: PathLike, name: str) -> TrainingLog:
         notices)
 
 
-def _find_logs(folder: Path) -> List[Path]:
+def find_logs(folder: Path) -> List[Path]:
     """Return the log files of a run, the earliest start first.
 
     Raises:

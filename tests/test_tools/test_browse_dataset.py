@@ -178,7 +178,7 @@ def test_names_are_found_in_time(tmp_path, monkeypatch):
     compared = []
     equal = PurePath.__eq__
     for name, value in (
-            ('_build_dataset', lambda *_: None),
+            ('build_dataset', lambda *_: None),
             ('draw_instances', lambda *_, **__: None),
             ('unwrap', lambda _: ()),
             ('plain_images', lambda *_: (
