@@ -187,6 +187,12 @@ def test_groups_learn_together_as_they_do_alone(
     assert (together - start).abs().amax(dim=(1, 2)).min() > 1e-3
 
 
+def test_novel_classes_are_some_of_the_names(model: PromptLearner) -> None:
+    with pytest.raises(ValueError, match='1 of 1 novel .*\n  "Dog"; did you '
+                       'mean "dog"'):
+        model.set_vocabulary(NAMES, ['Dog'])
+
+
 def test_prediction_is_by_the_ensemble(model: PromptLearner) -> None:
     embeddings = batch(9)['embeddings']
     labels = torch.arange(9) % 3
