@@ -1,15 +1,11 @@
 """Words and images in, detections out."""
-import io
-import os
 import threading
 import warnings
-from contextlib import redirect_stdout
 from pathlib import Path
 from time import perf_counter
 from typing import List, Optional, Sequence, Union
 
 import torch
-from mmdet.apis import init_detector
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.structures import DetDataSample
 from mmdet.utils import get_test_pipeline_cfg
@@ -20,28 +16,15 @@ from ovd.artifacts.provenance import check_same_clip
 from ovd.artifacts.seen_classes import read_clip
 from ovd.clip.name_embedder import NameEmbedder
 from ovd.clip.text_cache import TextCache
-from ovd.engine.build_errors import explained_builds
 from ovd.engine.checkpoints import find_checkpoint
-from ovd.engine.config_check import check_types
-from ovd.engine.config_origins import read_config
 from ovd.spelling import canonical_spelling
 
 from .detections import Detections
+from .detector_building import build_detector, choose_device, default_cache
 from .image_memory import ImageMemory, batches, detect
 from .image_sources import Image, SourceImage, expand_folders, read_image
 
 Names = Union[Sequence[str], PathLike, ClassEmbeddings]
-
-
-def default_cache() -> Optional[Path]:
-    """Return the folder of caches: ``OVD_CACHE``, or what XDG says.
-
-    None where there is no home.
-    """
-    if os.environ.get('OVD_CACHE'):
-        return Path(os.environ['OVD_CACHE'])
-    caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-    return None if caches.startswith('~') else Path(caches) / 'ovd'
 
 
 class OpenVocabularyDetector:
@@ -99,9 +82,9 @@ class OpenVocabularyDetector:
                  cache: Optional[PathLike] = 'auto') -> None:
         if remember < 0:
             raise ValueError(f'remember must not be negative, got {remember}')
-        device = _choose_device(device)
+        device = choose_device(device)
         checkpoint = find_checkpoint(str(checkpoint))
-        self.model = _build(str(config), checkpoint, device)
+        self.model = build_detector(str(config), checkpoint, device)
         self._heads = [
             m for m in self.model.modules() if hasattr(m, 'set_vocabulary')
         ]
@@ -323,44 +306,3 @@ class OpenVocabularyDetector:
         if next(self.model.parameters()).is_cuda:
             torch.cuda.synchronize()
         return perf_counter()
-
-
-def _choose_device(device: str) -> str:
-    """Return a device that is there.
-
-    Raises:
-        ValueError: If there is no such device.
-    """
-    if device == 'auto':
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # of builds without CUDA
-        reason = str(error).splitlines()[0]
-        raise ValueError(f'there is no device "{device}" ({reason}); expected '
-                         'auto, cpu, cuda, cuda:1, ...') from error
-    return device
-
-
-def _build(config: str, checkpoint: str, device: str) -> torch.nn.Module:
-    """Build a detector with its weights, after a strict look at its config.
-
-    Raises:
-        FileNotFoundError: If there is no such config.
-        ValueError: If a type or an argument does not exist.
-
-    Warns:
-        UserWarning: If weights are missing, or there are others.
-    """
-    cfg = read_config(config)
-    check_types(cfg)
-    said = io.StringIO()
-    with explained_builds(cfg), redirect_stdout(said):
-        # With a palette given, the host leaves the test dataset alone.
-        model = init_detector(cfg, checkpoint, palette='random', device=device)
-    complaints = [line for line in said.getvalue().splitlines()
-                  if line and not line.startswith('Loads checkpoint by')]
-    if complaints:
-        warnings.warn('\n'.join([f'{checkpoint}:', *complaints]),
-                      stacklevel=3)
-    return model

@@ -12,6 +12,7 @@ from mmdet.structures import DetDataSample
 from PIL import Image
 
 from ovd.apis import OpenVocabularyDetector
+from ovd.apis.detector_building import default_cache
 
 CONFIG = 'configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py'
 RUN = 'work_dirs/miniature/vild-ensemble'
@@ -187,6 +188,17 @@ def test_users_at_once_do_not_mix(detector):
     for one, (_, names), expected in zip(found, jobs * 3, alone * 3):
         assert one.classes == names
         assert_same(one[0], expected[0])
+
+
+def test_the_folder_of_the_cache(monkeypatch):
+    monkeypatch.setenv('OVD_CACHE', '/a')
+    monkeypatch.setenv('XDG_CACHE_HOME', '/b')
+    monkeypatch.setenv('HOME', '/c')
+    assert default_cache() == Path('/a')
+    monkeypatch.delenv('OVD_CACHE')
+    assert default_cache() == Path('/b/ovd')
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    assert default_cache() == Path('/c/.cache/ovd')
 
 
 def test_a_misspelt_config_is_refused(folder, tmp_path):

@@ -87,6 +87,7 @@ def test_pictures_of_a_pattern(tmp_path: Path, capsys) -> None:
                                str(CONFIG), WORK_DIR, ['green ring', 'cross'],
                                0.0, str(tmp_path))
     assert [p.name for p in pictures] == ['000001.png', '000002.png']
+    assert not pictures.passed_over
     for picture in pictures:
         drawn = cv2.imread(str(picture))
         plain = cv2.imread(f'data/miniature/val/{picture.name}')
