@@ -73,9 +73,8 @@ class EndHook(Hook):
             print(runner.iter, metrics['ap'], file=file)
 
 
-def run(work_dir: Path, loop: str, at: int = -1,
-        how: str = 'signal') -> Optional[int]:
-    """Return the exit code, if it is ended."""
+def make_config(work_dir: Path, loop: str, at: int = -1,
+                how: str = 'signal') -> Config:
     cfg = job.make_config(str(work_dir))
     cfg.merge_from_dict(Config(LOOPS[loop])._cfg_dict)
     cfg.merge_from_dict(dict(
@@ -93,6 +92,13 @@ def run(work_dir: Path, loop: str, at: int = -1,
     cfg.param_scheduler.append(dict(
         type='ReduceOnPlateauLR', monitor='ap', rule='greater', patience=0,
         factor=0.5))
+    return cfg
+
+
+def run(work_dir: Path, loop: str, at: int = -1,
+        how: str = 'signal') -> Optional[int]:
+    """Return the exit code, if it is ended."""
+    cfg = make_config(work_dir, loop, at, how)
     prepare_training(cfg, 'auto')
     try:
         build_runner(cfg).train()
@@ -149,6 +155,9 @@ def test_ended_in_a_validation(whole: Path, tmp_path: Path, at: int,
     # Without what was found before the end
     assert metrics(folder) == metrics(whole)[:at // 10 - 1]
     assert content(folder)['step'] == at
+    if at == 40:  # also in the one that is made up for
+        assert run(folder, loop, at, 'kill') == -9
+        assert run(folder, loop, at, 'signal') == 0
     assert run(folder, loop) is None
     assert metrics(folder) == metrics(whole)
     found, expected = content(folder), content(whole)
@@ -175,3 +184,25 @@ def test_what_was_validated_is_not_again(whole: Path, tmp_path: Path) -> None:
     assert run(folder, loop) is None
     assert metrics(folder) == metrics(whole)
     assert same(content(folder), content(whole))
+
+
+def test_what_another_run_has_validated_counts_for_nothing(
+        whole: Path, tmp_path: Path) -> None:
+    """A run that starts anew in the folder of one that was over."""
+    folder = tmp_path / whole.name
+    folder.mkdir()
+    (folder / 'last_validation').write_text('40\n')
+    assert run(folder, whole.name, 40, 'kill') == -9
+    assert run(folder, whole.name) is None
+    assert metrics(folder) == metrics(whole)
+
+
+def test_a_validation_without_training(tmp_path: Path) -> None:
+    """It builds nothing of the training that the config has, too."""
+    cfg = make_config(tmp_path, 'epochs')
+    cfg.custom_hooks = []
+    cfg.default_hooks.checkpoint.save_best = None  # the host can't then
+    runner = build_runner(cfg)
+    assert 'ap' in runner.val()
+    assert isinstance(runner._train_loop, dict)
+    assert not (tmp_path / 'last_validation').exists()

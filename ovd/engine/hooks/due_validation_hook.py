@@ -8,7 +8,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from ovd.artifacts.files import atomic_write
 
-from .exact_resume_hook import count_steps
+from .exact_resume_hook import count_steps, is_training
 
 DONE = 'last_validation'  # a file: the iteration after which it was
 
@@ -43,9 +43,14 @@ class DueValidationHook(Hook):
                                'when the run ended')
             runner.val_loop.run()
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Forget an earlier one, perhaps of another run in this folder."""
+        if is_training(runner) and is_main_process():
+            Path(runner.work_dir, DONE).unlink(missing_ok=True)
+
     def after_val_epoch(self, runner: Runner, metrics: object = None) -> None:
         """Note that it was finished."""
-        if runner.cfg.get('train_cfg') is not None and is_main_process():
+        if is_training(runner) and is_main_process():
             with atomic_write(Path(runner.work_dir, DONE), 'w') as file:
                 print(runner.iter, file=file)
 

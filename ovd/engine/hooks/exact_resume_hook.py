@@ -77,12 +77,12 @@ class ExactResumeHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Seed what a validation draws by lot, which may be repeated."""
-        if runner.cfg.get('train_cfg') is not None:
+        if is_training(runner):
             seed_all(VALIDATIONS, runner.seed, runner.rank, runner.iter)
 
     def after_val_epoch(self, runner: Runner, metrics: object = None) -> None:
         """From now on nothing is due, even to what is saved as the best."""
-        if runner.cfg.get('train_cfg') is not None:
+        if is_training(runner):
             self._validated = count_steps(runner.train_loop)
 
     def before_save_checkpoint(self, runner: Runner,
@@ -102,3 +102,8 @@ class ExactResumeHook(Hook):
 def count_steps(loop: BaseLoop) -> int:
     """Return the epochs that are done, or iterations of a loop without."""
     return loop.epoch if isinstance(loop, EpochBasedTrainLoop) else loop.iter
+
+
+def is_training(runner: Runner) -> bool:
+    """Return if a validation is one of a training, not for its own sake."""
+    return isinstance(runner._train_loop, BaseLoop)  # else a config, or None
