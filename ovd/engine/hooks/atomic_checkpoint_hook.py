@@ -195,6 +195,8 @@ class AtomicCheckpointHook(CheckpointHook):
                 'room, then go on with --resume') from error
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
         with self._no_room_told(runner), self._removals_last():
             super()._save_best_checkpoint(runner, metrics)
 
