@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent
 # `import ovd` checks all three and says what to install.
 REQUIRES = [
     'hotcoco>=1.3,<2',
+    'jinja2>=3.1',
     'lvis>=0.5.3',
     'matplotlib>=3.6',
     'mmdet>=3.2,<3.4',
@@ -46,11 +47,13 @@ setup(
     python_requires='>=3.10',
     # compat holds one module for sys.path and is no package of its own.
     packages=find_packages(include=['ovd', 'ovd.*']) + ['ovd.compat'],
+    package_data={'ovd.apis': ['templates/*.html']},
     install_requires=REQUIRES,
     extras_require={
         'lite': ['mmcv-lite==2.1.0'],
         'dev': [
-            'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.9', 'supervision>=0.26'
+            'playwright>=1.45', 'pytest>=8', 'pytest-xdist>=3.5',
+            'ruff>=0.9', 'supervision>=0.26'
         ],
         # With a hyphen: older pip, such as 23.2, finds none with underscores.
         'open-clip': ['open_clip_torch>=3'],

@@ -1,14 +1,15 @@
-"""Fixtures shared by the tests: CLIP files with small random weights."""
+"""Fixtures shared by the tests: CLIP files, tools run in here, a browser."""
 import contextlib
 import functools
 import io
 import os
 import runpy
+import shutil
 import sys
 import traceback
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional
 
 import mmengine.config.config
 import mmengine.config.utils
@@ -114,3 +115,22 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('OVD_CACHE', str(tmp_path_factory.mktemp('cache')))
         yield
+
+
+@pytest.fixture(scope='session')
+def browser() -> Iterator[Any]:
+    """Playwright's ``Browser``: Chromium without a window.
+
+    ``browser.new_page()`` opens a page. While it runs, this thread has an
+    event loop, so that ``asyncio.run`` works in other threads alone.
+    """
+    playwright = pytest.importorskip(
+        'playwright.sync_api', reason='playwright is not installed')
+    path = shutil.which('chromium') or shutil.which('chromium-browser')
+    if path is None:
+        pytest.skip('chromium is not installed')
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(
+            executable_path=path, args=['--no-sandbox'])
+        yield chromium
+        chromium.close()
