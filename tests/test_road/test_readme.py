@@ -332,4 +332,4 @@ def test_the_figures_are_there() -> None:
     assert len(rows) == 14
     assert [row for row in rows if not re.search(r'\d', row)] == []
     assert {*re.findall(r'\b[A-Z]+_[A-Z]+\b', README)} - {'WORK_DIR'} == {
-        'OVD_VENV', 'NODE_RANK', 'MASTER_ADDR', 'DRY_RUN'}
+        'OVD_VENV', 'OVD_CACHE', 'NODE_RANK', 'MASTER_ADDR', 'DRY_RUN'}
