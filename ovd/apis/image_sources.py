@@ -60,7 +60,8 @@ def expand_folders(images: Union[Image, Sequence[Image]]) -> List[Image]:
     Raises:
         FileNotFoundError: If a folder has no images.
     """
-    if isinstance(images, (str, Path, np.ndarray, PILImage.Image)):
+    if isinstance(images, (str, Path, np.ndarray, PILImage.Image,
+                           SourceImage)):
         images = [images]
     found: List[Image] = []
     for image in images:
