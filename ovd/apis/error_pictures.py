@@ -128,7 +128,7 @@ def _draw_found(analysis: ErrorAnalysis, item: AnnotatedImage,
     found = analysis.found.take(
         np.flatnonzero(analysis.found.image_ids == image_id))
     known = {i: name for name, i in analysis.truth.cat_ids.items()}
-    masks = _decode(found)
+    masks = _decode(found) if analysis.iou_type == 'segm' else None
     return _draw(
         analysis,
         replace(
@@ -161,7 +161,9 @@ def _draw(analysis: ErrorAnalysis, item: AnnotatedImage,
     novel = set(analysis.truth.groups['novel'])
     texts = list(names) if scores is None else [
         f'{name} {score:.2f}' for name, score in zip(names, scores)]
-    item = _shrink(item)
+    # Their tint would hide colours, and only errors of masks need them.
+    masks = item.masks if analysis.iou_type == 'segm' else None
+    item = _shrink(replace(item, masks=masks))
     return render_instances(
         item.image, item.bboxes, texts,
         [NOVEL_COLOUR if name in novel else BASE_COLOUR for name in names],

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from ovd.artifacts.files import PathLike, atomic_write
+from ovd.engine.config_check import check_types
 from ovd.engine.config_origins import read_config
 from ovd.engine.overrides import apply_overrides
 from ovd.engine.testing import list_test_evaluators
@@ -52,6 +53,7 @@ def write_run_report(work_dir: PathLike,
     config = find_run_config(work_dir)
     cfg = read_config(str(config))
     apply_overrides(cfg, cfg_options)
+    check_types(cfg)
     report = RunReport(
         Path(work_dir).resolve().name, str(work_dir), cfg, log,
         score_thr=score_thr, notices=list(log.notices))

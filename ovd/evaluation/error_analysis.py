@@ -31,6 +31,7 @@ class ErrorAnalysis:
     """Errors of detections at IoU 0.5.
 
     Args:
+        iou_type (str): ``'bbox'`` or ``'segm'``: what was compared.
         truth (GroundTruth): Of the images that were looked at.
         found (Predictions): Those that reach the score threshold.
         names (list[str]): (C,) class names.
@@ -46,6 +47,7 @@ class ErrorAnalysis:
             of their class.
     """
 
+    iou_type: str
     truth: GroundTruth
     found: Predictions
     names: list[str]
@@ -85,7 +87,7 @@ def analyse_errors(truth: GroundTruth,
     evaluator = _evaluator(truth, found, protocol)
     matrix = evaluator.confusion_matrix(iou_thr=0.5)
     return ErrorAnalysis(
-        truth, found, list(matrix['cat_names']), {
+        protocol.iou_type, truth, found, list(matrix['cat_names']), {
             kind: (100 * kinds['delta_ap'][kind], kinds['counts'][kind])
             for kind in ERROR_KINDS
         }, matrix['matrix'].astype(np.int64),
