@@ -7,7 +7,7 @@ unpickling code sees the file. Any other name raises.
 """
 import pickle
 import reprlib
-from typing import IO, Any, Callable, Dict, Tuple
+from typing import IO, Any, Callable, Dict, Literal, Tuple
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class _Array:
         self.fill(data, dtype, shape, 'F' if is_fortran else 'C')
 
     def fill(self, data: bytes, dtype: DTypeStandIn, shape: Tuple[int, ...],
-             order: str) -> None:
+             order: Literal['C', 'F']) -> None:
         """Show raw bytes as an array."""
         self.view = np.frombuffer(data, dtype.dtype).reshape(
             shape, order=order)
@@ -91,7 +91,7 @@ def _reconstruct(subtype: type, shape: Tuple, code: bytes) -> _Array:
 
 @_Function
 def _frombuffer(data: bytes, dtype: DTypeStandIn, shape: Tuple[int, ...],
-                order: str) -> _Array:
+                order: Literal['C', 'F']) -> _Array:
     """Stands for the function that protocol 5 makes arrays with."""
     made = _Array()
     made.fill(data, dtype, shape, order)

@@ -4,7 +4,7 @@ Tables alone, read off the code that writes those files; nothing here opens
 one. :mod:`ovd.apis.convert_checkpoint` applies them.
 """
 import re
-from typing import Collection, Iterable, List
+from typing import Collection, Iterable, List, Tuple
 
 from ovd.suggest import check_choice
 
@@ -203,7 +203,7 @@ def find_missing(keys: Collection[str]) -> List[str]:
              if match}
     missing = []
     for head in sorted(heads):
-        needed = HEAD_KEYS
+        needed: Tuple[str, ...] = HEAD_KEYS
         if any(key.startswith(f'{head}image_branch.') for key in keys):
             needed += BRANCH_KEYS
         missing += [f'{head}{key}' for key in needed

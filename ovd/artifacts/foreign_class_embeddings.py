@@ -181,7 +181,8 @@ def _as_table(content: Any, path: Path, what: str = '') -> Tuple[Tensor, str]:
         is_table = len(shape) == 2 or len(shape) == 3 and shape[0] == 1
         if is_table and 0 not in shape and 'float' in dtype:
             numbers = torch.from_numpy(content.astype(np.float32)) \
-                if is_array else content.detach().float()
+                if isinstance(content, np.ndarray) \
+                else content.detach().float()
             return numbers.reshape(shape[-2:]), form
     raise ValueError(f'{path} holds {what}{form}, {EXPECTED}')
 

@@ -46,7 +46,7 @@ _NAMES = {f'{item.__module__}.{item.__qualname__}' for item in _STAND_INS}
 def asks_for_scalars(error: pickle.UnpicklingError) -> bool:
     """Whether torch opens no file because of a scalar of NumPy."""
     found = _ASKED_FOR.search(str(error))
-    return bool(found) and found[1] in _NAMES
+    return found is not None and found[1] in _NAMES
 
 
 def admit_scalars() -> AbstractContextManager:

@@ -120,7 +120,7 @@ class Proposals(Mapping):
             finite = np.isfinite(bboxes).all(1) & np.isfinite(
                 self._scores[start:start + BLOCK])
             self._refuse(~finite, start, 'a box or score that is not finite')
-            self._refuse((bboxes[:, 2:] < bboxes[:, :2]).any(1), start,
+            self._refuse(np.any(bboxes[:, 2:] < bboxes[:, :2], 1), start,
                          'a box that is not (x1, y1, x2, y2)')
 
     def _refuse(self, bad: np.ndarray, start: int, what: str) -> None:

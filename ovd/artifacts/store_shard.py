@@ -156,7 +156,7 @@ def pack_items(image_ids: Sequence[int], items: Sequence[Item],
         ValueError: If an item is malformed or not finite, with its image.
     """
     # D of the first image is that of all
-    embed_dims = (np.shape(items[0].get('embeddings')) or (0, ))[-1]
+    embed_dims = (np.shape(items[0].get('embeddings', 0)) or (0, ))[-1]
     items = [_check_item(image_id, item, embed_dims)
              for image_id, item in zip(image_ids, items, strict=True)]
     offsets = np.cumsum(
@@ -228,10 +228,10 @@ def _check_item(image_id: int, item: Mapping[str, np.ndarray],
                 embed_dims: int) -> Item:
     """Return an item with its kinds, if all of it is as it should be."""
     item = dict(item)
-    num = len(np.atleast_1d(item.get('scores')))
+    num = len(np.atleast_1d(item.get('scores', 0)))
     if item.get('kinds') is None:
         item['kinds'] = np.zeros(num, np.uint8)
-    shapes = {name: np.shape(item.get(name))
+    shapes = {name: np.shape(item.get(name, 0))
               for name in ('embeddings', *_COLUMNS)}
     if shapes != dict(embeddings=(num, embed_dims), bboxes=(num, 4),
                       scores=(num, ), kinds=(num, )):

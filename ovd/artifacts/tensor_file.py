@@ -26,8 +26,9 @@ DTYPES = {
 }
 # NumPy has no bfloat16: to it they are two bytes, and no number
 BFLOAT16 = np.dtype('V2')
-_DTYPES = {**DTYPES, 'BF16': BFLOAT16}
-_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+_DTYPES = {name: np.dtype(dtype) for name, dtype in DTYPES.items()}
+_DTYPES['BF16'] = BFLOAT16
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 MAX_HEADER = 100_000_000  # The library refuses larger ones
 BLOCK = 1 << 20
 
@@ -106,7 +107,7 @@ def _raw(array: np.ndarray) -> memoryview:
     """Return the bytes of an array as they are in the file."""
     dtype = array.dtype.newbyteorder('<')
     flat = np.ascontiguousarray(array, dtype).reshape(-1)
-    return memoryview(flat.view(np.uint8))
+    return flat.view(np.uint8).data
 
 
 class TensorFile:
@@ -171,7 +172,7 @@ class TensorFile:
             raise ValueError(f'{self.path}: array "{name}" is of dtype '
                              f'{entry["dtype"]!r}, expected one of '
                              f'{", ".join(_DTYPES)}')
-        dtype = np.dtype(_DTYPES[entry['dtype']])
+        dtype = _DTYPES[entry['dtype']]
         start, stop = (self._start + offset
                        for offset in entry['data_offsets'])
         shape = tuple(entry['shape'])

@@ -2,6 +2,7 @@
 import errno
 import pickle
 import re
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,14 +61,15 @@ def read_torch_file(path: PathLike, what: str, mmap: bool = False) -> Any:
 
 
 def _load(path: PathLike, mmap: bool) -> Any:
-    options = dict(map_location='cpu', weights_only=True, mmap=mmap)
+    load = partial(
+        torch.load, path, map_location='cpu', weights_only=True, mmap=mmap)
     try:
-        return torch.load(path, **options)
+        return load()
     except pickle.UnpicklingError as error:
         if not asks_for_scalars(error):
             raise
     with admit_scalars():
-        return torch.load(path, **options)
+        return load()
 
 
 def _reason(error: Exception) -> str:
