@@ -61,7 +61,12 @@ def _typed_entries(cfg: Config) -> Iterator[Typed]:
         for part in ('sampler', 'batch_sampler'):
             yield f'{name}.{part}', loader.get(part), registry.DATA_SAMPLERS
     for name in EVALUATORS:
-        for key, metric in _listed(name, cfg.get(name)):
+        evaluator = cfg.get(name)
+        if isinstance(evaluator, dict) and registry.EVALUATOR.get(
+                evaluator.get('type') or ''):  # one round the metrics
+            yield name, evaluator, registry.EVALUATOR
+            name, evaluator = f'{name}.metrics', evaluator.get('metrics')
+        for key, metric in _listed(name, evaluator):
             yield key, metric, registry.METRICS
     for name in LOOPS:
         yield name, cfg.get(name), registry.LOOPS

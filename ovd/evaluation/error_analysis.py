@@ -32,6 +32,7 @@ class ErrorAnalysis:
 
     Args:
         iou_type (str): ``'bbox'`` or ``'segm'``: what was compared.
+        num_images (int): Of the whole evaluation.
         truth (GroundTruth): Of the images that were looked at.
         found (Predictions): Those that reach the score threshold.
         names (list[str]): (C,) class names.
@@ -48,6 +49,7 @@ class ErrorAnalysis:
     """
 
     iou_type: str
+    num_images: int
     truth: GroundTruth
     found: Predictions
     names: list[str]
@@ -73,7 +75,8 @@ def analyse_errors(truth: GroundTruth,
     Raises:
         ValueError: If a prediction lacks what the rules need.
     """
-    step = -(-len(truth.images) // MOST_IMAGES) or 1
+    num_images = len(truth.images)
+    step = -(-num_images // MOST_IMAGES) or 1
     truth = truth.of_images(image.id for image in truth.images[::step])
     known = truth.image_ids
     every = Predictions.join(
@@ -87,7 +90,8 @@ def analyse_errors(truth: GroundTruth,
     evaluator = _evaluator(truth, found, protocol)
     matrix = evaluator.confusion_matrix(iou_thr=0.5)
     return ErrorAnalysis(
-        protocol.iou_type, truth, found, list(matrix['cat_names']), {
+        protocol.iou_type, num_images, truth, found,
+        list(matrix['cat_names']), {
             kind: (100 * kinds['delta_ap'][kind], kinds['counts'][kind])
             for kind in ERROR_KINDS
         }, matrix['matrix'].astype(np.int64),

@@ -102,6 +102,7 @@ def test_of_many_images_evenly_spread_ones(
     monkeypatch.setattr(error_analysis, 'MOST_IMAGES', 2)
     found = analyse(truth)
     assert found.truth.image_ids.tolist() == ['a', 'c']
+    assert found.num_images == 4
     assert found.confusion.sum() == 2 + 1 + 1
 
 

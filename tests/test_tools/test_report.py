@@ -161,6 +161,22 @@ def test_pictures_that_cannot_be_read_are_told(folder: Path,
     assert 'images/8.png is damaged or no image' in done.stdout
 
 
+def test_a_run_that_skipped_broken_images(folder: Path,
+                                          run_tool: Callable) -> None:
+    """Its config, as it was in the end, has wrappers."""
+    config = next((folder / RUN).rglob('config.py'))
+    config.write_text(config.read_text() + """
+test_dataloader = dict(dataset=dict(
+    type='EvaluatedDataset', dataset=test_dataloader['dataset'],
+    broken_file='broken.jsonl'))
+test_evaluator = dict(type='BrokenImageEvaluator', metrics=test_evaluator)
+""")
+    done = run_tool('report.py', RUN, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    text = (folder / RUN / 'report/index.html').read_text()
+    assert text.count('<figure>') == 2 and 'id="errors"' in text
+
+
 def test_a_run_without_boxes(folder: Path, run_tool: Callable) -> None:
     """CLIP and prompts have curves and a config alone."""
     options = ['--cfg-options', 'test_evaluator.type=CocoMetric']
