@@ -57,7 +57,7 @@ setup(
         ],
         # With a hyphen: older pip, such as 23.2, finds none with underscores.
         'open-clip': ['open_clip_torch>=3'],
-        'demo': ['gradio>=4.44'],
+        'demo': ['gradio>=6.31,<7'],
         'supervision': ['supervision>=0.26'],
         'tensorboard': ['tensorboard>=2.14'],
     })

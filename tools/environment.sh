@@ -132,7 +132,7 @@ ovd_install() (
         'downloaded, 6 GB on disk, some minutes)'
     cd "$root" || exit 1
     ovd_pip_install --use-pep517 torch torchvision setuptools \
-        -e '.[lite,dev,open-clip]' || exit 1
+        -e '.[lite,dev,open-clip,demo]' || exit 1
     if ! "$ovd_venv/bin/python" -c 'import cv2' 2>/dev/null; then
         ovd_say 'no libGL or X11 here: taking the OpenCV without windows'
         # Over the other one, whose name mmengine requires.

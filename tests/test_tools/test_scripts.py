@@ -47,7 +47,8 @@ def test_first_run_installs_and_second_reuses(clone):
     ]
     assert installed[1] == str(clone.root)
     assert installed[2:5] == ['-m', 'pip', 'install']
-    assert {'torch', 'torchvision', '.[lite,dev,open-clip]'} <= set(installed)
+    assert {'torch', 'torchvision', '.[lite,dev,open-clip,demo]'} <= set(
+        installed)
     last = ['python', str(clone.root), *PYTEST, '-k', 'one or two']
     assert tested == last
 
