@@ -72,7 +72,7 @@ def test_the_table_of_questions_is_answered(road: Path,
     start = README.index('| question |')
     table = README[start:README.index('On several GPUs')]
     commands = commands_in(table)
-    assert len(commands) == 9
+    assert len(commands) == 10
     if not (road / 'configs').exists():
         (road / 'configs').symlink_to(ROOT / 'configs')
     for command in commands:
@@ -80,6 +80,8 @@ def test_the_table_of_questions_is_answered(road: Path,
     for folder in ('browse_dataset', 'class_embeddings'):
         assert list((road / 'work_dirs' / folder).rglob('*.png'))
     assert (road / 'work_dirs/plot_logs.png').is_file()
+    assert (road / 'work_dirs/miniature/vild-ensemble/report/index.html'
+            ).is_file()
     assert (road / 'work_dirs/vild-ensemble.safetensors').is_file()
 
 
