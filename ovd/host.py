@@ -73,6 +73,7 @@ def _torch_for_torchvision() -> Optional[str]:
     except metadata.PackageNotFoundError:  # built from source, say
         return None
     found = _installed_version('torch')
+    assert found is not None  # else it is named before
     for need in needs:
         if need.name == 'torch' and not need.specifier.contains(
                 found, prereleases=True):

@@ -15,6 +15,7 @@ Shapes: N images, C channels, H, W feature size, R RoIs, B boxes, K classes.
 import importlib.util
 import sys
 from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -44,20 +45,22 @@ def install() -> None:
         return
     # A loader, not only a spec: mmengine takes a module without one as 'no
     # ops', and its optimizers then ignore `dcn_offset_lr_mult`.
-    spec = importlib.util.spec_from_loader(
-        _EXT, _OpsLoader(), origin=f'torchvision, by {__name__}')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = _OpsLoader()
+    module = importlib.util.module_from_spec(
+        ModuleSpec(_EXT, loader, origin=f'torchvision, by {__name__}'))
+    loader.exec_module(module)
     sys.modules[_EXT] = module
-    sys.modules['mmcv']._ext = module  # find_spec has imported the parent
+    # find_spec has imported the parent
+    vars(sys.modules['mmcv'])['_ext'] = module
 
 
 class _OpsLoader(Loader):
     """Fill ``mmcv._ext`` with the ops of this file."""
 
     def exec_module(self, module: ModuleType) -> None:
-        vars(module).update({op.__name__: op for op in _OPS})
-        module.__getattr__ = _unsupported_op  # asked for missing names only
+        vars(module).update(
+            {op.__name__: op for op in _OPS},
+            __getattr__=_unsupported_op)  # asked for missing names only
 
 
 def _unsupported_op(name: str) -> Callable:
@@ -287,8 +290,8 @@ def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor,
                                   output: Tensor, columns: Tensor,
                                   with_bias: bool, **sizes: int) -> None:
     """Deformable convolution v2; without bias, ``bias`` is (0,)."""
-    bias = bias if with_bias else None
-    args = _deform_conv_args(input, weight, offset, mask, bias, sizes)
+    args = _deform_conv_args(input, weight, offset, mask,
+                             bias if with_bias else None, sizes)
     output.copy_(torch.ops.torchvision.deform_conv2d(*args))
 
 
@@ -299,8 +302,8 @@ def modulated_deform_conv_backward(
         grad_mask: Tensor, grad_output: Tensor, with_bias: bool,
         **sizes: int) -> None:
     """Fill the five gradients of v2; ``grad_bias`` only with bias."""
-    bias = bias if with_bias else None
-    args = _deform_conv_args(input, weight, offset, mask, bias, sizes)
+    args = _deform_conv_args(input, weight, offset, mask,
+                             bias if with_bias else None, sizes)
     grads = _deform_conv_backward(grad_output, *args)
     buffers = [grad_input, grad_weight, grad_offset, grad_mask]
     if with_bias:
@@ -317,7 +320,7 @@ def _deform_conv_args(input: Tensor, weight: Tensor, offset: Tensor,
     Both libraries order offsets (group, kernel y, kernel x, (y, x)).
     """
     use_mask = mask is not None
-    mask = mask if use_mask else input.new_zeros(len(input), 1)
+    mask = input.new_zeros(len(input), 1) if mask is None else mask
     bias = input.new_zeros(len(weight)) if bias is None else bias
     tensors = map(_wide, (input, weight, offset, mask, bias))
     names = _V1_SIZES if 'dH' in sizes else _V2_SIZES

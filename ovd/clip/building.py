@@ -40,6 +40,8 @@ def build_clip(embed_dim: int,
         ValueError: If a saved file would not load again as this model.
     """
     is_vit = isinstance(vision_layers, int)
+    layers = vision_layers if isinstance(vision_layers, int) \
+        else tuple(vision_layers)
     step = vision_patch_size if is_vit else 32
     for what, value, divisor in (
         ('image_resolution', image_resolution, step),
@@ -52,7 +54,7 @@ def build_clip(embed_dim: int,
     return CLIP(
         embed_dim=embed_dim,
         image_resolution=image_resolution,
-        vision_layers=vision_layers if is_vit else tuple(vision_layers),
+        vision_layers=layers,
         vision_width=vision_width,
         vision_patch_size=vision_patch_size,
         context_length=context_length,

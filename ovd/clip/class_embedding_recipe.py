@@ -85,7 +85,8 @@ class Recipe:
         Args:
             synonyms (Synonyms, optional): See :meth:`make`.
         """
-        settings = dict(precision=self.precision, synonyms=_digest(synonyms))
+        settings: Dict[str, Any] = dict(
+            precision=self.precision, synonyms=_digest(synonyms))
         if self.prompts:
             settings['prompts'] = [
                 dict(file=Path(path).name, sha256=sha256_file(path))

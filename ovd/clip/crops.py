@@ -3,7 +3,8 @@
 Shapes: P boxes of an image, S crop scales, U different windows, n side of
 CLIP's input in pixels.
 """
-from typing import NamedTuple, Optional, Sequence, Union
+from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ Boxes = Union[np.ndarray, Tensor]
 CROP_MODES = ('fast', 'clip')
 
 
-class CropPlan(NamedTuple):
+@dataclass(frozen=True)
+class CropPlan:
     """Which crops the boxes of an image need, none of them twice.
 
     Args:
@@ -111,7 +113,7 @@ def cut_crops(image: np.ndarray,
     if crop_mode == 'clip':
         picture = Image.fromarray(image)
         for crop, window in zip(crops, windows.tolist()):
-            crop.copy_(_cut_as_clip(picture, window, side))
+            crop.copy_(_cut_as_clip(picture, tuple(window), side))
         return crops
     pixels = torch.from_numpy(np.array(image, order='C')).permute(2, 0, 1)
     for crop, window in zip(crops, windows.tolist()):
@@ -129,9 +131,9 @@ def normalize_crops(crops: Tensor,
         mean (Sequence[float]): Of RGB in [0, 1]. Defaults to openai-clip's.
         std (Sequence[float]): Likewise.
     """
-    mean = torch.tensor(mean, device=crops.device).view(3, 1, 1)
-    std = torch.tensor(std, device=crops.device).view(3, 1, 1)
-    return crops.float().div_(255).sub_(mean).div_(std)
+    means, stds = (torch.tensor(values, device=crops.device).view(3, 1, 1)
+                   for values in (mean, std))
+    return crops.float().div_(255).sub_(means).div_(stds)
 
 
 def check_image(image: np.ndarray) -> None:
@@ -206,7 +208,7 @@ def _drop_ends(crop: Tensor) -> Tensor:
     return crop.narrow(dim, end, longer - 2 * end)
 
 
-def _cut_as_clip(picture: Image.Image, window: Sequence[int],
+def _cut_as_clip(picture: Image.Image, window: Tuple[int, int, int, int],
                  side: int) -> Tensor:
     """Return a crop (3, n, n) by the transforms that openai-clip uses."""
     crop = PILF.resize(picture.crop(window), side, InterpolationMode.BICUBIC)

@@ -157,7 +157,7 @@ def _regroup(chunks: Iterable[Tensor], sizes: Deque[int],
             if filled == batch_size:
                 yield buffer
                 filled = 0
-    if filled:
+    if buffer is not None and filled:
         yield buffer[:filled]
 
 

@@ -117,7 +117,8 @@ def load_clip(name: str,
             be of open_clip: its models need not have QuickGELU.
     """
     check_choice(precision, PRECISIONS, 'precision')
-    mean, std = CLIP_MEAN, CLIP_STD
+    mean: Tuple[float, ...] = CLIP_MEAN
+    std: Tuple[float, ...] = CLIP_STD
     if open_clip_models.is_spec(name):
         # Refuses what ovd can't prepare images for, before any download
         mean, std = open_clip_models.preprocessing(name).values()

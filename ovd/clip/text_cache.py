@@ -43,7 +43,7 @@ def digest_sentences(clip_sha256: str, templates: str,
         [chosen.templates, chosen.clean_names, chosen.this_is],
         None if contexts is None else
         [contexts.shape, hashlib.sha256(
-            contexts.contiguous().numpy()).hexdigest()]
+            contexts.contiguous().numpy().data).hexdigest()]
     ])
 
 

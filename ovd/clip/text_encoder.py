@@ -119,8 +119,8 @@ def _chunks(words: List[Tuple[int, str]]) -> Iterator[List[Tuple[int, str]]]:
     Their sentences then start alike, which saves the text tower work.
     """
     ordered = sorted(words, key=lambda word: article(word[1]))
-    for _, group in groupby(ordered, key=lambda word: article(word[1])):
-        group = list(group)
+    for _, words_of in groupby(ordered, key=lambda word: article(word[1])):
+        group = list(words_of)
         for start in range(0, len(group), CHUNK):
             yield group[start:start + CHUNK]
 

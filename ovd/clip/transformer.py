@@ -5,12 +5,12 @@ memory; weights stay where they are.
 
 Shapes: B sequences, S tokens, E token embedding size, H heads.
 """
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from .linear import linear, tracks_gradients
 
@@ -108,7 +108,7 @@ class _FrozenMLP(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, h: Tensor, weight: Tensor, bias: Tensor,
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor,
                 proj_weight: Tensor, proj_bias: Tensor) -> Tensor:
         hidden = linear(h, weight, bias).mul_(QUICK_GELU_SLOPE)
         ctx.save_for_backward(hidden, weight, proj_weight)
@@ -116,8 +116,7 @@ class _FrozenMLP(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx,
-                 grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
         hidden, weight, proj_weight = ctx.saved_tensors
         # The slope of silu(a x) / a is silu'(a x).
         grad = torch.ops.aten.silu_backward(
