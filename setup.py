@@ -52,8 +52,8 @@ setup(
     extras_require={
         'lite': ['mmcv-lite==2.1.0'],
         'dev': [
-            'playwright>=1.45', 'pytest>=8', 'pytest-xdist>=3.5',
-            'ruff>=0.9', 'supervision>=0.26'
+            'mypy>=1.11', 'playwright>=1.45', 'pre-commit>=3.5', 'pytest>=8',
+            'pytest-xdist>=3.5', 'ruff>=0.9', 'supervision>=0.26'
         ],
         # With a hyphen: older pip, such as 23.2, finds none with underscores.
         'open-clip': ['open_clip_torch>=3'],
