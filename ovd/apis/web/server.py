@@ -10,6 +10,7 @@ from ovd.artifacts.files import PathLike
 
 from ..open_vocabulary_detector import OpenVocabularyDetector
 from .limits import Limits
+from .visits import Visits
 
 EXAMPLES = Path('data/miniature/val')
 MOST_EXAMPLES = 8
@@ -49,7 +50,7 @@ def run_web_demo(config: PathLike,
     check_port(host, port)  # rather now than after a large checkpoint
     detector = OpenVocabularyDetector(
         config, checkpoint, device, remember=REMEMBERED)
-    with serve(detector, host, port, score_thr, limits) as page:
+    with serve(Visits(detector, limits), host, port, score_thr) as page:
         print(f'{page.local_url} (Ctrl-C ends it)', flush=True)
         page.block_thread()
 
@@ -90,11 +91,17 @@ def check_port(host: str, port: int) -> None:
 
 
 @contextmanager
-def serve(detector: OpenVocabularyDetector, host: str, port: int,
-          score_thr: float, limits: Limits) -> Iterator[Any]:
+def serve(visits: Visits, host: str, port: int,
+          score_thr: float) -> Iterator[Any]:
     """Serve the page from a thread; the context is its ``gradio.Blocks``.
 
     What visitors upload lies in a folder that goes with the server.
+
+    Args:
+        visits (Visits): What finds and keeps.
+        host (str): Address to listen at.
+        port (int): Port to listen at.
+        score_thr (float): Threshold at first.
     """
     with tempfile.TemporaryDirectory(prefix='ovd-page-') as folder, \
             _environment(GRADIO_TEMP_DIR=folder,
@@ -102,22 +109,20 @@ def serve(detector: OpenVocabularyDetector, host: str, port: int,
         import gradio as gr
 
         from .page import STYLE, build_page
-        from .visits import Visits
-        visits = Visits(detector, limits)
         page = build_page(
-            visits, 'Find what you name', detector.classes[:MOST_NAMES],
-            score_thr, sorted(EXAMPLES.glob('*.png'))[:MOST_EXAMPLES])
+            visits, 'Find what you name',
+            visits.detector.classes[:MOST_NAMES], score_thr,
+            sorted(EXAMPLES.glob('*.png'))[:MOST_EXAMPLES])
         # Fonts of the machine: others would come from the network.
         theme = gr.themes.Default(
             font=['system-ui', 'sans-serif'],
             font_mono=['ui-monospace', 'monospace'])
-        page.visits = visits
         page.launch(
             server_name=host, server_port=port, quiet=True, share=False,
             prevent_thread_lock=True, inbrowser=False, ssr_mode=False,
             pwa=False, mcp_server=False, run_history=False,
             enable_monitoring=False, footer_links=[], theme=theme,
-            css_paths=STYLE, max_file_size=limits.max_bytes)
+            css_paths=STYLE, max_file_size=visits.limits.max_bytes)
         try:
             yield page
         finally:

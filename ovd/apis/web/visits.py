@@ -48,6 +48,9 @@ class Visits:
     def __len__(self) -> int:
         return len(self._visits)
 
+    def __contains__(self, visitor: str) -> bool:
+        return visitor in self._visits
+
     def folders(self) -> List[Path]:
         """Return where the files of the visitors are."""
         return [visit.folder for visit in self._visits.values()]
