@@ -47,7 +47,10 @@ setup(
     python_requires='>=3.10',
     # compat holds one module for sys.path and is no package of its own.
     packages=find_packages(include=['ovd', 'ovd.*']) + ['ovd.compat'],
-    package_data={'ovd.apis': ['templates/*.html']},
+    package_data={
+        'ovd.apis': ['templates/*.html'],
+        'ovd.apis.web': ['*.css']
+    },
     install_requires=REQUIRES,
     extras_require={
         'lite': ['mmcv-lite==2.1.0'],
