@@ -345,6 +345,19 @@ def test_a_moved_threshold_needs_no_detector(
         assert ask('heart, ring', score_thr=1)[2] == ''
 
 
+def test_full_memory_has_a_message_and_is_no_end(
+        ask: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ovd.apis import OpenVocabularyDetector
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenVocabularyDetector, 'predict', fail)
+        assert 'not enough memory' in ask('heart')[1]
+    assert 'of 1 name ' in ask('heart')[1]
+
+
 def test_the_oldest_visitor_makes_room(
         ask: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('ovd.apis.web.visits.MOST_VISITORS', 2)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
 import gradio as gr
+import torch
 from PIL import Image
 
 from .markup import say, summarise, tabulate
@@ -103,6 +104,9 @@ def show_found(visits: Visits, visitor: str, upload: Any, text: Any,
             visitor, path, upload.get('orig_name') or Path(path).name, names)
     except (ValueError, FileNotFoundError) as error:
         return _message(str(error))
+    except (MemoryError, torch.OutOfMemoryError):
+        return _message('There is not enough memory for this: try a smaller '
+                        'image, or fewer names.')
     content = finding.above(score_thr)
     annotations: List[dict] = content['annotations']
     file = folder / 'detections.json'
