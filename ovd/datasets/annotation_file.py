@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 import msgspec
 import numpy as np
@@ -43,9 +43,9 @@ class _Annotation(msgspec.Struct, gc=False):
 
 # One scan of the file finds the objects; their numbers are skipped in it.
 class _Content(msgspec.Struct):
-    images: Union[list[msgspec.Raw], msgspec.UnsetType] = msgspec.UNSET
-    annotations: Union[list[msgspec.Raw], msgspec.UnsetType] = msgspec.UNSET
-    categories: Union[list[Category], msgspec.UnsetType] = msgspec.UNSET
+    images: list[msgspec.Raw] = []
+    annotations: list[msgspec.Raw] = []
+    categories: list[Category] = []
     gzsl: Union[dict, None, msgspec.UnsetType] = msgspec.UNSET
 
 
@@ -103,7 +103,7 @@ def map_annotation_file(ann_file: PathLike) -> tuple[Path, Content]:
         return path, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def decode(content: Content, kind: type, path: Path):
+def decode(content: Content, kind: Any, path: Path) -> Any:
     """Decode json; whatever is wrong with it names the file."""
     try:
         return msgspec.json.decode(content, type=kind)
@@ -167,12 +167,12 @@ def load_annotation_file(path: PathLike,
 
 def _check_keys(decoded: _Content, content: Content, path: Path) -> _Content:
     """Raise unless there are images, annotations and categories."""
-    for name in ('categories', 'images', 'annotations'):
-        if getattr(decoded, name) is msgspec.UNSET:
-            keys = ', '.join(decode(content, dict[str, msgspec.Raw], path))
-            raise ValueError(f'{path} lacks the key `{name}`, it has '
-                             f'{keys or "none"}: expected COCO format')
     keys = Counter(_find_keys(decoded, content, path))
+    for name in ('categories', 'images', 'annotations'):
+        if name not in keys:
+            raise ValueError(
+                f'{path} lacks the key `{name}`, it has '
+                f'{", ".join(keys) or "none"}: expected COCO format')
     for name in _Content.__struct_fields__:
         if keys[name] > 1:
             # Readers take the last one, a copy of the file has them all
@@ -227,7 +227,7 @@ def decode_each(objects: Sequence, kind: type, path: Path, name: str,
     Raises:
         ValueError: At the first that is not of this kind, with its place.
     """
-    decoder = msgspec.json.Decoder(kind)
+    decoder: msgspec.json.Decoder = msgspec.json.Decoder(kind)
     found: list = []
     try:
         # extend keeps what came before an error, so its length is the place

@@ -18,7 +18,7 @@ from ovd.suggest import check_choice
 TOLERANCE = 1.0
 
 _NUMBER = (int, float)
-_TYPES = dict(
+_TYPES: Dict[str, Tuple[type, ...]] = dict(
     num_max=(int, type(None)), min_size=_NUMBER,
     nms_iou=(*_NUMBER, type(None)), ground_truth=(bool, ), jitter=(int, ),
     jitter_scale=_NUMBER, seed=(int, ), whole_image=(bool, ))

@@ -68,12 +68,13 @@ class CaptionedCrops(BaseDataset):
                 f'{names_file} has {len(self._metainfo["classes"])} names')
         infos = [dict(crop=i, labels=int(label))
                  for i, label in enumerate(labels)]
-        return infos if self.split_file is None else self._in_split(infos)
+        if self.split_file is None:
+            return infos
+        return self._in_split(infos, Path(self.data_root, self.split_file))
 
-    def _in_split(self, infos: List[dict]) -> List[dict]:
+    def _in_split(self, infos: List[dict], path: Path) -> List[dict]:
         """Return the crops of the names in the split, labelled by these."""
-        path = require_file(
-            Path(self.data_root, self.split_file), 'split file', MAKE_CROPS)
+        require_file(path, 'split file', MAKE_CROPS)
         split = json.loads(path.read_text(encoding='utf-8'))
         named = {*split['base'], *split['novel']}
         names = self._metainfo['classes']

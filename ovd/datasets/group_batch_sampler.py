@@ -6,7 +6,8 @@ from typing import Iterator, List
 
 import numpy as np
 from mmdet.registry import DATA_SAMPLERS
-from torch.utils.data import BatchSampler, Sampler
+from mmengine.dataset import DefaultSampler
+from torch.utils.data import BatchSampler
 
 
 @DATA_SAMPLERS.register_module()
@@ -21,9 +22,9 @@ class GroupBatchSampler(BatchSampler):
     batch.
 
     Args:
-        sampler (Sampler): The host's ``DefaultSampler``, asked for seed,
-            epoch, rank and dataset: one with ``group_sizes`` and
-            ``group_seeds``, whose indices count through the groups.
+        sampler (DefaultSampler): The host's, asked for seed, epoch, rank and
+            dataset: one with ``group_sizes`` and ``group_seeds``, whose
+            indices count through the groups.
         batch_size (int): B, **of all processes together**.
         drop_last (bool): Must be False: no sample is left out.
 
@@ -33,9 +34,10 @@ class GroupBatchSampler(BatchSampler):
     """
 
     is_of_all_processes = True  # read by ResumableBatchSampler
+    sampler: DefaultSampler
 
     def __init__(self,
-                 sampler: Sampler,
+                 sampler: DefaultSampler,
                  batch_size: int,
                  drop_last: bool = False) -> None:
         if drop_last:

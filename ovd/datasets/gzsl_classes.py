@@ -1,6 +1,6 @@
 """Base and novel classes of a dataset, taken by name from its own file."""
 from collections import Counter
-from typing import Iterable, Optional, Sequence
+from typing import TYPE_CHECKING, Iterable, Optional, Sequence
 
 from mmengine.fileio import get_local_path
 
@@ -10,6 +10,11 @@ from ovd.suggest import did_you_mean
 from .gzsl_header import SPLITTER, load_header
 from .gzsl_splits import Category
 
+if TYPE_CHECKING:
+    from mmdet.datasets import BaseDetDataset as _Host
+else:
+    _Host = object  # the host's dataset comes behind the mixin
+
 
 def listed(names: Sequence[str], known: Iterable[str]) -> str:
     """Return the first ten of names that were not found, with near ones."""
@@ -18,7 +23,7 @@ def listed(names: Sequence[str], known: Iterable[str]) -> str:
     return text + (f', ... ({len(names)} names)' if len(names) > 10 else '')
 
 
-class GZSLClasses:
+class GZSLClasses(_Host):
     """Mixin, before a COCO or LVIS dataset of the host.
 
     ``metainfo`` has ``classes`` (base and novel names in the order of the
@@ -82,7 +87,7 @@ class GZSLClasses:
         # The host keeps an int per annotation here, for its filter, which is
         # done. They lie scattered over all the memory that the annotations
         # took: LVIS's training set would hold on to 4 GB in each process.
-        vars(self).pop('cat_img_map', None)
+        self.__dict__.pop('cat_img_map', None)
 
     @property
     def cat_ids(self) -> list[int]:

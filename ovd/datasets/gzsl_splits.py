@@ -113,7 +113,8 @@ def load_split(split: str, categories: Sequence[Category],
     elif split in FREQUENCY_SPLITS:
         found = _split_by_frequency(split, categories, where)
     else:
-        found = Split(split, **NAMED_SPLITS[split])
+        named = NAMED_SPLITS[split]
+        found = Split(split, named['base'], named['novel'])
     _check_names(found, [category.name for category in categories], where)
     order = {category.name: i for i, category in enumerate(categories)}
 

@@ -7,7 +7,7 @@ stopped: a file that exists is kept, and files appear whole or not at all.
 """
 import json
 from pathlib import Path
-from typing import Dict, Iterable, List
+from typing import Dict, Iterable, List, Sequence
 
 import cv2
 import numpy as np
@@ -201,7 +201,7 @@ def write_crops(root: Path, subset: str, seed: int, count: int) -> None:
             np.save(file, array, allow_pickle=False)
 
 
-def _progress(items: Iterable, what: str) -> Iterable:
+def _progress(items: Sequence, what: str) -> Iterable:
     return tqdm(items, desc=what, disable=len(items) == 0)
 
 

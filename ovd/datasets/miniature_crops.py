@@ -60,7 +60,7 @@ def _jitter(rng: np.random.Generator, box: np.ndarray) -> np.ndarray:
 def _background_box(rng: np.random.Generator,
                     scene: Scene) -> Optional[np.ndarray]:
     """Return a box (4,) with hardly any named object inside, or None."""
-    named = scene.masks.any(axis=0)
+    named = np.any(scene.masks, axis=0)
     size = named.shape[0]
     for _ in range(20):
         if len(scene.distractors) and rng.random() < 0.5:

@@ -87,20 +87,20 @@ def build_vocabulary() -> Vocabulary:
     are not is impossible. The order is shuffled, so that nothing can tell
     base from novel by position.
     """
-    looks = []
+    found = []
     for s, shape in enumerate(BASE_SHAPES):
         for c, colour in enumerate(COLOURS):
-            looks.append(Look(PATTERNS[(s + c + 2) % 3], colour, shape))
+            found.append(Look(PATTERNS[(s + c + 2) % 3], colour, shape))
             if (s + c) % 2 == 0:
-                looks.append(Look(PATTERNS[(s + c) % 3], colour, shape))
+                found.append(Look(PATTERNS[(s + c) % 3], colour, shape))
     for shape in NOVEL_SHAPES:
-        looks.extend(
+        found.extend(
             Look(PATTERNS[(c + 1) % 3], colour, shape)
             for c, colour in enumerate(COLOURS))
-        looks.append(Look(PATTERNS[0], COLOURS[0], shape))
+        found.append(Look(PATTERNS[0], COLOURS[0], shape))
 
-    order = np.random.default_rng(4817).permutation(len(looks))
-    looks = tuple(looks[i] for i in order)
+    order = np.random.default_rng(4817).permutation(len(found))
+    looks = tuple(found[i] for i in order)
     groups = dict(
         novel_attribute=tuple(
             look.name for look in looks if look.shape in NOVEL_SHAPES),

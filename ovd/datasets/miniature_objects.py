@@ -59,8 +59,9 @@ def draw_patch(rng: np.random.Generator, look: Look, size: float) -> Patch:
     colours *= (1 - 0.13 * (xs + ys) / radius)[..., None]
 
     alpha = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
-    colours = cv2.resize(colours, (side, side), interpolation=cv2.INTER_AREA)
-    return Patch(colours, alpha.astype(np.float32) / 255)
+    return Patch(
+        cv2.resize(colours, (side, side), interpolation=cv2.INTER_AREA),
+        alpha.astype(np.float32) / 255)
 
 
 def _paints(rng: np.random.Generator, colour: str) -> Tuple[tuple, ...]:

@@ -92,10 +92,10 @@ def _choose_items(rng: np.random.Generator, num_looks: int) -> np.ndarray:
 
 def _nameless_look(rng: np.random.Generator) -> Look:
     """Return a look whose colour or shape (not both) is in no name."""
+    colours: Sequence[str] = COLOURS
+    shapes: Sequence[str] = DISTRACTOR_SHAPES
     if rng.random() < 0.5:
         colours, shapes = DISTRACTOR_COLOURS, BASE_SHAPES + NOVEL_SHAPES
-    else:
-        colours, shapes = COLOURS, DISTRACTOR_SHAPES
     return Look(*(str(rng.choice(v)) for v in (PATTERNS, colours, shapes)))
 
 

@@ -120,6 +120,7 @@ class RegionEmbeddings(Dataset):
     def _read(self, dataset: BaseDataset, min_iou: float) -> LabelledRegions:
         """Return the regions of the store or of DetPro's file."""
         if self.store is None:
+            assert self.data_file is not None  # one of them is given
             return DetProRegions(
                 self.data_file, len(self.metainfo['classes']))
         try:
@@ -262,7 +263,7 @@ def inverse_frequencies(labels: Tensor, num_classes: int) -> Tensor:
     return weights.where(counts > 0, torch.zeros(()))
 
 
-def _is_in(ious: np.ndarray, iou_range: Range) -> np.ndarray:
+def _is_in(ious: np.ndarray, iou_range: Sequence[float]) -> np.ndarray:
     low, high = iou_range
     return (low <= ious) & (ious < high)
 

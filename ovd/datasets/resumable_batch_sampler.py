@@ -6,7 +6,8 @@ batch sampler inside says so.
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from mmdet.registry import DATA_SAMPLERS
-from torch.utils.data import BatchSampler, Sampler
+from mmengine.dataset import DefaultSampler
+from torch.utils.data import BatchSampler
 
 
 class SeededIndex(int):
@@ -18,6 +19,7 @@ class SeededIndex(int):
             the epoch in the order of all processes together: all that the
             randomness of the sample is made from.
     """
+    position: Tuple[int, ...]
 
     def __new__(cls, index: int, position: Tuple[int, ...]) -> 'SeededIndex':
         self = super().__new__(cls, index)
@@ -36,8 +38,8 @@ class ResumableBatchSampler(BatchSampler):
     what was seen before is passed over without loading it.
 
     Args:
-        sampler (Sampler): The host's; its ``seed``, ``epoch``, ``rank`` and
-            ``world_size`` are read.
+        sampler (DefaultSampler): The host's; its ``seed``, ``epoch``,
+            ``rank`` and ``world_size`` are read.
         batch_size (int): B.
         batch_sampler (dict, optional): Config of the batch sampler that
             makes the batches. One whose ``is_of_all_processes`` is true gives
@@ -48,8 +50,10 @@ class ResumableBatchSampler(BatchSampler):
             it. Defaults to nothing.
     """
 
+    sampler: DefaultSampler
+
     def __init__(self,
-                 sampler: Sampler,
+                 sampler: DefaultSampler,
                  batch_size: int,
                  batch_sampler: Optional[dict] = None,
                  drop_last: bool = False,
@@ -96,8 +100,8 @@ class ResumableBatchSampler(BatchSampler):
         """Return the number of batches of a whole epoch."""
         return len(self.inner)
 
-    def __iter__(self) -> Iterator[List[SeededIndex]]:
-        """Yield B indices after B indices, each with its position."""
+    def __iter__(self) -> Iterator[List[int]]:
+        """Yield B :class:`SeededIndex` after B, each with its position."""
         # Nothing is done before the first batch is asked for: torch makes
         # iterators that it does not use.
         batches, first = iter(self.inner), 0

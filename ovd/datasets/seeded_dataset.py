@@ -47,6 +47,7 @@ class SeededDataset(WrappedDataset):
                     raise found from error
             record_broken(self.broken_file, found.path, found.reason)
             index = (index + 1) % len(self)
+        assert found is not None
         raise ValueError(
             f'{MAX_BROKEN_IN_A_ROW} images in a row cannot be used, the last '
             f'is {found.path}: {found.reason}\nsee {self.broken_file}')

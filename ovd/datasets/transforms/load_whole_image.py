@@ -55,6 +55,8 @@ class LoadWholeImage(LoadImageFromFile):
     True, which stands for a broken image: it is all black then.
     """
 
+    backend_args: Optional[Dict[str, Any]]
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if self.file_client_args is None:
