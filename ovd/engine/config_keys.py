@@ -1,5 +1,5 @@
 """Dotted keys of a config: ``train_dataloader.dataset.pipeline.0.type``."""
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterable, Iterator, Tuple
 
 from mmengine.config import Config
 
@@ -35,6 +35,7 @@ def has_entry(node: Any, key: str) -> bool:
 
 def all_entries(node: Any, prefix: str = '') -> Iterator[Tuple[str, Any]]:
     """Yield every key and what it names, parents before their parts."""
+    items: Iterable[Tuple[Any, Any]]
     if isinstance(node, (list, tuple)):
         items = enumerate(node)
     elif isinstance(node, (dict, Config)):

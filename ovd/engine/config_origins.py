@@ -140,11 +140,11 @@ def _trace(path: str, cfg: Dict[str, Any]) -> Dict[str, Any]:
 def _origin(value: Any, base: Any, origins: Optional[Origins], key: str,
             path: str) -> Origins:
     """Return the origin of what a file has under a key, given its bases'."""
-    known = isinstance(base, dict) and key in base and isinstance(
-        origins, dict)
-    base, origins = (base[key], origins[key]) if known else (None, None)
+    if isinstance(base, dict) and key in base and isinstance(origins, dict):
+        base, origins = base[key], origins[key]
+    else:
+        base = origins = None
     if isinstance(value, dict) and value:
         return {name: _origin(part, base, origins, name, path)
                 for name, part in value.items()}
-    return origins if known and value == base and isinstance(
-        origins, str) else path
+    return origins if isinstance(origins, str) and value == base else path

@@ -117,7 +117,7 @@ class ExtractionLoop(BaseLoop):
             self._try(speed)
             return
         writer, missing = self._open_store()
-        if self.runner.rank == 0:
+        if speed is not None:
             announce(self.runner, self.images, writer, missing, speed)
         mine = missing[self.runner.rank::self.runner.world_size]
         start = time.time()
@@ -143,14 +143,14 @@ class ExtractionLoop(BaseLoop):
             report(self.runner, writer, missing, self.seconds,
                    self.seconds_writing)
 
-    def _try(self, speed: EncoderSpeed) -> None:
+    def _try(self, speed: Optional[EncoderSpeed]) -> None:
         """Say what is to be done and embed the first images."""
         with TemporaryDirectory() as empty:
             begun = (Path(self.store) / MANIFEST).is_file()
             writer = EmbeddingStoreWriter(self.store if begun else empty,
                                           self.plan)
             missing = writer.missing_shards()
-        if self.runner.rank == 0:
+        if speed is not None:
             announce(self.runner, self.images, writer, missing, speed,
                      self.store)
         image_ids = [*self.images.keys][:NUM_TRIED]
@@ -165,7 +165,8 @@ class ExtractionLoop(BaseLoop):
     def _settle(self) -> Optional[EncoderSpeed]:
         """Make all processes use the precision and batch size of the first.
 
-        An earlier run's are kept, so that all of a store is made alike.
+        An earlier run's are kept, so that all of a store is made alike. The
+        first process gets its speed.
         """
         model = self.runner.model
         settled: List[Any] = [None, None]
@@ -212,7 +213,7 @@ class ExtractionLoop(BaseLoop):
         A rank that looked later could find a shard of a faster one done, and
         share out differently.
         """
-        missing: List[Optional[List[int]]] = [None]
+        missing: List[List[int]] = [[]]
         if self.runner.rank == 0:
             writer = EmbeddingStoreWriter(self.store, self.plan)
             missing = [writer.missing_shards()]

@@ -8,6 +8,7 @@ from typing import List, Optional, Sequence
 from mmengine.runner import Runner
 
 from ovd.artifacts.embedding_store import EmbeddingStoreWriter
+from ovd.artifacts.files import PathLike
 from ovd.artifacts.store_check import count_shard
 from ovd.artifacts.store_plan import shard_name
 from ovd.clip.crops import plan_crops
@@ -56,7 +57,7 @@ class Estimate:
 
 def announce(runner: Runner, images: ImageBoxes, writer: EmbeddingStoreWriter,
              missing: Sequence[int], speed: EncoderSpeed,
-             store: Optional[str] = None) -> None:
+             store: Optional[PathLike] = None) -> None:
     """Log what is to be done, how large it gets and how long it takes.
 
     ``store`` is the folder to speak of, where it is not that of the writer.

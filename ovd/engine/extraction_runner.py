@@ -38,8 +38,8 @@ class ExtractionRunner(Runner):
 
     def train(self) -> nn.Module:
         """Run the loop to its end and return the model."""
-        self._train_loop = LOOPS.build(
+        self._train_loop = loop = LOOPS.build(
             self._train_loop,
             default_args=dict(runner=self, dataloader=self._train_dataloader))
-        self._train_loop.run()
+        loop.run()
         return self.model

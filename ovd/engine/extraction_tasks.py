@@ -4,7 +4,17 @@ Shapes: P boxes of an image, U crops of a task, D embedding size.
 """
 import os
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Deque,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 import torch
@@ -64,7 +74,7 @@ class ImageBoxes:
         return self.selection.select(image_id, entry, annotated_boxes(info),
                                      size_hw), size_hw
 
-    def tasks(self, shards: Sequence[Sequence[int]],
+    def tasks(self, shards: Iterable[Sequence[int]],
               crop_scales: Sequence[float]) -> Iterator[CropTask]:
         """Yield the tasks of the images of some shards, at least one each."""
         for image_ids in shards:
@@ -124,7 +134,7 @@ def build_loader(images: ImageBoxes, model: ProposalFeatureExtractor,
         **settings)
 
 
-def _keep(result: Tuple[CropTask, Tensor]) -> Tuple[CropTask, Tensor]:
+def _keep(result: Any) -> Any:
     """Hand a worker's result over as it is."""
     return result
 
@@ -157,16 +167,19 @@ def embed_shard(model: ProposalFeatureExtractor,
 
     parts: List[Tensor] = []
     broken = ''
+    assert isinstance(model.batch_size, int)  # it is settled
     for features in encode_crops(model.teacher, chunks(), model.batch_size):
         task = tasks.popleft()
         parts.append(features)
         broken = broken or task.broken
         if task.ends_image:
             task.broken = broken
-            yield task, _empty(features) if broken else dict(
-                task.boxes,
-                embeddings=combine(torch.cat(parts),
-                                   task.crop_index).half().numpy())
+            item = _empty(features)
+            if not broken:
+                assert task.boxes is not None and task.crop_index is not None
+                embeddings = combine(torch.cat(parts), task.crop_index)
+                item = dict(task.boxes, embeddings=embeddings.half().numpy())
+            yield task, item
             parts, broken = [], ''
 
 

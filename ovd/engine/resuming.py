@@ -76,7 +76,7 @@ def _checkpoint_folders(cfg: Config) -> List[Path]:
     folders = [Path(cfg.work_dir)]
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if hook.get('out_dir'):
-        folders.append(Path(hook.out_dir, folders[0].name))
+        folders.append(Path(hook['out_dir'], folders[0].name))
     return folders
 
 

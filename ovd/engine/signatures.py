@@ -82,6 +82,7 @@ def _taken_from(init: FunctionType, rest: str,
         if ast.unparse(call.func) in (f'{rest}.get', f'{rest}.pop',
                                       f'{rest}.setdefault')
         and isinstance(call.args[0], ast.Constant)
+        and isinstance(call.args[0].value, str)
     ]
     handed = [
         call for call in calls

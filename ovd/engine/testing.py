@@ -115,7 +115,7 @@ def check_weights(cfg: Config, model: nn.Module) -> None:
         raise ValueError(f'{cfg.load_from} is no checkpoint: it holds a '
                          f'{type(content).__name__}')
     weights = content.get('state_dict', content)
-    found = OrderedDict(
+    found: Any = OrderedDict(
         (key.removeprefix('module.'), value) for key, value in weights.items())
     # The versions of the modules, by which they read older checkpoints
     found._metadata = getattr(weights, '_metadata', None)
@@ -168,9 +168,9 @@ def write_metrics(metrics: Dict[str, float], path: str) -> None:
     JSON has no NaN: the metric of a group without ground truth is null.
     """
     if is_main_process():
-        metrics = {
+        content = {
             name: None if math.isnan(value) else value
             for name, value in metrics.items()
         }
         with atomic_write(path, 'w') as file:
-            json.dump(metrics, file, indent=2, allow_nan=False)
+            json.dump(content, file, indent=2, allow_nan=False)

@@ -64,11 +64,13 @@ def check_num_classes(model: nn.Module, dataset: BaseDataset,
         dataset (BaseDataset): It passes if ``metainfo`` has no ``classes``.
         skip (Sequence[nn.Module]): Modules that are not looked at.
     """
-    skip = {id(module) for module in skip}
+    skipped = {id(module) for module in skip}
     classes = read_metainfo(dataset).get('classes')
-    for name, module in model.named_modules() if classes is not None else ():
+    if classes is None:
+        return
+    for name, module in model.named_modules():
         number = getattr(module, 'num_classes', None)
-        if number in (None, len(classes)) or id(module) in skip \
+        if number in (None, len(classes)) or id(module) in skipped \
                 or getattr(module, 'class_agnostic', False) \
                 or isinstance(module, RPNHead) or name.endswith('rpn_head'):
             continue

@@ -5,6 +5,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Set
 
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
+from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor
@@ -53,6 +54,8 @@ class AtomicCheckpointHook(CheckpointHook):
     Raises:
         ValueError: If checkpoints would go elsewhere than into a local folder.
     """
+
+    file_backend: BaseStorageBackend
 
     def __init__(self, **kwargs) -> None:
         kwargs['backend_args'] = kwargs.get('backend_args') or BACKEND

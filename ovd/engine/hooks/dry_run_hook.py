@@ -10,7 +10,6 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch.utils.data import DataLoader
 
 NUM_BATCHES = 2
 
@@ -35,7 +34,7 @@ class _FirstBatches:
     """
 
     def __init__(self,
-                 dataloader: DataLoader,
+                 dataloader: Any,
                  world_size: Optional[int] = None) -> None:
         self.whole = dataloader
         if world_size is not None:

@@ -50,7 +50,7 @@ class ExactResumeHook(Hook):
         loop = runner.train_loop
         sampler = loop.dataloader.batch_sampler
         if isinstance(loop, IterBasedTrainLoop) and getattr(
-                sampler, 'num_done', 0):
+                sampler, 'num_done', None):
             iterator = loop.dataloader_iterator
             iterator._epoch = sampler.num_done // len(sampler)
             loop.dataloader_iterator = chain(

@@ -183,7 +183,7 @@ class HangWatchHook(Hook):
 
 def where_is_main_thread() -> tuple:
     """Return the innermost line of the main thread, and if it only waits."""
-    frame = sys._current_frames().get(threading.main_thread().ident)
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
     stack: List[traceback.FrameSummary] = traceback.extract_stack(frame)
     if not stack:
         return 'an unknown place', False

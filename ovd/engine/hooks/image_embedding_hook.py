@@ -47,6 +47,7 @@ class ImageEmbeddingHook(Hook):
 
     # After the timer, whose data_time ends where this begins.
     priority = 'BELOW_NORMAL'
+    extractor: ProposalFeatureExtractor  # from before_train on
 
     def __init__(self,
                  clip: str,
@@ -59,7 +60,7 @@ class ImageEmbeddingHook(Hook):
             raise ValueError(
                 'ImageEmbeddingHook measures nothing: give precision and '
                 f'batch_size in place of "{AUTO}"')
-        self.settings = dict(
+        self.settings: Dict[str, Any] = dict(
             clip=clip,
             crop_scales=crop_scales,
             crop_mode=crop_mode,
@@ -68,7 +69,6 @@ class ImageEmbeddingHook(Hook):
         # As extractions decode: libraries don't agree on all pixels.
         self.load_image = LoadImageFromFile(
             imdecode_backend='pillow', backend_args=backend_args)
-        self.extractor: Optional[ProposalFeatureExtractor] = None
 
     def before_train(self, runner: Runner) -> None:
         """Check what is to be embedded, and load CLIP.
@@ -90,10 +90,8 @@ class ImageEmbeddingHook(Hook):
                                 'the image embeddings of ImageEmbeddingHook')
         self.extractor.to(next(runner.model.parameters()).device)
 
-    def before_train_iter(self,
-                          runner: Runner,
-                          batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int,
+                          data_batch: dict) -> None:
         """Replace ``original_bboxes`` of a batch by ``embeddings``."""
         start = time.time()
         instances = [

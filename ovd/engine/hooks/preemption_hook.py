@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 import torch
 import torch.distributed as dist
@@ -40,7 +40,7 @@ class PreemptionHook(Hook):
         self._num_told = 0  # signals that this process was sent
         self._told_at = -math.inf
         self._launcher_before = 0  # signals of the launcher, of earlier
-        self._before: Dict[int, object] = {}
+        self._before: Dict[int, Any] = {}
         self._group = None
         self._num_val_iters = 0  # that all processes have
 
