@@ -4,7 +4,7 @@ Shapes: B crops of a batch, C names (background among them), T captions,
 L tokens, D embedding size, V tokens that occur in any caption.
 """
 import json
-from typing import Dict, List, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -72,17 +72,17 @@ class CLIPPretrainer(BaseModel):
         super().__init__(**kwargs)
         path = require_file(names_file, 'names of crops', MAKE_CROPS)
         self.names = json.loads(path.read_text(encoding='utf-8'))
-        used_tokens, captions = compact_captions(self.names, captions)
+        used_tokens, tokens = compact_captions(self.names, captions)
         self.clip_cfg = clip
         self.clip = build_clip(
             **clip, vocab_size=len(used_tokens),
-            context_length=captions.shape[-1])
+            context_length=tokens.shape[-1])
         nn.init.constant_(self.clip.logit_scale,
                           torch.tensor(logit_scale).log().item())
         self.text_weight = text_weight
         self.register_buffer('used_tokens', used_tokens)
-        self.register_buffer('captions', captions, persistent=False)
-        self._class_embeddings = None
+        self.register_buffer('captions', tokens, persistent=False)
+        self._class_embeddings: Optional[Tensor] = None
 
     def forward(self,
                 inputs: Tensor,

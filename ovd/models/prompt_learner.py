@@ -151,9 +151,11 @@ class PromptLearner(FrozenTeacher, BaseModel):
                 embeddings (B, D).
         """
         if embeddings is None:
+            assert inputs is not None  # in their place
             embeddings = self.teacher.encode_image(normalize_crops(inputs))
         embeddings = F.normalize(embeddings.float(), dim=-1)
         if mode == 'loss':
+            assert weights is not None  # with the regions
             return self.loss(embeddings, labels, weights, group)
         if mode == 'predict':
             return self.predict(embeddings, labels)

@@ -88,15 +88,16 @@ class ProposalFeatureExtractor(FrozenTeacher):
         for name in ('precision', 'batch_size'):
             if getattr(self, name) == AUTO and recorded:
                 setattr(self, name, recorded[name])
-        if AUTO in (self.precision, self.batch_size):
+        precision, batch_size = self.precision, self.batch_size
+        if precision == AUTO or isinstance(batch_size, str):
             speed = measure_encoder(
                 self.teacher, crops,
-                *([value] if value != AUTO else None
-                  for value in (self.precision, self.batch_size)))[0]
+                None if precision == AUTO else [precision],
+                None if isinstance(batch_size, str) else [batch_size])[0]
             self.use(speed.precision, speed.batch_size)
             return speed
-        self.use(self.precision, self.batch_size)
-        return time_encoder(self.teacher, self.batch_size, crops)
+        self.use(precision, batch_size)
+        return time_encoder(self.teacher, batch_size, crops)
 
     def use(self, precision: str, batch_size: int) -> None:
         """Take this precision and batch size from now on."""
@@ -119,7 +120,7 @@ class ProposalFeatureExtractor(FrozenTeacher):
         Raises:
             ValueError: If something is still ``'auto'``.
         """
-        if AUTO in (self.precision, self.batch_size):
+        if self.precision == AUTO or isinstance(self.batch_size, str):
             raise ValueError(f'precision or batch_size is "{AUTO}": settle() '
                              'first, or give them')
         return embed_boxes_of_images(self.teacher, images, bboxes_list,

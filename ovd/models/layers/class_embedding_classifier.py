@@ -60,18 +60,19 @@ class ClassEmbeddingClassifier(BaseModule):
         self.embed_dims = embed_dims
         if embed_dims is None or Path(class_embeddings).is_file():
             try:
-                self.embed_dims = self.source.embeddings.shape[1]
+                embed_dims = self.source.embeddings.shape[1]
             except FileNotFoundError as error:
                 raise FileNotFoundError(
                     f'{error}\nor give the classifier embed_dims, and '
                     'ClassEmbeddingHook makes it before the run') from error
+            self.embed_dims = embed_dims
         # One checkpoint, any vocabulary. No buffers, not even such as are not
         # saved: the host's moving averages pair those of two models by their
         # place, and here number and shapes change.
         self.class_embeddings: Optional[Tensor] = None
         self.novel_mask: Optional[Tensor] = None
         self.bg_embedding = nn.Parameter(
-            torch.empty(1, self.embed_dims).normal_(std=0.01))
+            torch.empty(1, embed_dims).normal_(std=0.01))
 
     @cached_property
     def source(self) -> ClassEmbeddings:
@@ -129,6 +130,7 @@ class ClassEmbeddingClassifier(BaseModule):
         """
         logits = self._logits(region_embeddings, self._rows())
         if self.training:
+            assert self.novel_mask is not None  # as of the rows
             hidden = F.pad(self.novel_mask, (0, 1))
             logits = logits.masked_fill(hidden, float('-inf'))
         return logits
@@ -183,6 +185,7 @@ class ClassEmbeddingClassifier(BaseModule):
 
         Whatever the number of names, these scores are there only once.
         """
+        assert self.novel_mask is not None  # as of the rows
         num_rois, columns = len(region_embeddings), len(self.novel_mask) + 1
         scores = torch.empty(
             num_rois, columns, device=region_embeddings.device)
@@ -199,7 +202,7 @@ class ClassEmbeddingClassifier(BaseModule):
             RuntimeError: If no classes were set. In training, novel ones
                 would be learned as background.
         """
-        if self.novel_mask is None:
+        if self.class_embeddings is None:
             raise RuntimeError(
                 'set_classes(names, novel_classes) must come first; '
                 'OpenVocabularyHook calls it with the names of the dataset')

@@ -2,7 +2,7 @@
 
 Shapes: P distilled boxes, D embedding size.
 """
-from typing import Dict, Iterator, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, Tuple
 
 import torch
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
@@ -15,8 +15,13 @@ from torch import Tensor, nn
 # What a loss is called, its weight, RoI extractor and box head
 Stage = Tuple[str, float, nn.Module, nn.Module]
 
+if TYPE_CHECKING:
+    from mmdet.models.roi_heads import StandardRoIHead as _Host
+else:
+    _Host = object  # the host's RoI head comes behind the mixin
 
-class DistillationMixin:
+
+class DistillationMixin(_Host):
     """Adds the ViLD-image loss to a RoI head.
 
     The distilled boxes and their image embeddings come with the data samples,

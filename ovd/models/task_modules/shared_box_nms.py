@@ -54,7 +54,7 @@ def shared_box_nms(bboxes: Tensor, scores: Tensor, score_thr: float,
     Returns:
         tuple: Boxes with scores (M, 5) by falling score, and labels (M,).
     """
-    if not _is_plain(bboxes, scores, nms_cfg):
+    if nms_cfg is None or not _is_plain(bboxes, scores, nms_cfg):
         return multiclass_nms(bboxes, scores, score_thr, nms_cfg, max_per_img)
     num_classes = scores.size(1) - 1
     places = _search(
@@ -65,10 +65,9 @@ def shared_box_nms(bboxes: Tensor, scores: Tensor, score_thr: float,
     return dets, labels
 
 
-def _is_plain(bboxes: Tensor, scores: Tensor,
-              nms_cfg: Optional[ConfigType]) -> bool:
+def _is_plain(bboxes: Tensor, scores: Tensor, nms_cfg: ConfigType) -> bool:
     """Tell whether these are shared boxes of classes, the NMS common."""
-    return (nms_cfg is not None and 'iou_threshold' in nms_cfg
+    return ('iou_threshold' in nms_cfg
             and set(nms_cfg) <= {'type', 'iou_threshold'}
             and nms_cfg.get('type', 'nms') == 'nms'
             and bboxes.size(1) == 4 and scores.size(1) > 2)

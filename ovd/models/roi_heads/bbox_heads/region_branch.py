@@ -2,7 +2,7 @@
 
 Shapes: R RoIs, F features, D embedding size.
 """
-from typing import Optional
+from typing import Any, Dict, Optional
 
 from mmcv.cnn import build_norm_layer
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
@@ -43,7 +43,7 @@ class RegionBranch(ConvFCBBoxHead):
         super().__init__(*args, init_cfg=init_cfg, **kwargs)
         if fc_norm_cfg is not None and init_cfg is None:
             # The host's would treat norm layers as if they were linear.
-            self.init_cfg = dict(
+            self.init_cfg: Dict[str, Any] = dict(
                 type='Xavier', layer='Linear', distribution='uniform')
             if self.with_reg:  # as the host's and Google's
                 self.init_cfg['override'] = dict(

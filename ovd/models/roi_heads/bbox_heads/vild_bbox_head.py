@@ -39,7 +39,7 @@ class ViLDBBoxHead(RegionBranch):
             unknown, or the loss is of sigmoids.
     """
 
-    scorings = ('text', 'image')
+    scorings: Tuple[str, ...] = ('text', 'image')
 
     def __init__(self,
                  *args,
