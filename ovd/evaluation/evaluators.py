@@ -51,6 +51,7 @@ def run_hotcoco(truth: GroundTruth, blocks: Iterator[Predictions],
         update(rest[start:start + BLOCK], np.empty((0, 7)))
     evaluator = stream.finalize()
     evaluator.accumulate()
+    assert evaluator.eval is not None  # accumulate fills it
     return evaluator.eval['precision'], evaluator.eval['recall']
 
 

@@ -3,6 +3,7 @@ import os
 import tempfile
 import weakref
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Iterator, NamedTuple, Optional, Sequence, Union
@@ -24,7 +25,8 @@ class _Record(msgspec.Struct, array_like=True):
     masks: Optional[list[dict]]
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Where the predictions of an image are in the file of its process.
 
     Args:

@@ -103,12 +103,12 @@ class Predictions:
         if not parts:
             return cls.from_coco([])
         has_masks = any(part.masks is not None for part in parts)
+        masks = [mask for part in parts
+                 for mask in part.masks or [None] * len(part)]
         return cls(
-            *(np.concatenate([getattr(part, name) for part in parts])
-              for name in ('image_ids', 'cat_ids', 'scores', 'bboxes')),
-            [mask for part in parts
-             for mask in part.masks or [None] * len(part)]
-            if has_masks else None)
+            masks=masks if has_masks else None,
+            **{name: np.concatenate([getattr(part, name) for part in parts])
+               for name in ('image_ids', 'cat_ids', 'scores', 'bboxes')})
 
 
 class _Result(msgspec.Struct, gc=False):

@@ -88,13 +88,14 @@ class DetectionMetric(BaseMetric):
         Returns:
             dict: The metrics, on every process.
         """
-        spools = self._collect(self._open_spool().finish(get_rank()))
+        own = self._open_spool()
+        spools = self._collect(own.finish(get_rank()))
         metrics: list = [None]
         if is_main_process():
             metrics = [self.compute_metrics(spools)]
         if self._group is not None:
             dist.broadcast_object_list(metrics, src=0, group=self._group)
-        self._spool.remove()
+        own.remove()
         self._spool = None
         return metrics[0]
 
@@ -104,11 +105,11 @@ class DetectionMetric(BaseMetric):
             return [spool]
         if self._group is None:
             self._group = patient_group()
-        spools = [None] * get_world_size() if is_main_process() else None
-        dist.gather_object(spool, spools, dst=0, group=self._group)
-        return spools or []
+        spools: list = [None] * get_world_size() if is_main_process() else []
+        dist.gather_object(spool, spools or None, dst=0, group=self._group)
+        return spools
 
-    def compute_metrics(self, results: list) -> dict[str, float]:
+    def compute_metrics(self, results: Sequence[Spool]) -> dict[str, float]:
         """Evaluate what the processes wrote.
 
         Args:

@@ -57,10 +57,12 @@ class ProposalDump(ProposalRecall):
                  recall_ann_file: Optional[PathLike] = None,
                  provenance: Optional[Dict[str, Any]] = None,
                  **kwargs) -> None:
-        whole = recall_ann_file is not None and Path(recall_ann_file).is_file()
-        super().__init__(recall_ann_file if whole else ann_file, **kwargs)
+        whole, lacking = ann_file, recall_ann_file
+        if recall_ann_file is not None and Path(recall_ann_file).is_file():
+            whole, lacking = recall_ann_file, None
+        super().__init__(whole, **kwargs)
         self.proposals_of = str(ann_file)
-        self.lacking = None if whole else recall_ann_file
+        self.lacking = lacking
         # Not `out_file`, to which the base class writes COCO json.
         self.proposals_file = out_file
         self.num_max_proposals = num_max_proposals
@@ -115,7 +117,8 @@ class ProposalDump(ProposalRecall):
             pass
         if self.ann_file != self.proposals_of:
             check_same_source(
-                *map(describe_annotations, (self.proposals_of, self.ann_file)),
+                describe_annotations(self.proposals_of),
+                describe_annotations(self.ann_file),
                 'ann_file', 'recall_ann_file')
         if leak := explain_leak(self._seen_novel()):
             MMLogger.get_current_instance().warning(leak)
