@@ -78,11 +78,13 @@ class Visitor:
         self.page.on('pageerror', lambda e: self.faults.append(str(e)))
         self.page.on('dialog', lambda d: self.faults.append(d.message))
         self.page.goto(url)
+        self.says('Drop an image')
 
     def give(self, path: Path) -> None:
         """Drop an image, in place of the last."""
         chosen = self.page.locator('#image input[type=file]')
         chosen.first.set_input_files(path)
+        self.page.locator('#image img').wait_for()
 
     def type(self, names: str) -> None:
         box = self.page.locator('#names textarea')
@@ -137,7 +139,6 @@ def ask(visits: Any, untrained: Path) -> Iterator[Callable[..., tuple]]:
 def test_names_change_what_is_found(visit: Callable, untrained: Path) -> None:
     """Picture, table and json; the threshold; and nothing from elsewhere."""
     one = visit()
-    one.says('Drop an image')
     assert one.page.locator('#download').is_disabled()
     one.give(untrained / VAL / '000001.png')
     one.says('of 3 names')  # those of the checkpoint
@@ -213,6 +214,7 @@ def test_odd_names_are_text(visit: Callable, untrained: Path) -> None:
     assert one.page.locator('#table img, #table b, #table a').count() == 0
     one.page.locator('#threshold input[type=number]').fill('1')
     one.page.locator('#threshold input[type=number]').press('Enter')
+    one.says('Nothing scores 1.00')
     one.type(ODD[0])
     one.says(f'Nothing scores 1.00; the best is {ODD[0]} with 0.')
     assert one.page.locator('#said img, #said a').count() == 0
