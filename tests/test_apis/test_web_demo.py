@@ -84,7 +84,6 @@ class Visitor:
         """Drop an image, in place of the last."""
         chosen = self.page.locator('#image input[type=file]')
         chosen.first.set_input_files(path)
-        self.page.locator('#image img').wait_for(state='attached')
 
     def type(self, names: str) -> None:
         box = self.page.locator('#names textarea')
