@@ -1,9 +1,10 @@
 _base_ = '../_base_/prompt_learning.py'
 data_root = 'data/miniature/'
 split_file = 'annotations/48_17.json'
+max_epochs = 20
 
-# No background: in this CLIP's space a soft one outweighs the classes, and
-# they become harder to tell apart.
+# Few regions, so more epochs and a higher rate. No background: in this CLIP's
+# space a soft one outweighs the classes, and they become harder to tell apart.
 model = dict(clip='pretrained/clip/miniature.pt', temperature=0.07)
 train_dataloader = dict(
     dataset=dict(
@@ -45,7 +46,11 @@ val_evaluator = [
         prediction='pred_label_detpro')
 ]
 test_evaluator = val_evaluator
-train_cfg = dict(val_interval=_base_.max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=5e-2))
+param_scheduler = [
+    dict(type='CosineAnnealingLR', T_max=max_epochs, end=max_epochs)
+]
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict()
 test_cfg = dict()
 custom_hooks = [
