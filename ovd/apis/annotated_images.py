@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
+from mmengine.dataset import BaseDataset
 from mmengine.fileio import get
 from pycocotools import mask as mask_tools
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 
@@ -34,7 +34,7 @@ class AnnotatedImage:
     masks: Optional[Tensor]
 
 
-def unwrap(dataset: Any) -> Iterator[Dataset]:
+def unwrap(dataset: Any) -> Iterator[BaseDataset]:
     """Yield the datasets inside RepeatDataset, ConcatDataset and the like."""
     if hasattr(dataset, 'datasets'):
         for part in dataset.datasets:
@@ -62,11 +62,11 @@ def plain_images(dataset: Any,
         yield part.metainfo, plain_image(part, i)
 
 
-def plain_image(dataset: Dataset, index: int) -> AnnotatedImage:
+def plain_image(dataset: BaseDataset, index: int) -> AnnotatedImage:
     """Return an image as it is.
 
     Args:
-        dataset (Dataset): One of the host's, not one round another.
+        dataset (BaseDataset): Not one round another.
         index (int): Of the image in it.
 
     Raises:

@@ -1,6 +1,6 @@
 """What is said of a file: a headline and lines of "key: value"."""
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple, Union
 
 MAX_NAMES = 6
 
@@ -27,7 +27,8 @@ class Description:
             yield '  FAULT: ' + fault.replace('\n', '\n    ')
 
 
-def flatten(info: Mapping[str, Any], prefix: str = '') -> Dict[str, Any]:
+def flatten(info: Union[Mapping, Sequence],
+            prefix: str = '') -> Dict[str, Any]:
     """Return ``{'a.b': 1}`` for ``{'a': {'b': 1}}``; dicts in lists, too."""
     flat = {}
     for key, value in _items(info):

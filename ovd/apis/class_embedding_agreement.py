@@ -92,8 +92,10 @@ def compare_embeddings(first: ClassEmbeddings, second: ClassEmbeddings,
         [name for name in first.names if name not in set(names)],
         [name for name in second.names
          if canonical_spelling(name) not in in_first],
-        *map(pair_cosines, cosines),
-        *(_nearest(part, names) for part in cosines),
+        pair_cosines(cosines[0]),
+        pair_cosines(cosines[1]),
+        _nearest(cosines[0], names),
+        _nearest(cosines[1], names),
         _row_cosines(*embeddings) if same_space else None)
 
 

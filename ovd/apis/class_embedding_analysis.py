@@ -75,9 +75,9 @@ def find_split(names: Sequence[str],
             classes, or names what the categories or ``names`` lack.
         FileNotFoundError: If a file does not exist.
     """
-    if split is None and ann_file is None:
-        return None
     if split is None:
+        if ann_file is None:
+            return None
         gzsl = read_gzsl(ann_file)
         if missing := {'split', 'base', 'novel'} - set(gzsl):
             raise ValueError(f'the `gzsl` block of {ann_file} lacks '
@@ -187,9 +187,9 @@ def find_neighbours(
     if classes.novel_mask is not None:
         chosen = everyone[classes.novel_mask]
         parts = [everyone[~classes.novel_mask], chosen]
-    rows = []
+    rows: List[Tuple[Union[str, float], ...]] = []
     for i in chosen:
-        row = [classes.names[i]]
+        row: List[Union[str, float]] = [classes.names[i]]
         for part in parts:
             others = part[part != i]
             if not len(others):

@@ -181,7 +181,9 @@ def _draw_pairs(axes: Axes, agreement: Agreement, first: str,
         bins='log',
         mincnt=1,
         linewidths=0.1)
-    image.set_clim(1, max(10, image.get_array().max()))
+    counts = image.get_array()
+    assert counts is not None
+    image.set_clim(1, max(10, counts.max()))
     axes.figure.colorbar(image, ax=axes, label='pairs of classes')
     axes.tick_params(labelsize=8)
     axes.set_xlabel(_wrap(f'cosine of a pair in {first}', 4))

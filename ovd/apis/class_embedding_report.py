@@ -69,7 +69,8 @@ def analyse_class_embeddings(file: PathLike,
         check_number(part, path)
     groups = find_split(found[0].names, file, split, ann_file)
     classes = choose_classes(found[0], file, groups)
-    agreement = compare_embeddings(*found, *files) if other else None
+    agreement = compare_embeddings(
+        found[0], found[1], file, other) if other else None
 
     for path, part in zip(files, found):
         number, size = part.embeddings.shape
@@ -181,7 +182,8 @@ def _write_agreement(agreement: Agreement, folder: Path, first: str,
     save_picture(draw_agreement(agreement, first, second), picture)
     same = [''] * len(agreement.names) if agreement.same_class is None \
         else agreement.same_class.tolist()
-    rows = [['class', 'file', 'nearest_first', 'nearest_second', 'cosine']]
+    rows: List[Sequence] = [
+        ['class', 'file', 'nearest_first', 'nearest_second', 'cosine']]
     rows += zip(agreement.names, ['both'] * len(same),
                 agreement.nearest_first, agreement.nearest_second, same)
     rows += [[name, 'first', '', '', ''] for name in agreement.only_first]

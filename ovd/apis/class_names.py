@@ -137,12 +137,12 @@ class ClassNames:
             return dataset_class_names(self.dataset or 'coco')
         if self.ann_file is not None:
             return ann_file_class_names(self.ann_file)
-        if self.classes is not None:
-            where = f'--classes "{self.classes}"'
-            names = split_class_names(self.classes)
-        else:
+        if self.classes_file is not None:
             where = f'--classes-file {self.classes_file}'
             names = read_class_names(self.classes_file)
+        else:
+            where = f'--classes "{self.classes}"'
+            names = split_class_names(self.classes or '')
         try:
             check_class_names(names)
             _check_spellings(names)
@@ -204,9 +204,10 @@ def dataset_class_names(dataset: str) -> List[str]:
     """
     check_choice(dataset, DATASETS, 'dataset')
     known = DATASETS[dataset]
-    if known.mmdet_class is None or (
-            known.ann_file and Path(known.ann_file).is_file()):
+    if known.ann_file is not None and (
+            known.mmdet_class is None or Path(known.ann_file).is_file()):
         return ann_file_class_names(known.ann_file)
+    assert known.mmdet_class is not None  # one of the two is there
     from mmdet import datasets
     classes = getattr(datasets, known.mmdet_class).METAINFO['classes']
     return [canonical_spelling(name) for name in classes]

@@ -141,7 +141,9 @@ def apply_layout(layout: Layout, weights: Dict[str, Tensor]) -> Conversion:
         elif rule.target is None:
             result.dropped[rule.why] += 1
         else:
-            target = re.fullmatch(rule.pattern, key).expand(rule.target)
+            match = re.fullmatch(rule.pattern, key)
+            assert match is not None  # by which the rule was found
+            target = match.expand(rule.target)
             if target in result.state_dict:
                 raise ValueError(f'two of its keys are {target} in ovd, one '
                                  f'of them {key}')
@@ -172,7 +174,7 @@ def _add_background(layout: Layout, weights: Dict[str, Tensor],
         raise ValueError(
             'its background must be a layer from 1 number to those of an '
             f'embedding, (512, 1) and (512,), got {shapes}')
-    vector = sum(part.reshape(1, -1) for part in parts)
+    vector = torch.stack([part.reshape(1, -1) for part in parts]).sum(0)
     for stage in find_stages(result.state_dict):
         key = f'roi_head.bbox_head{stage}.classifier.bg_embedding'
         result.state_dict[key] = vector.clone()

@@ -83,18 +83,21 @@ def convert_class_embeddings(file: PathLike,
 def _find_output(out: Optional[PathLike], names: ClassNames,
                  table: ForeignTable, pretrained: str) -> Path:
     """Return the file to write, if it is clear what the classes are."""
-    if not names.given and table.names is None:
-        prompt = f'\nif it is a learned prompt: {table.how_to_use_as_prompt}' \
-            if table.may_be_prompt else ''
-        raise ValueError(
-            f'{table.path} has no names: give those of its '
-            f'{len(table.numbers)} rows with --dataset, --classes, '
-            f'--classes-file or --ann-file{prompt}')
-    if not names.given and out is None:
-        raise ValueError(
-            f'all {len(table.names)} names of {table.path} are taken: say '
-            'with --out which file to write, or choose some of them with '
-            '--dataset')
+    if not names.given:
+        if table.names is None:
+            prompt = ''
+            if table.may_be_prompt:
+                prompt = '\nif it is a learned prompt: ' \
+                    + table.how_to_use_as_prompt
+            raise ValueError(
+                f'{table.path} has no names: give those of its '
+                f'{len(table.numbers)} rows with --dataset, --classes, '
+                f'--classes-file or --ann-file{prompt}')
+        if out is None:
+            raise ValueError(
+                f'all {len(table.names)} names of {table.path} are taken: say '
+                'with --out which file to write, or choose some of them with '
+                '--dataset')
     path = output_path(out, names, pretrained, table.path.stem)
     if path.resolve() == table.path.resolve():
         raise ValueError(f'{path} is the file to convert: say with --out '

@@ -25,7 +25,8 @@ EXTRACT = ('sh tools/dist_train.sh configs/feature_extractor/'
 DETPRO = 'https://github.com/dyabel/detpro, column {} of its table'
 
 
-def _coco_split(name: str, train: tuple, val: tuple) -> list[Entry]:
+def _coco_split(name: str, train: tuple[int, int],
+                val: tuple[int, int]) -> list[Entry]:
     """Return the two files of a published split of COCO."""
     return [
         Entry(f'annotations/instances_{subset}2017_{name}_1.json', 'split',

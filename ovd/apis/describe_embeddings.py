@@ -30,8 +30,8 @@ def describe_class_embeddings(path: PathLike) -> Description:
             f'{counted(number, "learned prompt", "learned prompts")} of '
             f'{length} tokens, {width} numbers each')
     details['classes'] = list_names(found.names)
-    number = counted(len(found.names), 'class', 'classes')
-    return Description(f'class embeddings of {number}', details)
+    classes = counted(len(found.names), 'class', 'classes')
+    return Description(f'class embeddings of {classes}', details)
 
 
 def describe_foreign_table(path: PathLike) -> Description:

@@ -87,7 +87,8 @@ class Detections(List[DetDataSample]):
         images that were no files; ``bbox`` is xywh in pixels; masks are
         ``segmentation``, run lengths (RLE) with ``counts`` as text.
         """
-        images, annotations = [], []
+        images: List[Dict[str, Any]] = []
+        annotations: List[Dict[str, Any]] = []
         for image_id, sample in enumerate(self, 1):
             height, width = sample.ori_shape
             images.append(dict(
@@ -134,8 +135,9 @@ class Detections(List[DetDataSample]):
         converted = []
         for sample in self:
             one = supervision.Detections.from_mmdetection(sample)
+            labels = sample.pred_instances.labels.tolist()
             one.data['class_name'] = np.array(
-                [self.classes[label] for label in one.class_id], str)
+                [self.classes[label] for label in labels], str)
             converted.append(one)
         return converted
 

@@ -1,7 +1,7 @@
 """Ground truth beside detections, of the classes that are found worst."""
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Set, Tuple
 
 import cv2
 import numpy as np
@@ -72,7 +72,8 @@ def choose_images(analysis: ErrorAnalysis, worst: Sequence[str],
             image_id), reverse=True)
         for name, ids in images.items()
     }
-    chosen, taken = [], set()
+    chosen: List[Tuple[str, Id]] = []
+    taken: Set[Id] = set()
     while len(chosen) < number and any(left.values()):
         for name, ids in left.items():
             while ids and ids[0] in taken:
@@ -150,6 +151,7 @@ def _boxes(found: Predictions) -> Tensor:
     """Return boxes (N, 4) xyxy, of masks where there are no boxes."""
     boxes = found.bboxes.copy()
     for i in np.flatnonzero(np.isnan(boxes).any(axis=1)):
+        assert found.masks is not None
         boxes[i] = mask_tools.toBbox(found.masks[i])
     boxes[:, 2:] += boxes[:, :2]
     return torch.from_numpy(boxes).float()

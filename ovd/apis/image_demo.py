@@ -125,6 +125,7 @@ def _draw_images(detector: OpenVocabularyDetector, images: Sequence[Path],
                 image.rgb, sample, found.classes, show_masks), picture)
             drawn.append(picture)
             one = sample.pred_instances
+            assert image.path is not None  # it was read from there
             for label, score in zip(one.labels.tolist(), one.scores.tolist()):
                 tqdm.write(f'{Path(image.path).name}: '
                            f'{found.classes[label]} {score:.2f}')

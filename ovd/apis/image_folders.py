@@ -114,7 +114,8 @@ def check_images_are_there(images: Sequence[ImageName], ann_file: Path,
                 f'the images {other.id} and {image.id} of {ann_file} are '
                 f'both called {image_key(path.absolute())}, by which '
                 'proposals are found: rename one, or its folder')
-    missing, hint = [], ''
+    missing: List[Path] = []
+    hint = ''
     for parent, names in sorted(by_parent.items()):
         there = set(os.listdir(parent)) if parent.is_dir() else set()
         absent = [name for name in names if name not in there]

@@ -1,4 +1,5 @@
 """Images from where users have them: files, folders, arrays, PIL's."""
+import os
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import ImageOps
 
 from ovd.artifacts.files import PathLike, require_file
 
-Image = Union[PathLike, np.ndarray, PILImage.Image]
+Image = Union[PathLike, np.ndarray, PILImage.Image, 'SourceImage']
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
@@ -60,7 +61,7 @@ def expand_folders(images: Union[Image, Sequence[Image]]) -> List[Image]:
     Raises:
         FileNotFoundError: If a folder has no images.
     """
-    if isinstance(images, (str, Path, np.ndarray, PILImage.Image,
+    if isinstance(images, (str, os.PathLike, np.ndarray, PILImage.Image,
                            SourceImage)):
         images = [images]
     found: List[Image] = []

@@ -5,7 +5,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
-Colour = Tuple[int, int, int]
+Colour = Tuple[int, ...]  # as PIL gives it: three, with alpha four
 Box = Sequence[float]  # xyxy in pixels of the picture
 
 

@@ -2,7 +2,7 @@
 import re
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ def _rows_of(panels: List[Panel]) -> Iterator[List[Panel]]:
         yield panels[start:start + COLUMNS]
 
 
-def _style(i: int) -> Tuple[Dict[str, str], str]:
+def _style(i: int) -> Tuple[Dict[str, Any], str]:
     """Return how lines of the run with number i look, and their marks."""
     return dict(
         color=RUN_COLOURS[i % len(RUN_COLOURS)],

@@ -90,6 +90,7 @@ def new_dataset(annotations: PathLike,
     if novel is not None:
         split = str(split_path(name))
         texts[split_path(name)] = split_text(chosen)
+    assert split is not None  # else the names are novel
     _check_outputs(texts, parts, configs, force)
     for line in _describe(parts, chosen, check_files(parts, check_images)):
         print(line)
@@ -189,6 +190,7 @@ def _write(texts: Dict[Path, str], parts: Sequence[Part], split: str,
     for subset, part in zip(SUBSETS, parts):
         report = split_file(part.ann_file, split, subset, overwrite=force)
         print(f'{report.output} written')
+        assert report.output is not None  # as of LVIS alone
         print(verify_split(report.output))
     for path, text in texts.items():
         _write_text(path, text)

@@ -1,7 +1,7 @@
 """Words and images in, detections out."""
+import os
 import threading
 import warnings
-from pathlib import Path
 from time import perf_counter
 from typing import List, Optional, Sequence, Union
 
@@ -173,13 +173,12 @@ class OpenVocabularyDetector:
             raise ValueError(
                 'names must be a list, or a file of class embeddings (.pth), '
                 f'got the string {names!r}')
-        is_made = isinstance(names, (str, Path, ClassEmbeddings))
-        if is_made and templates is not None:
+        if not isinstance(names, (str, os.PathLike, ClassEmbeddings)):
+            return self._embedder.embed(names, templates)
+        if templates is not None:
             raise ValueError(
                 'templates are for names: class embeddings were made with '
                 f'theirs, got templates={templates!r} beside them')
-        if not is_made:
-            return self._embedder.embed(names, templates)
         if not isinstance(names, ClassEmbeddings):
             names = ClassEmbeddings.load(names)
         if not names.names:

@@ -40,6 +40,7 @@ def choose_names(novel: Optional[str], split: Optional[str],
                 f' that ends with .json, or {" or ".join(NAMED_SPLITS)}, got '
                 f'"{split}"; LVIS has configs of its own')
         return load_split(split, data.categories, str(data.path))
+    assert novel is not None
     names = [category.name for category in data.categories]
     chosen = split_class_names(novel)
     if unknown := [name for name in chosen if name not in names]:

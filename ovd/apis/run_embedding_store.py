@@ -1,7 +1,7 @@
 """Verify, measure or look into a store: the work of embedding_store.py."""
 from pathlib import Path
 from shlex import quote
-from typing import Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def print_image(store: PathLike, image: str,
         raise ValueError(f'--out must end in .npz, got {out}')
     opened = EmbeddingStore(store, partial=True)
     image_id = find_image(opened.manifest, image)
-    item = opened.get(image_id)
+    item: Dict[str, Any] = opened.get(image_id)
     key = opened.manifest.image_keys[
         opened.manifest.image_ids.index(image_id)]
     shape = 'x'.join(map(str, item['embeddings'].shape))

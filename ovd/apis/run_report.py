@@ -61,6 +61,7 @@ def write_run_report(work_dir: PathLike,
     file = _find_predictions(report, predictions)
     if file is not None:
         _evaluate(report, file, folder)
+        assert report.errors is not None
         report.pictures.extend(draw_errors(
             report.errors, build_dataset(config, 'test', False, cfg_options),
             [row.name for row in next(iter(report.classes.values()))],

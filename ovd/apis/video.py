@@ -82,7 +82,7 @@ def atomic_video(path: PathLike, fps: float) -> Iterator[Write]:
 
 def _start(path: Path, fps: float, frame: np.ndarray) -> cv2.VideoWriter:
     height, width = frame.shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*CODEC), fps,
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*CODEC), fps,
                              (width, height))
     if not writer.isOpened():
         raise OSError(f'OpenCV can not write {path.name}, a video of '
