@@ -35,7 +35,7 @@ class CaptionedCrops(BaseDataset):
                  ann_file: str,
                  crops_file: str,
                  split_file: Optional[str] = None,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         self.crops_file = crops_file
         self.split_file = split_file
         super().__init__(ann_file=ann_file, **kwargs)

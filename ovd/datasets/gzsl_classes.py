@@ -1,6 +1,6 @@
 """Base and novel classes of a dataset, taken by name from its own file."""
 from collections import Counter
-from typing import TYPE_CHECKING, Iterable, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Optional, Sequence
 
 from mmengine.fileio import get_local_path
 
@@ -50,7 +50,8 @@ class GZSLClasses(_Host):
     METAINFO: dict = {}
     SPLITTER = SPLITTER
 
-    def __init__(self, *args, lazy_init: bool = False, **kwargs) -> None:
+    def __init__(self, *args: Any, lazy_init: bool = False,
+                 **kwargs: Any) -> None:
         super().__init__(*args, lazy_init=True, **kwargs)
         with get_local_path(
                 self.ann_file, backend_args=self.backend_args) as path:

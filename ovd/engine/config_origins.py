@@ -107,7 +107,7 @@ class ConfigOrigins:
                 return COMMAND_LINE
         except KeyError:
             return COMMAND_LINE
-        node = self._origins
+        node: Origins = self._origins
         for part in key.split('.'):
             if isinstance(node, str):
                 break

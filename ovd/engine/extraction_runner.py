@@ -26,7 +26,7 @@ class ExtractionRunner(Runner):
                  *,
                  train_dataloader: Dict[str, Any],
                  train_cfg: Dict[str, Any],
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._train_dataloader = train_dataloader
         self._train_loop = train_cfg

@@ -1,5 +1,5 @@
 """The host's loop over epochs, with the first of which it goes on inside."""
-from typing import Sequence
+from typing import Any, Sequence
 
 from mmdet.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
@@ -18,7 +18,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             :class:`ResumableBatchSampler`, that knows what was seen.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._num_passed = 0
 

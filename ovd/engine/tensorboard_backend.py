@@ -15,7 +15,7 @@ class OptionalTensorboardVisBackend(TensorboardVisBackend):
     numbers are logged.
     """
 
-    def add_config(self, config: Config, **kwargs) -> None:
+    def add_config(self, config: Config, **kwargs: Any) -> None:
         """Do nothing: the config is in the work folder, and a run that logs
         no numbers needs no TensorBoard."""
 

@@ -141,7 +141,7 @@ class PredictionSpool:
         return Spool(self.path, self.index, rank)
 
 
-def _remove(file, path: str) -> None:
+def _remove(file: IO[bytes], path: str) -> None:
     file.close()
     Path(path).unlink(missing_ok=True)
 

@@ -4,6 +4,7 @@ Every class has its own AP, whatever the other classes are; a group's AP is
 the mean over its classes that have ground truth, as in COCO and LVIS.
 """
 from dataclasses import dataclass
+from typing import Union
 
 import numpy as np
 
@@ -47,7 +48,8 @@ def class_table(curves: Curves) -> ClassTable:
         _percent(curves.precision[:1, :, :, 0, -1], 0).T)
 
 
-def _percent(values: np.ndarray, axis) -> np.ndarray:
+def _percent(values: np.ndarray,
+             axis: Union[int, tuple[int, ...]]) -> np.ndarray:
     """Return 100 times the mean; evaluators write -1 for "no object"."""
     return 100 * np.where(values < 0, np.nan, values).mean(axis=axis)
 

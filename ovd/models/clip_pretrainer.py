@@ -4,7 +4,7 @@ Shapes: B crops of a batch, C names (background among them), T captions,
 L tokens, D embedding size, V tokens that occur in any caption.
 """
 import json
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +68,7 @@ class CLIPPretrainer(BaseModel):
                  captions: Sequence[str],
                  logit_scale: float = 14.3,
                  text_weight: float = 1.0,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         path = require_file(names_file, 'names of crops', MAKE_CROPS)
         self.names = json.loads(path.read_text(encoding='utf-8'))

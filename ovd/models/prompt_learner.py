@@ -62,7 +62,7 @@ class PromptLearner(FrozenTeacher, BaseModel):
                  temperature: float = 0.01,
                  precision: str = 'fp32',
                  text_batch_size: int = 1024,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name, value in (('num_groups', num_groups),
                             ('context_length', context_length),

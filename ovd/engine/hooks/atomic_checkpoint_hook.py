@@ -1,7 +1,7 @@
 """Checkpoints that are whole, and of which there is always one."""
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Set
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -57,7 +57,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     file_backend: BaseStorageBackend
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         kwargs['backend_args'] = kwargs.get('backend_args') or BACKEND
         out_dir = str(kwargs.get('out_dir') or '')
         if '://' in out_dir or kwargs.get('file_client_args') or \

@@ -92,7 +92,8 @@ class DryRunHook(Hook):
             loop.dataloader = _FirstBatches(loop.dataloader)
         self._begin()
 
-    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+    def after_train_iter(self, runner: Runner, *args: Any,
+                         **kwargs: Any) -> None:
         """Stop after the second one."""
         self._note('train')
         if runner.iter >= self._last_iter:
@@ -102,11 +103,13 @@ class DryRunHook(Hook):
         """Give two batches."""
         self._shorten(runner.val_loop, runner)
 
-    def after_val_iter(self, runner: Runner, *args, **kwargs) -> None:
+    def after_val_iter(self, runner: Runner, *args: Any,
+                       **kwargs: Any) -> None:
         """Note what it took."""
         self._note('val')
 
-    def after_val_epoch(self, runner: Runner, *args, **kwargs) -> None:
+    def after_val_epoch(self, runner: Runner, *args: Any,
+                        **kwargs: Any) -> None:
         """Give all batches back to the other hooks."""
         runner.val_loop.dataloader = runner.val_loop.dataloader.whole
 
@@ -114,11 +117,13 @@ class DryRunHook(Hook):
         """Give two batches."""
         self._shorten(runner.test_loop, runner)
 
-    def after_test_iter(self, runner: Runner, *args, **kwargs) -> None:
+    def after_test_iter(self, runner: Runner, *args: Any,
+                        **kwargs: Any) -> None:
         """Note what it took."""
         self._note('test')
 
-    def after_test_epoch(self, runner: Runner, *args, **kwargs) -> None:
+    def after_test_epoch(self, runner: Runner, *args: Any,
+                         **kwargs: Any) -> None:
         """Give all batches back to the other hooks."""
         runner.test_loop.dataloader = runner.test_loop.dataloader.whole
 

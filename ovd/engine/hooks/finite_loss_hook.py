@@ -31,7 +31,7 @@ class FiniteLossHook(Hook):
     def __init__(self, patience: int = 20) -> None:
         self.patience = patience
         self._in_a_row = 0
-        self._group = None
+        self._group: Optional[dist.ProcessGroup] = None
 
     def before_train(self, runner: Runner) -> None:
         """Make a group to ask the other processes in, on the CPU."""

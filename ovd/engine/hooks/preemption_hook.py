@@ -41,7 +41,7 @@ class PreemptionHook(Hook):
         self._told_at = -math.inf
         self._launcher_before = 0  # signals of the launcher, of earlier
         self._before: Dict[int, Any] = {}
-        self._group = None
+        self._group: Optional[dist.ProcessGroup] = None
         self._num_val_iters = 0  # that all processes have
 
     def before_train(self, runner: Runner) -> None:

@@ -1,5 +1,5 @@
 """COCO AP for base, novel and all classes."""
-from typing import Callable, Iterable, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Optional, Sequence, Union
 
 from mmdet.registry import METRICS
 from mmengine.logging import MMLogger
@@ -59,7 +59,7 @@ class GZSLCocoMetric(DetectionMetric):
                  engine: str = 'hotcoco',
                  report_dir: Optional[str] = None,
                  out_file: Optional[str] = None,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(ann_file, **kwargs)
         if out_file is not None and not out_file.endswith('.json'):
             raise ValueError(

@@ -56,7 +56,7 @@ class ProposalDump(ProposalRecall):
                  num_max_proposals: Optional[int] = None,
                  recall_ann_file: Optional[PathLike] = None,
                  provenance: Optional[Dict[str, Any]] = None,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         whole, lacking = ann_file, recall_ann_file
         if recall_ann_file is not None and Path(recall_ann_file).is_file():
             whole, lacking = recall_ann_file, None

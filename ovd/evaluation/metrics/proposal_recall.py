@@ -3,7 +3,7 @@
 Shapes: T IoU thresholds, A areas, M limits.
 """
 from dataclasses import replace
-from typing import Callable, Iterable, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -44,7 +44,7 @@ class ProposalRecall(DetectionMetric):
                  max_dets: Sequence[int] = (100, 300, 1000),
                  engine: str = 'hotcoco',
                  prefix: str = 'recall',
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(ann_file, prefix=prefix, **kwargs)
         self.protocol = Protocol('bbox', 'coco', tuple(max_dets), engine)
 

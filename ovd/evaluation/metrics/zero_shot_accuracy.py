@@ -1,6 +1,6 @@
 """Zero-shot accuracy of a CLIP on crops, for base and novel names."""
 import json
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 from mmdet.registry import METRICS
@@ -30,7 +30,7 @@ class ZeroShotAccuracy(BaseMetric):
                  split_file: str,
                  out_file: Optional[str] = None,
                  prediction: str = 'pred_label',
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         path = require_file(split_file, 'split file',
                             'python tools/build_miniature.py')

@@ -1,7 +1,7 @@
 """CLIP itself names a detector's boxes: slow, and the teacher's ceiling."""
 from functools import cached_property
 from pathlib import Path
-from typing import Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import mmcv
 from mmdet.models.detectors import MaskRCNN
@@ -41,13 +41,13 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
     """
 
     def __init__(self,
-                 *args,
+                 *args: Any,
                  teacher: str,
                  class_embeddings: str,
                  temperature: float = 0.01,
                  max_per_img: int = 100,
                  precision: str = 'fp32',
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.load_teacher(teacher, precision)
         self.class_embeddings_file = class_embeddings

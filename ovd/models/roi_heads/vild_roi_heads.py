@@ -2,7 +2,7 @@
 
 Shapes: P distilled boxes, D embedding size.
 """
-from typing import TYPE_CHECKING, Dict, Iterator, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Tuple
 
 import torch
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
@@ -37,7 +37,8 @@ class DistillationMixin(_Host):
         args, kwargs: Of the RoI head.
     """
 
-    def __init__(self, *args, loss_distill: ConfigType, **kwargs) -> None:
+    def __init__(self, *args: Any, loss_distill: ConfigType,
+                 **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.loss_distill = MODELS.build(loss_distill)
 

@@ -29,10 +29,10 @@ class RegionBranch(ConvFCBBoxHead):
     """
 
     def __init__(self,
-                 *args,
+                 *args: Any,
                  fc_norm_cfg: OptConfigType = None,
                  init_cfg: Optional[ConfigType] = None,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         if fc_norm_cfg and fc_norm_cfg.get('type') in ('BN', 'BN2d', 'BN3d'):
             raise ValueError(
                 'fc_norm_cfg is for vectors: expected SyncBN, BN1d or LN, got '
@@ -49,7 +49,7 @@ class RegionBranch(ConvFCBBoxHead):
                 self.init_cfg['override'] = dict(
                     type='Normal', std=0.001, name='fc_reg')
 
-    def _add_conv_fc_branch(self, *args, **kwargs) -> tuple:
+    def _add_conv_fc_branch(self, *args: Any, **kwargs: Any) -> tuple:
         """Put a norm layer behind each fully connected layer, if asked to."""
         convs, fcs, last_layer_dim = super()._add_conv_fc_branch(
             *args, **kwargs)

@@ -2,7 +2,7 @@
 
 Shapes: R RoIs, C foreground classes, D embedding size.
 """
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
 from mmdet.registry import MODELS
@@ -42,10 +42,10 @@ class ViLDBBoxHead(RegionBranch):
     scorings: Tuple[str, ...] = ('text', 'image')
 
     def __init__(self,
-                 *args,
+                 *args: Any,
                  classifier: ConfigType,
                  scoring: str = 'text',
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if getattr(self.loss_cls, 'use_sigmoid', False):
             raise ValueError(
@@ -111,7 +111,8 @@ class ViLDBBoxHead(RegionBranch):
         """Return the normalised region embeddings (R, D) to be distilled."""
         return F.normalize(super().forward(x)[0].float(), dim=-1)
 
-    def loss_and_target(self, cls_score: Tensor, *args, **kwargs) -> dict:
+    def loss_and_target(self, cls_score: Tensor, *args: Any,
+                        **kwargs: Any) -> dict:
         """Return the host's losses, of logits.
 
         Raises:

@@ -2,6 +2,8 @@
 
 Shapes: R RoIs, C foreground classes, D embedding size.
 """
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
@@ -39,12 +41,12 @@ class ViLDEnsembleBBoxHead(ViLDBBoxHead):
     scorings = ('text', 'image', 'ensemble', 'objectness')
 
     def __init__(self,
-                 *args,
+                 *args: Any,
                  image_branch: ConfigType,
                  base_weight: float = 2 / 3,
                  novel_weight: float = 1 / 3,
                  scoring: str = 'ensemble',
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(*args, scoring=scoring, **kwargs)
         for name, weight in (('base_weight', base_weight),
                              ('novel_weight', novel_weight)):
