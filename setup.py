@@ -1,4 +1,5 @@
 """Metadata of the package; lint and test settings are in pyproject.toml."""
+
 import runpy
 from pathlib import Path
 
@@ -47,20 +48,23 @@ setup(
     python_requires='>=3.10',
     # compat holds one module for sys.path and is no package of its own.
     packages=find_packages(include=['ovd', 'ovd.*']) + ['ovd.compat'],
-    package_data={
-        'ovd.apis': ['templates/*.html'],
-        'ovd.apis.web': ['*.css']
-    },
+    package_data={'ovd.apis': ['templates/*.html'], 'ovd.apis.web': ['*.css']},
     install_requires=REQUIRES,
     extras_require={
         'lite': ['mmcv-lite==2.1.0'],
         'dev': [
-            'mypy>=1.11', 'playwright>=1.45', 'pre-commit>=3.5', 'pytest>=8',
-            'pytest-xdist>=3.5', 'ruff>=0.9', 'supervision>=0.26'
+            'mypy>=1.11',
+            'playwright>=1.45',
+            'pre-commit>=3.5',
+            'pytest>=8',
+            'pytest-xdist>=3.5',
+            'ruff>=0.9',
+            'supervision>=0.26',
         ],
         # With a hyphen: older pip, such as 23.2, finds none with underscores.
         'open-clip': ['open_clip_torch>=3'],
         'demo': ['gradio>=6.31,<7'],
         'supervision': ['supervision>=0.26'],
         'tensorboard': ['tensorboard>=2.14'],
-    })
+    },
+)

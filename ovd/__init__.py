@@ -5,6 +5,7 @@ registries: ``custom_imports = dict(imports=['ovd'])`` in a config is enough.
 Where no mmdet is installed, ``ovd.artifacts``, ``ovd.clip`` and
 ``ovd.datasets.gzsl_split`` still work.
 """
+
 from importlib.util import find_spec
 
 from .host import check_host, repair_host

@@ -1,4 +1,5 @@
 """The colours of pictures: of base and novel, and of any number of classes."""
+
 import colorsys
 
 # Told apart by colour-blind people too (Okabe and Ito).
@@ -24,5 +25,6 @@ def class_colour(label: int) -> str:
     saturation, value = TONES[label % len(TONES)]
     red, green, blue = (
         round(255 * part)
-        for part in colorsys.hsv_to_rgb(hue, saturation, value))
+        for part in colorsys.hsv_to_rgb(hue, saturation, value)
+    )
     return f'#{red:02x}{green:02x}{blue:02x}'

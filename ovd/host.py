@@ -1,4 +1,5 @@
 """The range of host packages that ovd works with, and their repairs."""
+
 import sys
 import warnings
 from importlib import metadata
@@ -39,25 +40,30 @@ def check_host() -> None:
         else:
             continue
         problems[-1] += f', ovd needs >={lowest},<{too_new}'
-        install.append(package if '==' in package else
-                       f'"{package}>={lowest},<{too_new}"')
+        install.append(
+            package if '==' in package else f'"{package}>={lowest},<{too_new}"'
+        )
     fitting = None if problems else _torch_for_torchvision()
     if fitting is not None:
         problems.append(
             f'torch {_installed_version("torch")} is installed, but '
             f'torchvision {_installed_version("torchvision")} needs '
-            f'{fitting}: they only work in pairs')
+            f'{fitting}: they only work in pairs'
+        )
         install.append(f'"{fitting}"')
     if problems:
-        raise ImportError('\n'.join(problems) + '\ninstall with: pip install '
-                          + ' '.join(install))
+        raise ImportError(
+            '\n'.join(problems)
+            + '\ninstall with: pip install '
+            + ' '.join(install)
+        )
 
 
 def _installed_version(module: str) -> Optional[str]:
     """Return the version of an importable module, None where it is absent."""
     if find_spec(module) is None:
         return None
-    names = {'mmcv': ('mmcv', 'mmcv-lite')}.get(module, (module, ))
+    names = {'mmcv': ('mmcv', 'mmcv-lite')}.get(module, (module,))
     for name in names:
         try:
             return metadata.version(name)
@@ -76,7 +82,8 @@ def _torch_for_torchvision() -> Optional[str]:
     assert found is not None  # else it is named before
     for need in needs:
         if need.name == 'torch' and not need.specifier.contains(
-                found, prereleases=True):
+            found, prereleases=True
+        ):
             return str(need)
     return None
 
@@ -84,6 +91,7 @@ def _torch_for_torchvision() -> Optional[str]:
 def repair_host() -> None:
     """Meet the known breakages of the pinned host packages in one place."""
     from .mmcv_ops import install
+
     repair_pkg_resources()
     repair_lvis()
     install()
@@ -102,6 +110,7 @@ def repair_pkg_resources() -> None:
     if find_spec('pkg_resources') is None:
         sys.path.append(str(Path(__file__).parent / 'compat'))
     import pkg_resources
+
     if not hasattr(pkg_resources, 'packaging'):
         pkg_resources.packaging = packaging
 
@@ -114,6 +123,7 @@ def repair_lvis() -> None:
     """
     import lvis.eval
     import numpy
+
     if hasattr(numpy, 'float'):
         return
     repaired = ModuleType('numpy')

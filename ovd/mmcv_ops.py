@@ -12,6 +12,7 @@ choice under autocast, and the only one that all its CPU kernels have.
 
 Shapes: N images, C channels, H, W feature size, R RoIs, B boxes, K classes.
 """
+
 import importlib.util
 import sys
 from importlib.abc import Loader
@@ -27,10 +28,26 @@ _EXT = 'mmcv._ext'
 _FLT_MIN = torch.finfo(torch.float32).tiny
 
 # The order of torchvision: each (h, w), then weight and offset groups.
-_V1_SIZES = ('dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', 'group',
-             'deformable_group')
-_V2_SIZES = ('stride_h', 'stride_w', 'pad_h', 'pad_w', 'dilation_h',
-             'dilation_w', 'group', 'deformable_group')
+_V1_SIZES = (
+    'dH',
+    'dW',
+    'padH',
+    'padW',
+    'dilationH',
+    'dilationW',
+    'group',
+    'deformable_group',
+)
+_V2_SIZES = (
+    'stride_h',
+    'stride_w',
+    'pad_h',
+    'pad_w',
+    'dilation_h',
+    'dilation_w',
+    'group',
+    'deformable_group',
+)
 
 
 def install() -> None:
@@ -47,7 +64,8 @@ def install() -> None:
     # ops', and its optimizers then ignore `dcn_offset_lr_mult`.
     loader = _OpsLoader()
     module = importlib.util.module_from_spec(
-        ModuleSpec(_EXT, loader, origin=f'torchvision, by {__name__}'))
+        ModuleSpec(_EXT, loader, origin=f'torchvision, by {__name__}')
+    )
     loader.exec_module(module)
     sys.modules[_EXT] = module
     # find_spec has imported the parent
@@ -59,8 +77,8 @@ class _OpsLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module).update(
-            {op.__name__: op for op in _OPS},
-            __getattr__=_unsupported_op)  # asked for missing names only
+            {op.__name__: op for op in _OPS}, __getattr__=_unsupported_op
+        )  # asked for missing names only
 
 
 def _unsupported_op(name: str) -> Callable:
@@ -78,7 +96,8 @@ def _unsupported_error(name: str) -> NotImplementedError:
     return NotImplementedError(
         f"mmcv's op {name} has no torchvision counterpart in ovd.mmcv_ops, "
         'it needs the compiled mmcv: pip uninstall mmcv-lite, then '
-        'pip install mmcv==2.1.0')
+        'pip install mmcv==2.1.0'
+    )
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -96,8 +115,9 @@ def get_compiling_cuda_version() -> str:
     return torch.version.cuda or 'not available'
 
 
-def nms(boxes: Tensor, scores: Tensor, iou_threshold: float,
-        offset: int) -> Tensor:
+def nms(
+    boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int
+) -> Tensor:
     """Greedy NMS, boxes (B, 4) xyxy; suppresses IoU > threshold.
 
     Returns:
@@ -113,12 +133,20 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float,
     # where a float32 IoU of 0.1 exceeds 0.1, though one of 0.7 not 0.7.
     threshold = torch.tensor(iou_threshold, dtype=dtype).item()
     return torch.ops.torchvision.nms(
-        boxes.to(dtype), scores.to(dtype), threshold)
+        boxes.to(dtype), scores.to(dtype), threshold
+    )
 
 
-def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float,
-            sigma: float, min_score: float, method: int,
-            offset: int) -> Tensor:
+def softnms(
+    boxes: Tensor,
+    scores: Tensor,
+    dets: Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> Tensor:
     """Soft-NMS; method 0 is naive, 1 linear, 2 gaussian.
 
     Writes boxes and decayed scores to the first M rows of ``dets`` (B, 5).
@@ -134,7 +162,7 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float,
     while i < len(order):
         best = i + int(scores[order[i:]].argmax())
         order[[i, best]] = order[[best, i]]
-        top, rest = order[i], order[i + 1:]
+        top, rest = order[i], order[i + 1 :]
         low = torch.maximum(boxes[top, :2], boxes[rest, :2])
         high = torch.minimum(boxes[top, 2:], boxes[rest, 2:])
         inter = (high - low + offset).clamp(min=0).prod(dim=1)
@@ -161,39 +189,76 @@ def _drop(order: Tensor, dropped: Tensor) -> Tensor:
     return head
 
 
-def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor,
-                      argmax_y: Tensor, argmax_x: Tensor, aligned_height: int,
-                      aligned_width: int, spatial_scale: float,
-                      sampling_ratio: int, pool_mode: int,
-                      aligned: bool) -> None:
+def roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
     """Average-pool input (N, C, H, W) at rois (R, 5) into output."""
     if pool_mode != 1:
         raise _unsupported_error("roi_align_forward with pool_mode='max'")
     input = _wide(input)
     output.copy_(
-        torch.ops.torchvision.roi_align(input, rois.to(input), spatial_scale,
-                                        aligned_height, aligned_width,
-                                        sampling_ratio, aligned))
+        torch.ops.torchvision.roi_align(
+            input,
+            rois.to(input),
+            spatial_scale,
+            aligned_height,
+            aligned_width,
+            sampling_ratio,
+            aligned,
+        )
+    )
 
 
-def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor,
-                       argmax_x: Tensor, grad_input: Tensor,
-                       aligned_height: int, aligned_width: int,
-                       spatial_scale: float, sampling_ratio: int,
-                       pool_mode: int, aligned: bool) -> None:
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
     """Fill grad_input (N, C, H, W) from grad_output of the pooled bins."""
     if pool_mode != 1:
         raise _unsupported_error("roi_align_backward with pool_mode='max'")
     grad_output = _wide(grad_output)
     grad_input.copy_(
         torch.ops.torchvision._roi_align_backward(
-            grad_output, rois.to(grad_output), spatial_scale, aligned_height,
-            aligned_width, *grad_input.shape, sampling_ratio, aligned))
+            grad_output,
+            rois.to(grad_output),
+            spatial_scale,
+            aligned_height,
+            aligned_width,
+            *grad_input.shape,
+            sampling_ratio,
+            aligned,
+        )
+    )
 
 
-def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor,
-                     argmax: Tensor, pooled_height: int, pooled_width: int,
-                     spatial_scale: float) -> None:
+def roi_pool_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
     """Max-pool input (N, C, H, W) at rois (R, 5); argmax holds y * W + x.
 
     Not torchvision's: that rounds the RoI to whole pixels before it divides
@@ -210,14 +275,17 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor,
     output.zero_()
     argmax.fill_(-1)
     for r, image in enumerate(rois[:, 0].long().tolist()):
-        filled = [pw for pw, (left, right) in enumerate(columns[r])
-                  if left < right]
+        filled = [
+            pw for pw, (left, right) in enumerate(columns[r]) if left < right
+        ]
         if not filled:
             continue
         # Within rows first: of equal maxima the first in reading order wins,
         # as in mmcv.
-        pools = [input[image, :, :, slice(*columns[r][pw])].max(dim=2)
-                 for pw in filled]
+        pools = [
+            input[image, :, :, slice(*columns[r][pw])].max(dim=2)
+            for pw in filled
+        ]
         maxima = torch.stack([pool.values for pool in pools], dim=2)
         xs = torch.stack([pool.indices for pool in pools], dim=2)
         xs += xs.new_tensor([columns[r][pw][0] for pw in filled])
@@ -229,8 +297,9 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor,
                 argmax[r, :, ph][:, filled] = pixels[:, 0].to(argmax)
 
 
-def _bin_ranges(start: Tensor, end: Tensor, num_bins: int,
-                size: int) -> List[List[Tuple[int, int]]]:
+def _bin_ranges(
+    start: Tensor, end: Tensor, num_bins: int, size: int
+) -> List[List[Tuple[int, int]]]:
     """Cut [start, end) (R,) into bins; pixel ranges [low, high) per bin."""
     steps = torch.arange(num_bins + 1).to(start)
     edges = steps * ((end - start) / num_bins)[:, None] + start[:, None]
@@ -240,13 +309,20 @@ def _bin_ranges(start: Tensor, end: Tensor, num_bins: int,
     return torch.stack([low, high], dim=-1).long().tolist()
 
 
-def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor,
-                      grad_input: Tensor, pooled_height: int,
-                      pooled_width: int, spatial_scale: float) -> None:
+def roi_pool_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax: Tensor,
+    grad_input: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
     """Route each bin's gradient to the pixel that argmax names."""
     num_channels, height, width = grad_input.shape[1:]
     planes = rois[:, :1].long() * num_channels + torch.arange(
-        num_channels, device=rois.device)
+        num_channels, device=rois.device
+    )
     pixels = planes[..., None, None] * (height * width) + argmax
     pooled = argmax >= 0
     grads = _wide(grad_output)
@@ -255,18 +331,30 @@ def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor,
     grad_input.copy_(flat.view_as(grad_input))
 
 
-def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor,
-                        output: Tensor, columns: Tensor, ones: Tensor,
-                        **sizes: int) -> None:
+def deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    **sizes: int,
+) -> None:
     """Deformable convolution v1: no mask, no bias."""
     args = _deform_conv_args(input, weight, offset, None, None, sizes)
     output.copy_(torch.ops.torchvision.deform_conv2d(*args))
 
 
-def deform_conv_backward_input(input: Tensor, offset: Tensor,
-                               gradOutput: Tensor, gradInput: Tensor,
-                               gradOffset: Tensor, weight: Tensor,
-                               columns: Tensor, **sizes: int) -> None:
+def deform_conv_backward_input(
+    input: Tensor,
+    offset: Tensor,
+    gradOutput: Tensor,
+    gradInput: Tensor,
+    gradOffset: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    **sizes: int,
+) -> None:
     """Fill the gradients of the input and the offsets of v1."""
     args = _deform_conv_args(input, weight, offset, None, None, sizes)
     grads = _deform_conv_backward(gradOutput, *args)
@@ -274,10 +362,16 @@ def deform_conv_backward_input(input: Tensor, offset: Tensor,
     gradOffset.copy_(grads[2])
 
 
-def deform_conv_backward_parameters(input: Tensor, offset: Tensor,
-                                    gradOutput: Tensor, gradWeight: Tensor,
-                                    columns: Tensor, ones: Tensor,
-                                    scale: float, **sizes: int) -> None:
+def deform_conv_backward_parameters(
+    input: Tensor,
+    offset: Tensor,
+    gradOutput: Tensor,
+    gradWeight: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    scale: float,
+    **sizes: int,
+) -> None:
     """Add ``scale`` times the gradient of the weight of v1."""
     # mmcv passes no weight: its gradient needs the shape of it only.
     args = _deform_conv_args(input, gradWeight, offset, None, None, sizes)
@@ -285,25 +379,46 @@ def deform_conv_backward_parameters(input: Tensor, offset: Tensor,
     gradWeight.add_(grads[1].to(gradWeight), alpha=scale)
 
 
-def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor,
-                                  ones: Tensor, offset: Tensor, mask: Tensor,
-                                  output: Tensor, columns: Tensor,
-                                  with_bias: bool, **sizes: int) -> None:
+def modulated_deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    with_bias: bool,
+    **sizes: int,
+) -> None:
     """Deformable convolution v2; without bias, ``bias`` is (0,)."""
-    args = _deform_conv_args(input, weight, offset, mask,
-                             bias if with_bias else None, sizes)
+    args = _deform_conv_args(
+        input, weight, offset, mask, bias if with_bias else None, sizes
+    )
     output.copy_(torch.ops.torchvision.deform_conv2d(*args))
 
 
 def modulated_deform_conv_backward(
-        input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor,
-        offset: Tensor, mask: Tensor, columns: Tensor, grad_input: Tensor,
-        grad_weight: Tensor, grad_bias: Tensor, grad_offset: Tensor,
-        grad_mask: Tensor, grad_output: Tensor, with_bias: bool,
-        **sizes: int) -> None:
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    grad_input: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor,
+    grad_output: Tensor,
+    with_bias: bool,
+    **sizes: int,
+) -> None:
     """Fill the five gradients of v2; ``grad_bias`` only with bias."""
-    args = _deform_conv_args(input, weight, offset, mask,
-                             bias if with_bias else None, sizes)
+    args = _deform_conv_args(
+        input, weight, offset, mask, bias if with_bias else None, sizes
+    )
     grads = _deform_conv_backward(grad_output, *args)
     buffers = [grad_input, grad_weight, grad_offset, grad_mask]
     if with_bias:
@@ -312,9 +427,14 @@ def modulated_deform_conv_backward(
         buffer.copy_(grad)
 
 
-def _deform_conv_args(input: Tensor, weight: Tensor, offset: Tensor,
-                      mask: Optional[Tensor], bias: Optional[Tensor],
-                      sizes: Dict[str, int]) -> Tuple:
+def _deform_conv_args(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Optional[Tensor],
+    bias: Optional[Tensor],
+    sizes: Dict[str, int],
+) -> Tuple:
     """Arguments of torchvision's op, forward and backward.
 
     Both libraries order offsets (group, kernel y, kernel x, (y, x)).
@@ -331,16 +451,29 @@ def _deform_conv_backward(grad_output: Tensor, *args: Any) -> List[Tensor]:
     """Gradients of input, weight, offset, mask and bias."""
     grads = list(
         torch.ops.torchvision._deform_conv2d_backward(
-            _wide(grad_output), *args))
+            _wide(grad_output), *args
+        )
+    )
     grads[2] *= _samples_inside(*args)
     return grads
 
 
-def _samples_inside(input: Tensor, weight: Tensor, offset: Tensor,
-                    mask: Tensor, bias: Tensor, stride_h: int, stride_w: int,
-                    pad_h: int, pad_w: int, dilation_h: int, dilation_w: int,
-                    groups: int, offset_groups: int,
-                    use_mask: bool) -> Tensor:
+def _samples_inside(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    bias: Tensor,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    groups: int,
+    offset_groups: int,
+    use_mask: bool,
+) -> Tensor:
     """Mark the offsets (same shape) whose sample mmcv reads at all.
 
     A sample at exactly -1 reads nothing, and mmcv gives its offsets no
@@ -355,55 +488,85 @@ def _samples_inside(input: Tensor, weight: Tensor, offset: Tensor,
         return torch.arange(size, device=offset.device) * step
 
     samples = offset.unflatten(1, (offset_groups, kernel_h, kernel_w, 2))
-    y = samples[..., 0, :, :] + (grid(kernel_h, dilation_h).view(-1, 1, 1, 1) +
-                                 grid(out_h, stride_h)[:, None] - pad_h)
-    x = samples[..., 1, :, :] + (grid(kernel_w, dilation_w).view(-1, 1, 1) +
-                                 grid(out_w, stride_w) - pad_w)
+    y = samples[..., 0, :, :] + (
+        grid(kernel_h, dilation_h).view(-1, 1, 1, 1)
+        + grid(out_h, stride_h)[:, None]
+        - pad_h
+    )
+    x = samples[..., 1, :, :] + (
+        grid(kernel_w, dilation_w).view(-1, 1, 1)
+        + grid(out_w, stride_w)
+        - pad_w
+    )
     inside = (y > -1) & (y < height) & (x > -1) & (x < width)
     return inside.unsqueeze(4).expand_as(samples).reshape_as(offset)
 
 
-def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor,
-                               output: Tensor, gamma: float,
-                               alpha: float) -> None:
+def sigmoid_focal_loss_forward(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    gamma: float,
+    alpha: float,
+) -> None:
     """Loss (R, K) of logits and target (R,); K or more is background."""
     p, positive, scale = _focal_terms(input, target, weight, alpha)
-    loss_positive = (1 - p)**gamma * p.clamp(min=_FLT_MIN).log()
+    loss_positive = (1 - p) ** gamma * p.clamp(min=_FLT_MIN).log()
     loss_negative = p**gamma * (1 - p).clamp(min=_FLT_MIN).log()
     output.copy_(-scale * torch.where(positive, loss_positive, loss_negative))
 
 
-def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor,
-                                grad_input: Tensor, gamma: float,
-                                alpha: float) -> None:
+def sigmoid_focal_loss_backward(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    grad_input: Tensor,
+    gamma: float,
+    alpha: float,
+) -> None:
     """Fill the gradient (R, K) of the loss with respect to the logits."""
     p, positive, scale = _focal_terms(input, target, weight, alpha)
     log_p = p.clamp(min=_FLT_MIN).log()
     log_q = (1 - p).clamp(min=_FLT_MIN).log()
-    grad_positive = (1 - p)**gamma * (1 - p - gamma * p * log_p)
+    grad_positive = (1 - p) ** gamma * (1 - p - gamma * p * log_p)
     grad_negative = p**gamma * (gamma * (1 - p) * log_q - p)
     grad_input.copy_(
-        -scale * torch.where(positive, grad_positive, grad_negative))
+        -scale * torch.where(positive, grad_positive, grad_negative)
+    )
 
 
-def _focal_terms(input: Tensor, target: Tensor, weight: Tensor,
-                 alpha: float) -> Tuple[Tensor, Tensor, Tensor]:
+def _focal_terms(
+    input: Tensor, target: Tensor, weight: Tensor, alpha: float
+) -> Tuple[Tensor, Tensor, Tensor]:
     """Probabilities, 'is the target' and factor alpha * weight, all (R, K).
 
     ``weight`` (K,) goes by the row's target; empty is no weight.
     """
     p = _wide(input).sigmoid()
     positive = target[:, None] == torch.arange(
-        input.size(1), device=input.device)
+        input.size(1), device=input.device
+    )
     scale = alpha * positive.to(p) + (1 - alpha) * (~positive).to(p)
     if weight.numel():
         scale = scale * weight[target][:, None].to(p)
     return p, positive, scale
 
 
-_OPS = (get_compiler_version, get_compiling_cuda_version, nms, softnms,
-        roi_align_forward, roi_align_backward, roi_pool_forward,
-        roi_pool_backward, deform_conv_forward, deform_conv_backward_input,
-        deform_conv_backward_parameters, modulated_deform_conv_forward,
-        modulated_deform_conv_backward, sigmoid_focal_loss_forward,
-        sigmoid_focal_loss_backward)
+_OPS = (
+    get_compiler_version,
+    get_compiling_cuda_version,
+    nms,
+    softnms,
+    roi_align_forward,
+    roi_align_backward,
+    roi_pool_forward,
+    roi_pool_backward,
+    deform_conv_forward,
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    modulated_deform_conv_forward,
+    modulated_deform_conv_backward,
+    sigmoid_focal_loss_forward,
+    sigmoid_focal_loss_backward,
+)

@@ -1,11 +1,10 @@
 """Turn a wrong name into a helpful half sentence."""
+
 import difflib
 from typing import Iterable, Optional
 
 
-def did_you_mean(name: str,
-                 candidates: Iterable[str],
-                 most: int = 3) -> str:
+def did_you_mean(name: str, candidates: Iterable[str], most: int = 3) -> str:
     """Return ``'; did you mean "a" or "b"?'``, or ``''`` when nothing is near.
 
     Args:
@@ -15,16 +14,20 @@ def did_you_mean(name: str,
     """
     by_lower = {str(item).lower(): str(item) for item in candidates}
     near = difflib.get_close_matches(
-        name.lower(), by_lower, n=most, cutoff=0.6)
+        name.lower(), by_lower, n=most, cutoff=0.6
+    )
     if not near:
         return ''
-    return '; did you mean ' + ' or '.join(
-        f'"{by_lower[item]}"' for item in near) + '?'
+    return (
+        '; did you mean '
+        + ' or '.join(f'"{by_lower[item]}"' for item in near)
+        + '?'
+    )
 
 
-def check_choice(name: str,
-                 candidates: Iterable[str],
-                 what: Optional[str] = None) -> None:
+def check_choice(
+    name: str, candidates: Iterable[str], what: Optional[str] = None
+) -> None:
     """Raise unless ``name`` is one of ``candidates``.
 
     Args:
@@ -39,4 +42,5 @@ def check_choice(name: str,
     if name not in candidates:
         raise ValueError(
             f'{what or "value"} must be one of {", ".join(candidates)}, '
-            f'got "{name}"{did_you_mean(name, candidates)}')
+            f'got "{name}"{did_you_mean(name, candidates)}'
+        )

@@ -1,4 +1,5 @@
 """One line for what a user can mend; a traceback for what is our mistake."""
+
 import linecache
 import os
 import re
@@ -34,10 +35,13 @@ def one_line_errors() -> Iterator[None]:
     except USER_ERRORS as error:
         file, line, text = _raised(error)
         ours = file.startswith(PACKAGE + os.sep) and linecache.getline(
-            file, line).lstrip().startswith('raise ')
+            file, line
+        ).lstrip().startswith('raise ')
         if isinstance(error, OSError) and error.errno in NO_ROOM and not ours:
-            text = f'no room on the disk: {text}\nmake room, then go on ' \
+            text = (
+                f'no room on the disk: {text}\nmake room, then go on '
                 'with --resume'
+            )
         elif not ours and not _is_about_file(error):
             raise
         say_once(f'error: {text}')
@@ -45,8 +49,11 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _is_about_file(error: Exception) -> bool:
-    return isinstance(error, FileNotFoundError) or isinstance(
-        error, OSError) and error.filename is not None
+    return (
+        isinstance(error, FileNotFoundError)
+        or isinstance(error, OSError)
+        and error.filename is not None
+    )
 
 
 def _raised(error: Exception) -> Tuple[str, int, str]:
@@ -56,8 +63,9 @@ def _raised(error: Exception) -> Tuple[str, int, str]:
     """
     text = str(error)
     if re.match(r'Caught \w+ in DataLoader worker process', text):
-        file, line = re.findall(r'^  File "(.+)", line (\d+)', text,
-                                re.MULTILINE)[-1]
+        file, line = re.findall(
+            r'^  File "(.+)", line (\d+)', text, re.MULTILINE
+        )[-1]
         # The last line that names the error, perhaps with its module
         kind = re.compile(rf'\n(?:[\w.]+\.)?{type(error).__name__}: ')
         return file, int(line), kind.split(text)[-1].rstrip()
@@ -79,13 +87,15 @@ def _is_first(message: str) -> bool:
     if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
         return True
     import torch.distributed as dist  # seconds, for tools that need no torch
+
     try:
         store = dist.TCPStore(
             os.environ['MASTER_ADDR'],
             int(os.environ['MASTER_PORT']),
             is_master=False,
             wait_for_workers=False,
-            timeout=PATIENCE)
+            timeout=PATIENCE,
+        )
         return store.add(f'said: {message}', 1) == 1
     except RuntimeError:  # rather twice than never
         return True

@@ -1,4 +1,5 @@
 """Fixtures shared by the tests: CLIP files, tools run in here, a browser."""
+
 import contextlib
 import functools
 import io
@@ -28,15 +29,22 @@ def quick_configs() -> Iterator[None]:
     config several times for each runner.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmengine.config.utils, 'load',
-                      functools.cache(mmengine.config.utils.load))
-        patch.setattr(mmengine.config.config, 'FormatCode',
-                      lambda text, **kwargs: (text, True))
+        patch.setattr(
+            mmengine.config.utils,
+            'load',
+            functools.cache(mmengine.config.utils.load),
+        )
+        patch.setattr(
+            mmengine.config.config,
+            'FormatCode',
+            lambda text, **kwargs: (text, True),
+        )
         yield
 
 
 def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:
     from ovd.clip.building import build_clip, save_clip
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_clip(
@@ -44,7 +52,8 @@ def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:
             image_resolution=64,
             transformer_width=64,
             transformer_layers=2,
-            **kwargs)
+            **kwargs,
+        )
     path = folder / f'{name}.pt'
     save_clip(model, path)
     return str(path)
@@ -57,7 +66,8 @@ def tiny_clip_path(tmp_path_factory: pytest.TempPathFactory) -> str:
         tmp_path_factory.mktemp('clip'),
         'tiny',
         vision_layers=(1, 1, 1, 1),
-        vision_width=16)
+        vision_width=16,
+    )
 
 
 @pytest.fixture(scope='session')
@@ -68,7 +78,8 @@ def tiny_vit_path(tmp_path_factory: pytest.TempPathFactory) -> str:
         'tiny_vit',
         vision_layers=2,
         vision_width=64,
-        vision_patch_size=16)
+        vision_patch_size=16,
+    )
 
 
 @pytest.fixture(scope='session')
@@ -80,22 +91,28 @@ def run_tool() -> Callable[..., CompletedProcess]:
     """
     tools = Path(__file__).parents[1] / 'tools'
 
-    def run(tool: str, *options: object,
-            cwd: Optional[Path] = None) -> CompletedProcess:
+    def run(
+        tool: str, *options: object, cwd: Optional[Path] = None
+    ) -> CompletedProcess:
         argv = [str(tools / tool), *map(str, options)]
         out, err = io.StringIO(), io.StringIO()
         before, path, code = os.getcwd(), list(sys.path), 0
-        with pytest.MonkeyPatch.context() as patch, \
-                contextlib.redirect_stdout(out), \
-                contextlib.redirect_stderr(err):
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
             patch.setattr(sys, 'argv', argv)
             os.chdir(cwd or before)
             sys.path.insert(0, str(Path(argv[0]).parent))
             try:
                 runpy.run_path(argv[0], run_name='__main__')
             except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else \
-                    int(end.code is not None)
+                code = (
+                    end.code
+                    if isinstance(end.code, int)
+                    else int(end.code is not None)
+                )
                 if isinstance(end.code, str):
                     print(end.code, file=err)
             except Exception:  # noqa: BLE001  (what Python would print)
@@ -135,6 +152,7 @@ def browser() -> Iterator[Any]:
         miss('chromium is not installed')
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(
-            executable_path=path, args=['--no-sandbox'])
+            executable_path=path, args=['--no-sandbox']
+        )
         yield chromium
         chromium.close()

@@ -5,6 +5,7 @@ needs data or machines which tests don't have is tried as far as it goes: the
 launcher's real script runs with stand-ins for Python and ``srun``, and what it
 would start runs in this process up to the first file that is missing.
 """
+
 import os
 import re
 import shlex
@@ -30,6 +31,7 @@ class Command(NamedTuple):
         variables (dict[str, str]): Those that are set before it.
         words (list[str]): The program and its arguments.
     """
+
     text: str
     variables: Dict[str, str]
     words: List[str]
@@ -44,6 +46,7 @@ class Tried(NamedTuple):
         code (int): Exit code.
         output (str): Of stdout and stderr.
     """
+
     words: List[str]
     processes: List[str]
     code: int
@@ -73,8 +76,9 @@ def section(text: str, heading: str) -> str:
 
 def blocks(text: str, language: str) -> List[str]:
     """Return the fenced blocks of a language."""
-    return re.findall(rf'^```{language}\n(.*?)^```$', text,
-                      re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf'^```{language}\n(.*?)^```$', text, re.MULTILINE | re.DOTALL
+    )
 
 
 def commands(text: str) -> List[Command]:
@@ -94,9 +98,12 @@ def commands(text: str) -> List[Command]:
 
 def table(text: str, first: str) -> List[List[str]]:
     """Return the rows of the table whose first heading is this one."""
-    lines = text[text.index(f'| {first} |'):].split('\n\n')[0].splitlines()
-    return [[cell.strip() for cell in re.split(r'(?<!\\)\|', line)[1:-1]]
-            for line in lines[2:] if line.startswith('|')]
+    lines = text[text.index(f'| {first} |') :].split('\n\n')[0].splitlines()
+    return [
+        [cell.strip() for cell in re.split(r'(?<!\\)\|', line)[1:-1]]
+        for line in lines[2:]
+        if line.startswith('|')
+    ]
 
 
 def write_files(text: str, folder: Path) -> List[Path]:
@@ -127,36 +134,52 @@ def started(command: Command, folder: Path) -> List[str]:
     log.unlink(missing_ok=True)
     shell, script, *rest = command.words
     done = subprocess.run(
-        [shell, str(ROOT / script), *rest], cwd=folder, text=True,
-        capture_output=True, env=dict(
-            os.environ, **command.variables, LOG=str(log),
+        [shell, str(ROOT / script), *rest],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        env=dict(
+            os.environ,
+            **command.variables,
+            LOG=str(log),
             PYTHON=str(stand_ins / 'python'),
-            PATH=f'{stand_ins}:{os.environ["PATH"]}'))
+            PATH=f'{stand_ins}:{os.environ["PATH"]}',
+        ),
+    )
     assert done.returncode == 0, (command.text, done.stderr)
     return log.read_text().splitlines()
 
 
 def run_shell(text: str, folder: Path) -> str:
     """Run a command line as it stands in a folder; return its output."""
-    done = subprocess.run(['sh', '-ec', text], cwd=folder, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        ['sh', '-ec', text],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 0, (text, done.stdout)
     return done.stdout
 
 
 def tool_of(processes: List[str]) -> List[str]:
     """Return the tool that processes run and its options, less a launcher."""
-    at = max(i for i, word in enumerate(processes)
-             if re.search(r'tools/\w+\.py$', word))
-    words = [processes[at].rpartition('tools/')[2], *processes[at + 1:]]
+    at = max(
+        i
+        for i, word in enumerate(processes)
+        if re.search(r'tools/\w+\.py$', word)
+    )
+    words = [processes[at].rpartition('tools/')[2], *processes[at + 1 :]]
     if '--launcher' in words:
         at = words.index('--launcher')
-        del words[at:at + 2]
+        del words[at : at + 2]
     return words
 
 
-def try_command(command: Command, folder: Path,
-                run_tool: Callable, *more: str) -> Tried:
+def try_command(
+    command: Command, folder: Path, run_tool: Callable, *more: str
+) -> Tried:
     """Run a command as far as it goes without what a test doesn't have.
 
     Args:
@@ -167,8 +190,9 @@ def try_command(command: Command, folder: Path,
     """
     if not (folder / 'configs').exists():
         (folder / 'configs').symlink_to(ROOT / 'configs')
-    processes = started(command, folder) if command.words[0] == 'sh' \
-        else command.words
+    processes = (
+        started(command, folder) if command.words[0] == 'sh' else command.words
+    )
     words = tool_of(processes)
     # A dry run that failed would leave its folder to the next run in here.
     with mock.patch.dict(DetLocalVisualizer._instance_dict, clear=True):

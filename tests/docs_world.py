@@ -2,6 +2,7 @@
 
 Boxes are drawn by lot and CLIP is a random one, so nothing is learned here.
 """
+
 import shutil
 from pathlib import Path
 from typing import Callable
@@ -33,12 +34,21 @@ def write_tiny_world(folder: Path, clip: str, run_tool: Callable) -> None:
     (folder / 'pretrained/clip').mkdir(parents=True)
     shutil.copy(clip, folder / 'pretrained/clip/miniature.pt')
     data = folder / 'data/miniature'
-    write_world(data, seed=0, num_train=NUM_TRAIN, num_val=NUM_VAL,
-                num_crops=2, num_heldout_crops=2)
+    write_world(
+        data,
+        seed=0,
+        num_train=NUM_TRAIN,
+        num_val=NUM_VAL,
+        num_crops=2,
+        num_heldout_crops=2,
+    )
     annotations = data / 'annotations'
     for subset in ('train', 'val'):
-        split_file(annotations / f'instances_{subset}.json',
-                   str(annotations / '48_17.json'), subset)
+        split_file(
+            annotations / f'instances_{subset}.json',
+            str(annotations / '48_17.json'),
+            subset,
+        )
     rng = np.random.default_rng(0)
     proposals = {}
     for path in sorted((data / 'train').glob('*.png')):
@@ -46,16 +56,24 @@ def write_tiny_world(folder: Path, clip: str, run_tool: Callable) -> None:
         sides = rng.uniform(10, 40, (NUM_PROPOSALS, 2))
         proposals[f'train/{path.name}'] = dict(
             bboxes=np.hstack([corners, corners + sides]).astype(np.float32),
-            scores=np.linspace(.9, .1, NUM_PROPOSALS, dtype=np.float32))
+            scores=np.linspace(0.9, 0.1, NUM_PROPOSALS, dtype=np.float32),
+        )
     train = annotations / 'instances_train_48_17_1.json'
-    save_proposals(data / 'proposals/rpn_train_48_17.safetensors', proposals,
-                   dict(annotations=describe_annotations(train)))
-    _, categories = read_header(
-        annotations / 'instances_val_48_17_1.json')
+    save_proposals(
+        data / 'proposals/rpn_train_48_17.safetensors',
+        proposals,
+        dict(annotations=describe_annotations(train)),
+    )
+    _, categories = read_header(annotations / 'instances_val_48_17_1.json')
     Recipe(clip).make([category.name for category in categories]).save(
-        data / 'prompt/vild.pth')
+        data / 'prompt/vild.pth'
+    )
     done = run_tool(
-        'train.py', 'configs/miniature/proposal_feature_extractor.py',
-        '--cfg-options', 'train_dataloader.num_workers=0',
-        'train_cfg.images_per_shard=2', cwd=folder)
+        'train.py',
+        'configs/miniature/proposal_feature_extractor.py',
+        '--cfg-options',
+        'train_dataloader.num_workers=0',
+        'train_cfg.images_per_shard=2',
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -2,6 +2,7 @@
 
 That each builds, learns and predicts is tested in test_detector_configs.py.
 """
+
 import json
 import re
 from pathlib import Path
@@ -69,7 +70,8 @@ def dataset_settings(cfg: Config) -> Iterator[ConfigDict]:
 
 
 @pytest.mark.parametrize(
-    'path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+    'path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_config_loads(path: Path) -> None:
     cfg = Config.fromfile(path)
     check_types(cfg)
@@ -90,8 +92,9 @@ def test_config_loads(path: Path) -> None:
 def test_experiments_are_short() -> None:
     lines = {
         path.name: len(path.read_text().splitlines())
-        for path in CONFIGS if '_base_' not in path.parts and any(
-            word in path.name for word in ('rpn', 'vild', 'detpro'))
+        for path in CONFIGS
+        if '_base_' not in path.parts
+        and any(word in path.name for word in ('rpn', 'vild', 'detpro'))
     }
     assert len(lines) >= 50 and max(lines.values()) <= 60
     assert np.mean(list(lines.values())) < 20
@@ -99,13 +102,16 @@ def test_experiments_are_short() -> None:
 
 def class_names(dataset: ConfigDict) -> Sequence[str]:
     """Return the names that the real annotation file has."""
-    for key, host in (('LVISV05', 'LVISV05Dataset'),
-                      ('LVISV1', 'LVISV1Dataset'),
-                      ('365V1', 'Objects365V1Dataset'),
-                      ('365V2', 'Objects365V2Dataset'),
-                      ('Coco', 'CocoDataset')):
+    for key, host in (
+        ('LVISV05', 'LVISV05Dataset'),
+        ('LVISV1', 'LVISV1Dataset'),
+        ('365V1', 'Objects365V1Dataset'),
+        ('365V2', 'Objects365V2Dataset'),
+        ('Coco', 'CocoDataset'),
+    ):
         if key in dataset.type and not any(
-                own in dataset.data_root for own in ('custom', 'miniature')):
+            own in dataset.data_root for own in ('custom', 'miniature')
+        ):
             return getattr(datasets, host).METAINFO['classes']
     return ['cat', 'dog', 'red fox']
 
@@ -141,7 +147,8 @@ def write_data(dataset: ConfigDict) -> Path:
                             height=48,
                             width=64,
                             neg_category_ids=[],
-                            not_exhaustive_category_ids=[])
+                            not_exhaustive_category_ids=[],
+                        )
                     ],
                     annotations=[
                         dict(
@@ -151,15 +158,20 @@ def write_data(dataset: ConfigDict) -> Path:
                             iscrowd=0,
                             area=1600,
                             bbox=[2, 2, 40, 40],
-                            segmentation=[[2, 2, 42, 2, 42, 42, 2, 42]])
+                            segmentation=[[2, 2, 42, 2, 42, 42, 2, 42]],
+                        )
                     ],
                     categories=[
                         dict(
                             id=i,
                             name=name,
-                            frequency='f' if i <= num_base else 'r')
+                            frequency='f' if i <= num_base else 'r',
+                        )
                         for i, name in enumerate(names, 1)
-                    ])))
+                    ],
+                )
+            )
+        )
     imwrite(np.zeros((48, 64, 3), np.uint8), str(image))
     return path
 
@@ -171,26 +183,35 @@ def build(dataset: ConfigDict) -> BaseDataset:
 
 
 @pytest.mark.parametrize('name', sorted(SETTINGS))
-def test_datasets_yield_samples(name: str, tmp_path: Path,
-                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_yield_samples(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From files as the data tree has them, through the pipelines."""
     monkeypatch.chdir(tmp_path)
     num_classes, num_novel, split = SETTINGS[name]
     cfg = Config.fromfile(DATASET_CONFIGS / f'{name}.py')
-    whole = Config.fromfile(DATASET_CONFIGS / (
-        name.replace(f'_{split}_', '_').replace('_split', '').replace(
-            'proposals', 'detection').replace(
-                'lsj', 'instance' if 'lvis' in name else 'detection') + '.py'))
+    whole = Config.fromfile(
+        DATASET_CONFIGS
+        / (
+            name.replace(f'_{split}_', '_')
+            .replace('_split', '')
+            .replace('proposals', 'detection')
+            .replace('lsj', 'instance' if 'lvis' in name else 'detection')
+            + '.py'
+        )
+    )
     for loader in LOADERS if split else ('val_dataloader', 'test_dataloader'):
         if whole.get(loader):
             path = write_data(innermost(whole[loader].dataset))
             if split and split.endswith('.json'):
                 Path(split).write_text(
-                    json.dumps(dict(base=['cat', 'dog'], novel=['red fox'])))
+                    json.dumps(dict(base=['cat', 'dog'], novel=['red fox']))
+                )
             if split and loader != 'test_dataloader':
                 split_file(path, split, loader.split('_')[0])
     loaders = [
-        key for key in LOADERS
+        key
+        for key in LOADERS
         if cfg.get(key) and (split or key != 'train_dataloader')
     ]
     assert 'test_dataloader' in loaders
@@ -203,18 +224,26 @@ def test_datasets_yield_samples(name: str, tmp_path: Path,
         height, width = sample['inputs'].shape[1:]
         if loader == 'test_dataloader':
             assert (height, width) == (
-                (600, 800) if name == 'voc07' else
-                (768, 1024) if 'lsj' in name else (800, 1067))
+                (600, 800)
+                if name == 'voc07'
+                else (768, 1024)
+                if 'lsj' in name
+                else (800, 1067)
+            )
         assert len(sample['data_samples'].gt_instances) == 1
         assert ('masks' in sample['data_samples'].gt_instances) == (
-            'instance' in name or name == 'lvis_v1_866_337_lsj'
-            or loader != 'train_dataloader' and 'lvis' in name
-            and 'detection' in name)
+            'instance' in name
+            or name == 'lvis_v1_866_337_lsj'
+            or loader != 'train_dataloader'
+            and 'lvis' in name
+            and 'detection' in name
+        )
 
 
 @pytest.mark.parametrize('name', sorted(WHOLE))
 def test_whole_training_files_are_refused(
-        name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The configs that the splitter takes are not for training."""
     monkeypatch.chdir(tmp_path)
     cfg = Config.fromfile(DATASET_CONFIGS / f'{name}.py')
@@ -226,16 +255,22 @@ def test_whole_training_files_are_refused(
 
 
 def test_each_dataset_config_is_tested() -> None:
-    assert {*SETTINGS, *WHOLE} == {p.stem for p in DATASET_CONFIGS.iterdir()
-                                   if p.suffix == '.py'}
+    assert {*SETTINGS, *WHOLE} == {
+        p.stem for p in DATASET_CONFIGS.iterdir() if p.suffix == '.py'
+    }
 
 
-TRAINED_RPNS = [f'rpn_r{depth}_fpn_{schedule}_{data}'
-                for depth in (50, 101) for schedule in ('1x', '20e')
-                for data in ('coco_48_17', 'lvis_v1_866_337')]
-DUMPS = {f'rpn_r101_fpn_1x_{data}_{subset}': f'rpn_r101_fpn_1x_{data}_{split}'
-         for data, split in (('coco', '48_17'), ('lvis_v1', '866_337'))
-         for subset in ('train', 'val')}
+TRAINED_RPNS = [
+    f'rpn_r{depth}_fpn_{schedule}_{data}'
+    for depth in (50, 101)
+    for schedule in ('1x', '20e')
+    for data in ('coco_48_17', 'lvis_v1_866_337')
+]
+DUMPS = {
+    f'rpn_r101_fpn_1x_{data}_{subset}': f'rpn_r101_fpn_1x_{data}_{split}'
+    for data, split in (('coco', '48_17'), ('lvis_v1', '866_337'))
+    for subset in ('train', 'val')
+}
 
 
 def load_rpn(name: str) -> Config:
@@ -248,14 +283,16 @@ def test_settings_of_rpns(name: str) -> None:
     assert cfg.train_cfg.max_epochs == (12 if '_1x_' in name else 20)
     assert cfg.model.backbone.depth == (50 if '_r50_' in name else 101)
     assert cfg.model.backbone.init_cfg.checkpoint.endswith(
-        f'resnet{cfg.model.backbone.depth}')
+        f'resnet{cfg.model.backbone.depth}'
+    )
     assert cfg.model.test_cfg.rpn.max_per_img == 1000
     assert cfg.val_evaluator.type == 'ProposalRecall'
 
 
 @pytest.mark.parametrize('name', sorted(DUMPS))
 def test_rpns_dump_the_images_of_their_name(
-        name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     cfg, trained = load_rpn(name), load_rpn(DUMPS[name])
     assert cfg.model == trained.model
@@ -270,11 +307,13 @@ def test_rpns_dump_the_images_of_their_name(
         assert dataset.ann_file == trained_on.ann_file
         assert dataset.data_prefix == trained_on.data_prefix
         assert evaluator.recall_ann_file == re.sub(
-            r'_\d+_\d+_1', '', metric.ann_file)
+            r'_\d+_\d+_1', '', metric.ann_file
+        )
     else:
         assert cfg.val_dataloader == cfg.test_dataloader
 
 
 def test_each_rpn_config_is_tested() -> None:
     assert {*TRAINED_RPNS, *DUMPS} == {
-        path.stem for path in (ROOT / 'configs' / 'rpn').glob('*.py')}
+        path.stem for path in (ROOT / 'configs' / 'rpn').glob('*.py')
+    }

@@ -3,6 +3,7 @@
 Models are as wide as their configs say where nothing is computed, and narrow
 where something is: 8 channels in place of 64, and images of 64 pixels.
 """
+
 import functools
 import json
 from pathlib import Path
@@ -27,13 +28,22 @@ from ovd.clip.class_embedding_recipe import Recipe
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
     str(path.relative_to(ROOT / 'configs').with_suffix(''))
-    for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
-OTHERS = [name for name in CONFIGS if any(
-    word in name for word in ('clip_rn', 'prompt_', 'feature_extractor'))]
+    for path in (ROOT / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+OTHERS = [
+    name
+    for name in CONFIGS
+    if any(
+        word in name for word in ('clip_rn', 'prompt_', 'feature_extractor')
+    )
+]
 DETECTORS = [name for name in CONFIGS if name not in OTHERS]
 PUBLISHED = [
-    name for name in DETECTORS
-    if name.split('/')[0] in ('vild', 'detpro', 'mask_rcnn', 'transfer')]
+    name
+    for name in DETECTORS
+    if name.split('/')[0] in ('vild', 'detpro', 'mask_rcnn', 'transfer')
+]
 NAMES = ['zebra', 'cat', 'dog']  # the first is novel
 SIZE = 64
 
@@ -71,11 +81,13 @@ def shrink(model: ConfigDict, class_embeddings: Path, clip: str) -> None:
     """Make a detector narrow, in place, with no more layers than an R50."""
     backbone = model.backbone
     backbone.update(
-        base_channels=8, init_cfg=None, depth=min(backbone.depth, 50))
+        base_channels=8, init_cfg=None, depth=min(backbone.depth, 50)
+    )
     last = 4 if backbone.depth == 50 else 1
     model.neck.update(
         in_channels=[8 * last * 2**i for i in range(backbone.num_stages)],
-        out_channels=16)
+        out_channels=16,
+    )
     model.rpn_head.update(in_channels=16, feat_channels=16)
     for settings in (model.test_cfg.rpn, model.train_cfg.get('rpn_proposal')):
         if settings:
@@ -94,7 +106,8 @@ def shrink(model: ConfigDict, class_embeddings: Path, clip: str) -> None:
         if 'image_branch' in head:
             head.image_branch.update(branch)
         head.classifier.update(
-            class_embeddings=str(class_embeddings), embed_dims=64)
+            class_embeddings=str(class_embeddings), embed_dims=64
+        )
     for extractor in ('bbox_roi_extractor', 'mask_roi_extractor'):
         if roi_head.get(extractor):
             roi_head[extractor].out_channels = 16
@@ -103,8 +116,9 @@ def shrink(model: ConfigDict, class_embeddings: Path, clip: str) -> None:
 
 
 @pytest.fixture(scope='module')
-def class_embeddings(tmp_path_factory: pytest.TempPathFactory,
-                     tiny_clip_path: str) -> Path:
+def class_embeddings(
+    tmp_path_factory: pytest.TempPathFactory, tiny_clip_path: str
+) -> Path:
     path = tmp_path_factory.mktemp('prompt') / 'vild.pth'
     Recipe(tiny_clip_path).make(NAMES).save(path)
     return path
@@ -127,14 +141,19 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
 def batch(with_mask: bool, image: str) -> dict:
     """Two images with objects of base classes and boxes to distil."""
     data = demo_mm_inputs(
-        2, [(3, SIZE, SIZE)] * 2, num_items=[2, 1], num_classes=3,
-        with_mask=with_mask)
+        2,
+        [(3, SIZE, SIZE)] * 2,
+        num_items=[2, 1],
+        num_classes=3,
+        with_mask=with_mask,
+    )
     for sample, count in zip(data['data_samples'], (3, 1)):
         sample.set_metainfo(dict(img_path=image))
         corners = torch.rand(count, 2) * 30
         sample.distill_instances = InstanceData(
             bboxes=torch.cat([corners, corners + 20], 1),
-            embeddings=nn.functional.normalize(torch.randn(count, 64)))
+            embeddings=nn.functional.normalize(torch.randn(count, 64)),
+        )
     return data
 
 
@@ -149,14 +168,14 @@ def expected_losses(name: str) -> Set[str]:
         of_stage.add('loss_mask')
     if method != 'vild-text':
         of_stage.add('loss_distill')
-    stages = ('s0.', 's1.', 's2.') if 'cascade' in name else ('', )
+    stages = ('s0.', 's1.', 's2.') if 'cascade' in name else ('',)
     return losses | {stage + loss for stage in stages for loss in of_stage}
 
 
 @pytest.mark.parametrize('name', DETECTORS)
-def test_detectors_learn_and_predict(name: str, class_embeddings: Path,
-                                     tiny_clip_path: str,
-                                     image: str) -> None:
+def test_detectors_learn_and_predict(
+    name: str, class_embeddings: Path, tiny_clip_path: str, image: str
+) -> None:
     torch.manual_seed(0)
     cfg = load_config(name)
     shrink(cfg.model, class_embeddings, tiny_clip_path)
@@ -183,35 +202,50 @@ def check_predictions(name: str, model: nn.Module, data: dict) -> None:
         assert ('masks' in found) == ('mask' in name)
 
 
-@pytest.mark.parametrize('name', [
-    name for name in PUBLISHED if not name.startswith('transfer/')])
+@pytest.mark.parametrize(
+    'name', [name for name in PUBLISHED if not name.startswith('transfer/')]
+)
 def test_detectors_of_full_width(name: str, monkeypatch) -> None:
     """No file is needed to build one, and no weight is computed."""
     monkeypatch.chdir('/')
     with torch.device('meta'):
         model = build(load_config(name).model)
-    shapes = {key: tuple(value.shape)
-              for key, value in model.state_dict().items()}
+    shapes = {
+        key: tuple(value.shape) for key, value in model.state_dict().items()
+    }
     assert shapes['backbone.layer4.2.conv3.weight'] == (2048, 512, 1, 1)
     projections = [key for key in shapes if key.endswith('fc_cls.weight')]
     assert {shapes[key] for key in projections} == {(512, 1024)}
     stages = 3 if 'cascade' in name else 1
-    branches = 1 if Path(name).stem.split('_')[0] in (
-        'vild', 'vild-text', 'vild-image') else 2
+    branches = (
+        1
+        if Path(name).stem.split('_')[0] in ('vild', 'vild-text', 'vild-image')
+        else 2
+    )
     assert len(projections) == stages * branches
     for key in projections:
-        prefix = key[:-len('fc_cls.weight')]
-        convs = {key for key in shapes
-                 if key.startswith(f'{prefix}shared_convs.')
-                 and key.endswith('conv.weight')}
-        fcs = {key for key, shape in shapes.items()
-               if key.startswith(f'{prefix}shared_fcs.') and len(shape) == 2}
+        prefix = key[: -len('fc_cls.weight')]
+        convs = {
+            key
+            for key in shapes
+            if key.startswith(f'{prefix}shared_convs.')
+            and key.endswith('conv.weight')
+        }
+        fcs = {
+            key
+            for key, shape in shapes.items()
+            if key.startswith(f'{prefix}shared_fcs.') and len(shape) == 2
+        }
         assert len(convs) == 4
         assert len(fcs) == (2 if 'vild/' in name or 'vild-ens' in name else 1)
-    boxes = {shape for key, shape in shapes.items()
-             if key.endswith('fc_reg.weight')}
-    masks = {shape[0] for key, shape in shapes.items()
-             if key.endswith('conv_logits.weight')}
+    boxes = {
+        shape for key, shape in shapes.items() if key.endswith('fc_reg.weight')
+    }
+    masks = {
+        shape[0]
+        for key, shape in shapes.items()
+        if key.endswith('conv_logits.weight')
+    }
     assert boxes == {(4, 1024)} and masks <= {1}
 
 
@@ -224,9 +258,11 @@ def step_clip(cfg: Config, names_file: str) -> Dict[str, torch.Tensor]:
     model = build(cfg.model)
     data = dict(
         inputs=torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8),
-        labels=torch.tensor([0, 1, 2, 1]))
+        labels=torch.tensor([0, 1, 2, 1]),
+    )
     losses = model.train_step(
-        data, build_optim_wrapper(model, cfg.optim_wrapper))
+        data, build_optim_wrapper(model, cfg.optim_wrapper)
+    )
     assert len(model.eval().test_step(data)) == 4
     return losses
 
@@ -236,12 +272,18 @@ def step_prompts(cfg: Config, clip: str) -> Dict[str, torch.Tensor]:
     model = build(cfg.model)
     model.set_vocabulary(NAMES, NAMES[:1])
     losses = model.train_step(
-        dict(embeddings=torch.randn(3, 64), labels=torch.tensor([0, 1, -1]),
-             weights=torch.ones(3), group=4),
-        build_optim_wrapper(model, cfg.optim_wrapper))
+        dict(
+            embeddings=torch.randn(3, 64),
+            labels=torch.tensor([0, 1, -1]),
+            weights=torch.ones(3),
+            group=4,
+        ),
+        build_optim_wrapper(model, cfg.optim_wrapper),
+    )
     with torch.no_grad():
-        found = model.eval().test_step(dict(
-            embeddings=torch.randn(2, 64), labels=torch.tensor([0, 2])))
+        found = model.eval().test_step(
+            dict(embeddings=torch.randn(2, 64), labels=torch.tensor([0, 2]))
+        )
     assert len(found) == 2
     return losses
 
@@ -249,13 +291,14 @@ def step_prompts(cfg: Config, clip: str) -> Dict[str, torch.Tensor]:
 def embed(cfg: Config, clip: str) -> Dict[str, torch.Tensor]:
     cfg.model.update(clip=clip, batch_size=4, precision='fp32')
     image = np.zeros((32, 32, 3), np.uint8)
-    found, = build(cfg.model)([image], [np.float32([[2, 2, 20, 20]])])
+    (found,) = build(cfg.model)([image], [np.float32([[2, 2, 20, 20]])])
     return dict(norm=found.norm(dim=1) - 1)
 
 
 @pytest.mark.parametrize('name', OTHERS)
-def test_other_models_learn_and_predict(name: str, tmp_path: Path,
-                                        tiny_clip_path: str) -> None:
+def test_other_models_learn_and_predict(
+    name: str, tmp_path: Path, tiny_clip_path: str
+) -> None:
     cfg = load_config(name)
     if cfg.model.type == 'CLIPPretrainer':
         (tmp_path / 'names.json').write_text(json.dumps(NAMES))
@@ -390,13 +433,20 @@ CASCADE = {
     'model.test_cfg.rcnn.score_thr': 1e-3,
     **{f'{HEAD}.{i}.loss_bbox.type': 'SmoothL1Loss' for i in range(3)},
     **{f'{HEAD}.{i}.loss_bbox.beta': 1.0 for i in range(3)},
-    **{f'{HEAD}.{i}.bbox_coder.target_stds.0': std
-       for i, std in enumerate((0.1, 0.05, 0.033))},
-    **{f'model.train_cfg.rcnn.{i}.assigner.{key}': value
-       for i, iou in enumerate((0.5, 0.6, 0.7))
-       for key, value in dict(
-           pos_iou_thr=iou, neg_iou_thr=iou, min_pos_iou=iou,
-           match_low_quality=False).items()},
+    **{
+        f'{HEAD}.{i}.bbox_coder.target_stds.0': std
+        for i, std in enumerate((0.1, 0.05, 0.033))
+    },
+    **{
+        f'model.train_cfg.rcnn.{i}.assigner.{key}': value
+        for i, iou in enumerate((0.5, 0.6, 0.7))
+        for key, value in dict(
+            pos_iou_thr=iou,
+            neg_iou_thr=iou,
+            min_pos_iou=iou,
+            match_low_quality=False,
+        ).items()
+    },
 }
 IMAGENET = {
     'train_cfg.max_epochs': 12,
@@ -405,7 +455,8 @@ IMAGENET = {
     'param_scheduler.1.milestones': [8, 11],
     'load_from': None,
     'model.backbone.init_cfg': dict(
-        type='Pretrained', checkpoint='torchvision://resnet50'),
+        type='Pretrained', checkpoint='torchvision://resnet50'
+    ),
     'model.backbone.style': 'pytorch',
 }
 OADP = {  # LutingWang/OADP, ViLD
@@ -413,7 +464,8 @@ OADP = {  # LutingWang/OADP, ViLD
     'train_dataloader.sampler.type': 'InfiniteSampler',
     'optim_wrapper.paramwise_cfg.custom_keys': {
         'roi_head.bbox_head': dict(lr_mult=0.5),
-        'roi_head.bbox_head.image_branch': dict(lr_mult=1.0)},
+        'roi_head.bbox_head.image_branch': dict(lr_mult=1.0),
+    },
     'param_scheduler.1.milestones': [30000],
     'param_scheduler.1.by_epoch': False,
     f'{HEAD}.classifier.temperature': 0.007,
@@ -433,14 +485,26 @@ def settings(name: str) -> Dict[str, Any]:
     folder, stem = name.split('/')
     if folder == 'vild':
         own = GOOGLE_LVIS if 'lvis' in stem else GOOGLE_COCO
-        branch = {
-            f'{HEAD}.image_branch.{key}': GOOGLE[f'{HEAD}.{key}']
-            for key in ('num_shared_convs', 'num_shared_fcs', 'norm_cfg.type',
-                        'fc_norm_cfg.type')} if 'ensemble' in stem else {}
+        branch = (
+            {
+                f'{HEAD}.image_branch.{key}': GOOGLE[f'{HEAD}.{key}']
+                for key in (
+                    'num_shared_convs',
+                    'num_shared_fcs',
+                    'norm_cfg.type',
+                    'fc_norm_cfg.type',
+                )
+            }
+            if 'ensemble' in stem
+            else {}
+        )
         scoring = {f'{HEAD}.scoring': 'image'} if 'image' in stem else {}
         weight = {f'{HEAD}.loss_cls.loss_weight': float('image' not in stem)}
-        distil = {} if 'text' in stem else {
-            'model.roi_head.loss_distill.loss_weight': 0.5}
+        distil = (
+            {}
+            if 'text' in stem
+            else {'model.roi_head.loss_distill.loss_weight': 0.5}
+        )
         return {**GOOGLE, **own, **branch, **scoring, **weight, **distil}
     if folder == 'transfer':
         score_thr, max_per_img, scale = TRANSFER[stem.split('-to-')[1]]
@@ -451,25 +515,36 @@ def settings(name: str) -> Dict[str, Any]:
         return {
             'model.test_cfg.rcnn.score_thr': score_thr,
             'model.test_cfg.rcnn.max_per_img': max_per_img,
-            **{f'{HEAD}.{key}_weight': weight[method]
-               for key in ('base', 'novel') if method in weight},
+            **{
+                f'{HEAD}.{key}_weight': weight[method]
+                for key in ('base', 'novel')
+                if method in weight
+            },
             f'{HEAD}.classifier.temperature': 0.01,
             'test_dataloader.dataset.pipeline.1.scale': scale,
         }
     own = CASCADE if 'cascade' in stem else ONE_STAGE
     schedule = IMAGENET if 'imagenet' in stem else STAR_SCHEDULE
     if 'soco-40k' in stem:
-        schedule = {key: value for key, value in schedule.items()
-                    if key != 'train_cfg.max_epochs'}
+        schedule = {
+            key: value
+            for key, value in schedule.items()
+            if key != 'train_cfg.max_epochs'
+        }
         own = {**own, **OADP}
     heads = [f'{HEAD}.{i}' for i in range(3)] if 'cascade' in stem else [HEAD]
     return {
         **schedule,
         **STAR_MODEL,
-        **{f'{head}.{key}': value
-           for head in heads for key, value in STAR_HEAD.items()},
-        **{f'{head}.num_classes': 1203 if 'lvis' in stem else 65
-           for head in heads},
+        **{
+            f'{head}.{key}': value
+            for head in heads
+            for key, value in STAR_HEAD.items()
+        },
+        **{
+            f'{head}.num_classes': 1203 if 'lvis' in stem else 65
+            for head in heads
+        },
         **(STAR_LVIS if 'lvis' in stem else {}),
         **own,
     }
@@ -480,8 +555,11 @@ def test_settings_are_the_published_ones(name: str) -> None:
     cfg = read(name)
     for path, value in settings(name).items():
         assert entry(cfg, path) == value, path
-    assert cfg.optim_wrapper.get('clip_grad') is None \
-        if 'optim_wrapper' in cfg else name.startswith('transfer/')
+    assert (
+        cfg.optim_wrapper.get('clip_grad') is None
+        if 'optim_wrapper' in cfg
+        else name.startswith('transfer/')
+    )
     for head in as_list(cfg.model.roi_head.bbox_head):
         assert head.reg_class_agnostic
         if not name.startswith('transfer/'):  # 2/3 and 1/3, the defaults
@@ -491,16 +569,20 @@ def test_settings_are_the_published_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'name', [name for name in DETECTORS if '/rpn_' not in name])
+    'name', [name for name in DETECTORS if '/rpn_' not in name]
+)
 def test_class_embeddings_are_those_of_the_hook(name: str) -> None:
     """What a config names is what its hook makes, or no hook's at all."""
     cfg = read(name)
-    files = {head.classifier.class_embeddings
-             for head in as_list(cfg.model.roi_head.bbox_head)}
-    file, = files
+    files = {
+        head.classifier.class_embeddings
+        for head in as_list(cfg.model.roi_head.bbox_head)
+    }
+    (file,) = files
     stem, method = Path(file).stem, Path(name).stem.split('_')[0]
     assert stem == {'vild-star': 'detpro', 'detpro': 'learned'}.get(
-        method, 'vild')
+        method, 'vild'
+    )
     assert stem in ('vild', 'detpro', 'learned')
     if stem == 'learned':
         assert 'class_embeddings' not in cfg.default_hooks
@@ -509,25 +591,34 @@ def test_class_embeddings_are_those_of_the_hook(name: str) -> None:
         assert hook.recipe.templates == stem
     for head in as_list(cfg.model.roi_head.bbox_head):
         assert head.classifier.embed_dims == (
-            64 if name.startswith('miniature/') else 512)
+            64 if name.startswith('miniature/') else 512
+        )
 
 
 def bounds(module: nn.Linear) -> Dict[str, float]:
     """Return the largest weight that two initialisations can give."""
     outputs, inputs = module.weight.shape
-    return dict(xavier=(6 / (inputs + outputs))**.5, default=inputs**-.5)
+    return dict(xavier=(6 / (inputs + outputs)) ** 0.5, default=inputs**-0.5)
 
 
-@pytest.mark.parametrize('detector, text, image', [
-    ('mask', ('xavier', 'xavier'), ('default', 'xavier')),
-    ('cascade-mask', ('xavier', 'default'), ('default', 'default')),
-])
-def test_initial_weights_of_detpro(detector: str, text: tuple, image: tuple,
-                                   class_embeddings: Path,
-                                   tiny_clip_path: str) -> None:
+@pytest.mark.parametrize(
+    'detector, text, image',
+    [
+        ('mask', ('xavier', 'xavier'), ('default', 'xavier')),
+        ('cascade-mask', ('xavier', 'default'), ('default', 'default')),
+    ],
+)
+def test_initial_weights_of_detpro(
+    detector: str,
+    text: tuple,
+    image: tuple,
+    class_embeddings: Path,
+    tiny_clip_path: str,
+) -> None:
     """Those of (fully connected layer, projection) in both branches."""
-    cfg = load_config(f'detpro/detpro_{detector}-rcnn_r50_fpn_soco-20e_'
-                      'lvis_v1_866_337')
+    cfg = load_config(
+        f'detpro/detpro_{detector}-rcnn_r50_fpn_soco-20e_lvis_v1_866_337'
+    )
     shrink(cfg.model, class_embeddings, tiny_clip_path)
     model = build(cfg.model)
     model.init_weights()
@@ -542,11 +633,13 @@ def test_initial_weights_of_detpro(detector: str, text: tuple, image: tuple,
 
 
 @pytest.mark.parametrize('stem', ['vild', 'vild-ensemble', 'vild-image'])
-def test_initial_weights_of_vild(stem: str, class_embeddings: Path,
-                                 tiny_clip_path: str) -> None:
+def test_initial_weights_of_vild(
+    stem: str, class_embeddings: Path, tiny_clip_path: str
+) -> None:
     """Google's: Glorot's for all layers but the one that predicts boxes."""
-    cfg = load_config(f'vild/{stem}_mask-rcnn_r50_fpn_lsj-180k_'
-                      'lvis_v1_866_337')
+    cfg = load_config(
+        f'vild/{stem}_mask-rcnn_r50_fpn_lsj-180k_lvis_v1_866_337'
+    )
     shrink(cfg.model, class_embeddings, tiny_clip_path)
     model = build(cfg.model)
     model.init_weights()

@@ -1,4 +1,5 @@
 """Training data of the detectors: from files as the data tree has them."""
+
 import json
 from pathlib import Path
 
@@ -28,27 +29,48 @@ COCO = 'faster-rcnn_r50_fpn_{}_coco_48_17'
 def write_annotations(dataset: ConfigDict, split: str) -> None:
     """Write an image and the split file that a config names."""
     root = Path(dataset.data_root)
-    names = getattr(
-        datasets, dataset.type.replace('GZSL', '')).METAINFO['classes']
+    names = getattr(datasets, dataset.type.replace('GZSL', '')).METAINFO[
+        'classes'
+    ]
     name = f'{IMAGE_ID:012d}.png'
     whole = root / dataset.ann_file.replace(f'_{split}_1', '')
     whole.parent.mkdir(parents=True)
-    whole.write_text(json.dumps(dict(
-        images=[dict(
-            id=IMAGE_ID, file_name=name, width=WIDTH, height=HEIGHT,
-            coco_url=f'http://images.cocodataset.org/train2017/{name}',
-            neg_category_ids=[], not_exhaustive_category_ids=[])],
-        annotations=[dict(
-            id=1, image_id=IMAGE_ID, category_id=1, iscrowd=0, area=2000,
-            bbox=[10, 8, 50, 40],
-            segmentation=[[10, 8, 60, 8, 60, 48, 10, 48]])],
-        categories=[
-            dict(id=i, name=name, frequency='f' if i <= 866 else 'r')
-            for i, name in enumerate(names, 1)
-        ])))
+    whole.write_text(
+        json.dumps(
+            dict(
+                images=[
+                    dict(
+                        id=IMAGE_ID,
+                        file_name=name,
+                        width=WIDTH,
+                        height=HEIGHT,
+                        coco_url=f'http://images.cocodataset.org/train2017/{name}',
+                        neg_category_ids=[],
+                        not_exhaustive_category_ids=[],
+                    )
+                ],
+                annotations=[
+                    dict(
+                        id=1,
+                        image_id=IMAGE_ID,
+                        category_id=1,
+                        iscrowd=0,
+                        area=2000,
+                        bbox=[10, 8, 50, 40],
+                        segmentation=[[10, 8, 60, 8, 60, 48, 10, 48]],
+                    )
+                ],
+                categories=[
+                    dict(id=i, name=name, frequency='f' if i <= 866 else 'r')
+                    for i, name in enumerate(names, 1)
+                ],
+            )
+        )
+    )
     split_file(whole, split, 'train')
     pixels = np.random.default_rng(0).integers(
-        0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        0, 256, (HEIGHT, WIDTH, 3), np.uint8
+    )
     imwrite(pixels, str(root / 'train2017' / name))
 
 
@@ -58,26 +80,40 @@ def write_store(folder: str) -> np.ndarray:
         clip=dict(name='ViT-B/32', sha256='c' * 64),
         proposals=dict(file='p', sha256='p'),
         annotations=dict(file='train.json', sha256='a'),
-        settings={}, images_per_shard=1, image_ids=[IMAGE_ID],
-        image_keys=[f'train2017/{IMAGE_ID:012d}.png'])
+        settings={},
+        images_per_shard=1,
+        image_ids=[IMAGE_ID],
+        image_keys=[f'train2017/{IMAGE_ID:012d}.png'],
+    )
     corners = np.random.default_rng(0).uniform(0, 40, (NUM_BOXES, 2))
     bboxes = np.hstack([corners, corners + 20]).astype(np.float32)
-    EmbeddingStoreWriter(folder, plan).write_shard(0, [dict(
-        embeddings=np.eye(NUM_BOXES, 512, dtype=np.float16), bboxes=bboxes,
-        scores=np.linspace(1, 0, NUM_BOXES, dtype=np.float32))])
+    EmbeddingStoreWriter(folder, plan).write_shard(
+        0,
+        [
+            dict(
+                embeddings=np.eye(NUM_BOXES, 512, dtype=np.float16),
+                bboxes=bboxes,
+                scores=np.linspace(1, 0, NUM_BOXES, dtype=np.float32),
+            )
+        ],
+    )
     return bboxes
 
 
-@pytest.mark.parametrize('name', [
-    'vild/vild_' + LVIS.format('lsj-180k'),
-    'vild/vild_' + COCO.format('lsj-90k'),
-    'vild/vild-text_' + LVIS.format('lsj-180k'),
-    'vild/vild-text_' + COCO.format('lsj-90k'),
-    'detpro/detpro_' + LVIS.format('soco-20e'),
-    'detpro/detpro_' + COCO.format('soco-20e'),
-])
-def test_a_sample_reaches_the_network(name: str, tmp_path: Path,
-                                      monkeypatch) -> None:
+@pytest.mark.parametrize(
+    'name',
+    [
+        'vild/vild_' + LVIS.format('lsj-180k'),
+        'vild/vild_' + COCO.format('lsj-90k'),
+        'vild/vild-text_' + LVIS.format('lsj-180k'),
+        'vild/vild-text_' + COCO.format('lsj-90k'),
+        'detpro/detpro_' + LVIS.format('soco-20e'),
+        'detpro/detpro_' + COCO.format('soco-20e'),
+    ],
+)
+def test_a_sample_reaches_the_network(
+    name: str, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     np.random.seed(0)
     cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
@@ -104,7 +140,10 @@ def test_a_sample_reaches_the_network(name: str, tmp_path: Path,
         assert ('masks' in sample.gt_instances) == lvis
         if lvis:
             assert sample.gt_instances.masks.masks.shape == (
-                len(sample.gt_instances), height, width)
+                len(sample.gt_instances),
+                height,
+                width,
+            )
 
 
 def check_sample(item: dict, name: str, before: np.ndarray) -> None:
@@ -116,8 +155,12 @@ def check_sample(item: dict, name: str, before: np.ndarray) -> None:
     boxes = sample.distill_instances.bboxes
     embeddings = sample.distill_instances.embeddings
     height, width = item['inputs'].shape[1:]
-    assert 0 < len(boxes) == len(embeddings) <= (
-        300 if 'vild/' in name else NUM_BOXES)
+    assert (
+        0
+        < len(boxes)
+        == len(embeddings)
+        <= (300 if 'vild/' in name else NUM_BOXES)
+    )
     assert embeddings.dtype == torch.float32 and embeddings.shape[1] == 512
     assert (boxes >= 0).all()
     assert (boxes <= torch.tensor([width, height] * 2)).all()

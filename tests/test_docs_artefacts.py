@@ -1,4 +1,5 @@
 """docs/artefacts.md: tables and code against what the tools write."""
+
 import json
 import re
 import sys
@@ -10,14 +11,7 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parent))
-from docs_commands import (  # noqa: E402
-    blocks,
-    commands,
-    page,
-    section,
-    table,
-    try_command,
-)
+from docs_commands import blocks, commands, page, section, table, try_command  # noqa: E402
 from docs_world import NUM_TRAIN, write_tiny_world  # noqa: E402
 
 from ovd.artifacts.embedding_store import (  # noqa: E402
@@ -42,17 +36,27 @@ RPN = 'configs/miniature/rpn_r18_fpn_miniature'
 DETECTOR = 'configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py'
 
 
-def one_iteration(run_tool: Callable, folder: Path, config: str,
-                  *more: str) -> None:
+def one_iteration(
+    run_tool: Callable, folder: Path, config: str, *more: str
+) -> None:
     done = run_tool(
-        'train.py', config, '--cfg-options', 'train_cfg.max_iters=1',
-        'train_dataloader.batch_size=2', *more, cwd=folder)
+        'train.py',
+        config,
+        '--cfg-options',
+        'train_cfg.max_iters=1',
+        'train_dataloader.batch_size=2',
+        *more,
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory: pytest.TempPathFactory, tiny_clip_path: str,
-          run_tool: Callable) -> Path:
+def world(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_clip_path: str,
+    run_tool: Callable,
+) -> Path:
     """A folder with one file of each kind, made by the tools."""
     folder = tmp_path_factory.mktemp('artefacts')
     write_tiny_world(folder, tiny_clip_path, run_tool)
@@ -65,7 +69,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_clip_path: str,
     (run / 'last_checkpoint').write_text('iter_900.pth')
     torch.save(torch.randn(8, 64), folder / 'prompt.pth')
     Recipe(tiny_clip_path, 'learned', prompts=[folder / 'prompt.pth']).make(
-        ['red star']).save(folder / DATA / 'prompt/learned.pth')
+        ['red star']
+    ).save(folder / DATA / 'prompt/learned.pth')
     return folder
 
 
@@ -76,9 +81,11 @@ def in_world(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def listed(heading: str, first: str) -> Dict[str, str]:
     """Return what a table says, by each name in its first column."""
-    return {name: ' | '.join(rest)
-            for cell, *rest in table(section(PAGE, heading), first)
-            for name in re.findall(r'`(\w+)`', cell)}
+    return {
+        name: ' | '.join(rest)
+        for cell, *rest in table(section(PAGE, heading), first)
+        for name in re.findall(r'`(\w+)`', cell)
+    }
 
 
 def run_code(heading: str) -> List[Dict[str, Any]]:
@@ -111,9 +118,8 @@ def test_the_commands(world: Path, run_tool: Callable) -> None:
 
 
 def test_annotations() -> None:
-    variables, = run_code('## GZSL annotations')
-    assert set(variables['gzsl']) == set(
-        listed('## GZSL annotations', 'key'))
+    (variables,) = run_code('## GZSL annotations')
+    assert set(variables['gzsl']) == set(listed('## GZSL annotations', 'key'))
     assert ANNOTATIONS.read_text().startswith('{"gzsl": ')
     for key in ('kept', 'removed'):
         assert set(variables['gzsl'][key]) == {'images', 'annotations'}
@@ -124,10 +130,23 @@ def test_proposals(run_tool: Callable, capsys) -> None:
     """Those of a dump, and converted ones."""
     out = DATA / 'proposals/dumped.pkl'
     for tool, *options in (
-        ('test.py', f'{RPN}_train.py', 'work_dirs/miniature/rpn', '--out',
-         out),
-        ('convert_proposals.py', out, out.with_suffix('.safetensors'),
-         '--ann-file', ANNOTATIONS, '--folder', 'train')):
+        (
+            'test.py',
+            f'{RPN}_train.py',
+            'work_dirs/miniature/rpn',
+            '--out',
+            out,
+        ),
+        (
+            'convert_proposals.py',
+            out,
+            out.with_suffix('.safetensors'),
+            '--ann-file',
+            ANNOTATIONS,
+            '--folder',
+            'train',
+        ),
+    ):
         done = run_tool(tool, *options)
         assert done.returncode == 0, done.stderr[-2000:]
     said = listed('## Proposals', 'key')
@@ -139,7 +158,7 @@ def test_proposals(run_tool: Callable, capsys) -> None:
     assert set(file.info) == {'format', 'provenance'}
     assert file.info['format'] == PROPOSALS and PROPOSALS in PAGE
     assert set(file.info['provenance']) == set(said)
-    variables, = run_code('## Proposals')
+    (variables,) = run_code('## Proposals')
     assert len(variables['proposals']) == NUM_TRAIN
     assert 'train/000001.png (' in capsys.readouterr().out
 
@@ -155,7 +174,7 @@ def test_the_store(capsys) -> None:
     said = listed('## Proposal embeddings', 'array')
     for number, kind in enumerate(BOX_KINDS):
         assert f'{number} {kind}' in said['kinds']
-    variables, = run_code('## Proposal embeddings')
+    (variables,) = run_code('## Proposal embeddings')
     assert variables['item']['embeddings'].dtype == np.float16
     assert 'ground_truth' in capsys.readouterr().out
 
@@ -180,17 +199,17 @@ def test_class_embeddings() -> None:
     for name in (*TEMPLATE_SETS, 'learned', 'converted'):
         assert f'`{name}`' in said['templates']
     assert set(learned['settings']) == {'precision', 'synonyms', 'prompts'}
-    variables, = run_code('## Class embeddings')
+    (variables,) = run_code('## Class embeddings')
     assert len(variables['found'].names) == 65
 
 
 def test_learned_contexts() -> None:
-    variables, = run_code('## Learned contexts')
+    (variables,) = run_code('## Learned contexts')
     assert variables['contexts'].shape == (1, 8, 64)
 
 
 def test_checkpoints(world: Path, run_tool: Callable) -> None:
-    export, = commands(section(PAGE, '## Checkpoints'))
+    (export,) = commands(section(PAGE, '## Checkpoints'))
     (world / 'work_dirs/vild-ensemble.safetensors').unlink(missing_ok=True)
     assert try_command(export, world, run_tool).code == 0
     said = listed('## Checkpoints', 'key')
@@ -198,14 +217,21 @@ def test_checkpoints(world: Path, run_tool: Callable) -> None:
     checkpoint = first['checkpoint']
     assert set(checkpoint) == set(said)
     for key in re.findall(r'`(\w+)`', said['meta']):
-        assert key in checkpoint['meta'] or \
-            key in checkpoint['meta']['dataset_meta'], key
-    assert list(checkpoint['meta']['dataset_meta']['novel_classes']
-                ) == read_gzsl(ANNOTATIONS)['novel']
-    assert not any('class_embeddings' in key or 'teacher' in key
-                   for key in checkpoint['state_dict'])
-    assert second['weights']['meta'].keys() == \
-        checkpoint['meta'].keys() - {'position'}
+        assert (
+            key in checkpoint['meta']
+            or key in checkpoint['meta']['dataset_meta']
+        ), key
+    assert (
+        list(checkpoint['meta']['dataset_meta']['novel_classes'])
+        == read_gzsl(ANNOTATIONS)['novel']
+    )
+    assert not any(
+        'class_embeddings' in key or 'teacher' in key
+        for key in checkpoint['state_dict']
+    )
+    assert second['weights']['meta'].keys() == checkpoint['meta'].keys() - {
+        'position'
+    }
     file = TensorFile('work_dirs/vild-ensemble.safetensors')
     assert set(file.info) == {'format', 'meta', 'sha256'}
     assert file.info['format'] == WEIGHTS and f'`{WEIGHTS}`' in PAGE

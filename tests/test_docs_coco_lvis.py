@@ -1,4 +1,5 @@
 """docs/coco_lvis.md: steps in an order that works, hours, messages."""
+
 import ast
 import re
 import sys
@@ -9,8 +10,10 @@ from typing import Callable, List
 import pytest
 import yaml
 
-sys.path += [str(Path(__file__).parent),
-             str(Path(__file__).parents[1] / 'tools/benchmarks')]
+sys.path += [
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / 'tools/benchmarks'),
+]
 from docs_commands import (  # noqa: E402
     ROOT,
     Tried,
@@ -45,8 +48,8 @@ def missing_file(done: Tried) -> str:
     """Return the file that an error says is missing."""
     error = done.output.rpartition('error: ')[2]
     found = re.search(
-        r'(\S+) (?:does not exist|holds no checkpoint)|neither at (\S+)',
-        error)
+        r'(\S+) (?:does not exist|holds no checkpoint)|neither at (\S+)', error
+    )
     assert found, (done.words, error)
     return found[1] or found[2]
 
@@ -54,14 +57,20 @@ def missing_file(done: Tried) -> str:
 def is_made_before(path: str, earlier: List[str]) -> bool:
     """Whether a file is brought by the user, or made by an earlier command."""
     if path.startswith('work_dirs/'):
-        return any(f'/{Path(path).name}.py' in text for text in earlier
-                   if 'train.' in text or 'dist_train' in text)
+        return any(
+            f'/{Path(path).name}.py' in text
+            for text in earlier
+            if 'train.' in text or 'dist_train' in text
+        )
     for tree in DATA_TREES.values():
         for entry in tree.entries:
             place = f'{tree.root}/{entry.path}'.replace('<clip>', 'ViT-B-32')
             if path in (place, f'{place}/manifest.json'):
-                return entry.required or path.startswith('pretrained/') or \
-                    any(text.startswith(entry.origin) for text in earlier)
+                return (
+                    entry.required
+                    or path.startswith('pretrained/')
+                    or any(text.startswith(entry.origin) for text in earlier)
+                )
     return False
 
 
@@ -73,11 +82,12 @@ def test_a_step_that_is_left_out_is_noticed() -> None:
     assert not is_made_before('work_dirs/x', [split.text])
 
 
-@pytest.mark.parametrize('heading, methods', [
-    ('## COCO 48/17', 3), ('## LVIS 866/337', 3)])
+@pytest.mark.parametrize(
+    'heading, methods', [('## COCO 48/17', 3), ('## LVIS 866/337', 3)]
+)
 def test_each_step_asks_for_what_came_before(
-        heading: str, methods: int, tmp_path: Path,
-        run_tool: Callable) -> None:
+    heading: str, methods: int, tmp_path: Path, run_tool: Callable
+) -> None:
     """In an empty folder each command fails, and names a file of a step."""
     earlier: List[str] = []
     trained = tested = 0
@@ -89,16 +99,20 @@ def test_each_step_asks_for_what_came_before(
         assert done.code in (1, 2), command.text
         path = missing_file(done)
         assert is_made_before(path, earlier), (command.text, path)
-        trained += any(f'configs/{folder}/' in command.text
-                       for folder in ('vild', 'detpro')
-                       ) and 'dist_train' in command.text
+        trained += (
+            any(
+                f'configs/{folder}/' in command.text
+                for folder in ('vild', 'detpro')
+            )
+            and 'dist_train' in command.text
+        )
         tested += path.startswith('work_dirs/')
         earlier.append(command.text)
     assert trained == methods and tested == methods + 1  # and the RPN's dump
 
 
 def test_other_commands(tmp_path: Path, run_tool: Callable) -> None:
-    check, = commands(section(PAGE, '## What to bring'))
+    (check,) = commands(section(PAGE, '## What to bring'))
     done = try_command(check, tmp_path, run_tool)
     assert done.code == 1 and 'cocodataset.org' in done.output
     *dry, hours = commands(section(PAGE, '## Hours'))
@@ -114,16 +128,17 @@ def test_hours_are_those_of_the_tool(run_tool: Callable) -> None:
     assert printed.count('assumed') == len(table(PAGE, 'rate'))
     assert '**Computed, not measured.**' in PAGE
     # 90,000 batches of 256; 20 epochs; two crops of 300 boxes and of truth
-    for work in (90_000 * 256, 20 * 100_170,
-                 2 * (107_761 * 300 + 665_387)):
+    for work in (90_000 * 256, 20 * 100_170, 2 * (107_761 * 300 + 665_387)):
         assert f'| {work:,} ' in printed
 
 
 def test_hours_of_other_rates(run_tool: Callable) -> None:
     """A step by hand: 12 epochs of 107,761 images, 100 a second, 4 GPUs."""
     step = Step('COCO', 'RPN', 12 * 107_761, 'rpn-train')
-    rates = dict({name: rate.value for name, rate in RATES.items()},
-                 **{'rpn-train': 100.0})
+    rates = dict(
+        {name: rate.value for name, rate in RATES.items()},
+        **{'rpn-train': 100.0},
+    )
     text = to_markdown([step], rates, [4])
     assert '| COCO | RPN | 1,293,132 images | 0.9 h |' in text
     assert '| `--rpn-train` | 100 images | given |' in text
@@ -134,12 +149,17 @@ def test_hours_of_other_rates(run_tool: Callable) -> None:
 
 
 def test_hours_use_the_counts_of_the_data_tree() -> None:
-    counts = {f'{number:,}' for tree in ('coco', 'lvis_v1')
-              for entry in DATA_TREES[tree].entries
-              for number in (entry.images, entry.annotations) if number}
+    counts = {
+        f'{number:,}'
+        for tree in ('coco', 'lvis_v1')
+        for entry in DATA_TREES[tree].entries
+        for number in (entry.images, entry.annotations)
+        if number
+    }
     source = (ROOT / 'tools' / TOOL).read_text()
-    used = re.findall(r"'(?:coco|lvis)\S+', ([\d_]+), ([\d_]+), ([\d_]+)",
-                      source)
+    used = re.findall(
+        r"'(?:coco|lvis)\S+', ([\d_]+), ([\d_]+), ([\d_]+)", source
+    )
     assert len(used) == 2
     for numbers in used:
         assert {number.replace('_', ',') for number in numbers} <= counts
@@ -152,11 +172,15 @@ def texts_of_the_package() -> str:
     for path in (ROOT / 'ovd').rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.JoinedStr):
-                texts.append(''.join(
-                    part.value if isinstance(part, ast.Constant) else '…'
-                    for part in node.values))
-            elif isinstance(node, ast.Constant) and \
-                    isinstance(node.value, str):
+                texts.append(
+                    ''.join(
+                        part.value if isinstance(part, ast.Constant) else '…'
+                        for part in node.values
+                    )
+                )
+            elif isinstance(node, ast.Constant) and isinstance(
+                node.value, str
+            ):
                 texts.append(node.value)
     return '\n'.join(texts)
 
@@ -174,7 +198,10 @@ def test_published_rows_are_those_of_the_metafiles() -> None:
     for path in (ROOT / 'configs').rglob('metafile.yml'):
         for model in yaml.safe_load(path.read_text()).get('Models', ()):
             for result in model['Results'] or ():
-                known.add(' / '.join(
-                    f'{value:.1f}' for value in result['Metrics'].values()))
+                known.add(
+                    ' / '.join(
+                        f'{value:.1f}' for value in result['Metrics'].values()
+                    )
+                )
     rows = re.findall(r'\d+\.\d(?: / \d+\.\d)+', ' '.join(PAGE.split()))
     assert len(rows) == 4 and set(rows) <= known

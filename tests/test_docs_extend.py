@@ -1,4 +1,5 @@
 """docs/extend.md: each example is built, learns and detects."""
+
 import re
 import sys
 from pathlib import Path
@@ -25,13 +26,19 @@ from ovd.artifacts.embedding_store import EmbeddingStore  # noqa: E402
 
 PAGE = page('extend')
 # What the user has after the demo and a test has not: an RPN to start from.
-SMALL = ('load_from=None', 'train_dataloader.batch_size=2',
-         'test_dataloader.batch_size=1')
+SMALL = (
+    'load_from=None',
+    'train_dataloader.batch_size=2',
+    'test_dataloader.batch_size=1',
+)
 
 
 @pytest.fixture(scope='module')
-def project(tmp_path_factory: pytest.TempPathFactory,
-            tiny_clip_path: str, run_tool: Callable) -> Path:
+def project(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_clip_path: str,
+    run_tool: Callable,
+) -> Path:
     """A folder with the files of the page and a tiny world."""
     folder = tmp_path_factory.mktemp('extend')
     write_tiny_world(folder, tiny_clip_path, run_tool)
@@ -59,10 +66,14 @@ def run(heading: str, run_tool: Callable, project: Path) -> List[str]:
         if '--dry-run' in options:
             options += ['--cfg-options', *SMALL]
         elif script == 'tools/train.py':
-            options += ['--cfg-options', 'model.batch_size=8',
-                        'train_dataloader.num_workers=0']
-        path = ROOT / script if script.startswith('tools/') else \
-            project / script
+            options += [
+                '--cfg-options',
+                'model.batch_size=8',
+                'train_dataloader.num_workers=0',
+            ]
+        path = (
+            ROOT / script if script.startswith('tools/') else project / script
+        )
         done = run_tool(path, *options, cwd=project)
         assert done.returncode == 0, (command.text, done.stderr[-3000:])
         printed.append(done.stdout + done.stderr)
@@ -71,21 +82,25 @@ def run(heading: str, run_tool: Callable, project: Path) -> List[str]:
 
 def trained_and_tested(printed: str) -> bool:
     """Whether a dry run got through both."""
-    return bool(re.search(r'^  train +\d', printed, re.MULTILINE)
-                and re.search(r'^  test +\d', printed, re.MULTILINE))
+    return bool(
+        re.search(r'^  train +\d', printed, re.MULTILINE)
+        and re.search(r'^  test +\d', printed, re.MULTILINE)
+    )
 
 
-@pytest.mark.parametrize('heading', ['## A loss', '## A head',
-                                     '## A teacher'])
+@pytest.mark.parametrize('heading', ['## A loss', '## A head', '## A teacher'])
 def test_examples_are_short(heading: str) -> None:
     """Under 60 lines of code each, configs and all."""
-    lines = [line for block in blocks(section(PAGE, heading), 'python')
-             for line in block.splitlines()[1:]]  # the first names the file
+    lines = [
+        line
+        for block in blocks(section(PAGE, heading), 'python')
+        for line in block.splitlines()[1:]
+    ]  # the first names the file
     assert 0 < sum(bool(line.strip()) for line in lines) < 60
 
 
 def test_the_loss(project: Path, run_tool: Callable) -> None:
-    printed, = run('## A loss', run_tool, project)
+    (printed,) = run('## A loss', run_tool, project)
     assert trained_and_tested(printed)
     assert 'loss_distill' in printed
     loss = MODELS.build(dict(type='CosineDistillationLoss', loss_weight=2.0))
@@ -97,27 +112,42 @@ def test_the_loss(project: Path, run_tool: Callable) -> None:
 
 
 def test_the_head(project: Path, run_tool: Callable) -> None:
-    printed, = run('## A head', run_tool, project)
+    (printed,) = run('## A head', run_tool, project)
     assert trained_and_tested(printed)
-    head = MODELS.build(dict(
-        type='CalibratedBBoxHead', base_factor=0.6, in_channels=4,
-        num_shared_fcs=1, fc_out_channels=8, num_classes=2,
-        reg_class_agnostic=True, classifier=dict(
-            type='ClassEmbeddingClassifier', embed_dims=64,
-            class_embeddings='data/miniature/prompt/vild.pth'))).eval()
+    head = MODELS.build(
+        dict(
+            type='CalibratedBBoxHead',
+            base_factor=0.6,
+            in_channels=4,
+            num_shared_fcs=1,
+            fc_out_channels=8,
+            num_classes=2,
+            reg_class_agnostic=True,
+            classifier=dict(
+                type='ClassEmbeddingClassifier',
+                embed_dims=64,
+                class_embeddings='data/miniature/prompt/vild.pth',
+            ),
+        )
+    ).eval()
     plain = MODELS.get('ViLDBBoxHead').score
     head.set_vocabulary(['red star', 'red circle'], ['red star'])
     x = torch.randn(3, 4, 7, 7)
     scores, region_embeddings = head(x)[0], torch.randn(3, 64)
     assert scores.shape == (3, 3) and len(head.fc_cls) == 3
-    expected = plain(head, region_embeddings, x) * torch.tensor([1, .6, 1])
+    expected = plain(head, region_embeddings, x) * torch.tensor([1, 0.6, 1])
     assert torch.allclose(head.score(region_embeddings, x), expected)
     with pytest.raises(ValueError, match='base_factor must be in'):
         MODELS.get('CalibratedBBoxHead')(
-            base_factor=0, num_shared_fcs=1, reg_class_agnostic=True,
+            base_factor=0,
+            num_shared_fcs=1,
+            reg_class_agnostic=True,
             classifier=dict(
-                type='ClassEmbeddingClassifier', embed_dims=64,
-                class_embeddings='data/miniature/prompt/vild.pth'))
+                type='ClassEmbeddingClassifier',
+                embed_dims=64,
+                class_embeddings='data/miniature/prompt/vild.pth',
+            ),
+        )
 
 
 def test_methods_of_a_head_are_those_of_the_page() -> None:
@@ -137,8 +167,14 @@ def test_the_teacher(project: Path, run_tool: Callable) -> None:
     assert classes.clip == store.clip
     assert store.embed_dims == 64
     mixed = run_tool(
-        'train.py', 'my_project/vild_cosine.py', '--dry-run', '--cfg-options',
-        *SMALL, 'train_dataloader.dataset.pipeline.2.store='
-        'data/miniature/proposal_embeddings/my_teacher', cwd=project)
+        'train.py',
+        'my_project/vild_cosine.py',
+        '--dry-run',
+        '--cfg-options',
+        *SMALL,
+        'train_dataloader.dataset.pipeline.2.store='
+        'data/miniature/proposal_embeddings/my_teacher',
+        cwd=project,
+    )
     assert mixed.returncode == 2
     assert "embeddings of two CLIPs can't be compared" in mixed.stderr

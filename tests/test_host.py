@@ -1,4 +1,5 @@
 """The check of the host packages and the repairs of their breakages."""
+
 import subprocess
 import sys
 import warnings
@@ -33,8 +34,10 @@ def hide(monkeypatch):
 
     def hide_module(hidden: str) -> None:
         monkeypatch.setattr(
-            host, 'find_spec', lambda name: None
-            if name == hidden else find_spec(name))
+            host,
+            'find_spec',
+            lambda name: None if name == hidden else find_spec(name),
+        )
 
     return hide_module
 
@@ -55,11 +58,12 @@ def test_every_missing_package_is_named_with_its_command(monkeypatch):
         'torchvision is not installed, ovd needs >=0.21,<1',
         'mmengine is not installed, ovd needs >=0.10.5,<0.11',
         'mmcv is not installed, ovd needs >=2.0.0rc4,<2.2',
-        'mmdet is not installed, ovd needs >=3.2,<3.4'
+        'mmdet is not installed, ovd needs >=3.2,<3.4',
     ]
     assert lines[-1] == (
         'install with: pip install "torch>=2.6,<3" "torchvision>=0.21,<1" '
-        'mmengine==0.10.7 mmcv-lite==2.1.0 mmdet==3.3.0')
+        'mmengine==0.10.7 mmcv-lite==2.1.0 mmdet==3.3.0'
+    )
 
 
 def test_only_what_is_wrong_is_named(hide):
@@ -71,27 +75,34 @@ def test_only_what_is_wrong_is_named(hide):
     assert 'torch' not in str(caught.value)
 
 
-@pytest.mark.parametrize(('name', 'version'), [
-    ('mmdet', '3.1.0'),
-    ('mmdet', '4.0.0'),
-    ('mmengine', '0.11.0'),
-    ('mmcv', '2.2.0'),
-    ('torch', '2.5.1+cu124'),
-])
+@pytest.mark.parametrize(
+    ('name', 'version'),
+    [
+        ('mmdet', '3.1.0'),
+        ('mmdet', '4.0.0'),
+        ('mmengine', '0.11.0'),
+        ('mmcv', '2.2.0'),
+        ('torch', '2.5.1+cu124'),
+    ],
+)
 def test_versions_out_of_range_are_refused(distribution, name, version):
     """What is installed and what is needed are both in the message."""
     distribution(name, version)
     found = version.replace('+', r'\+')
     with pytest.raises(
-            ImportError, match=rf'^{name} {found} is installed, ovd needs >='):
+        ImportError, match=rf'^{name} {found} is installed, ovd needs >='
+    ):
         host.check_host()
 
 
-@pytest.mark.parametrize(('name', 'version'), [
-    ('mmcv', '2.1.0'),  # compiled
-    ('mmcv-lite', '2.0.1'),
-    ('mmdet', '3.2.0'),
-])
+@pytest.mark.parametrize(
+    ('name', 'version'),
+    [
+        ('mmcv', '2.1.0'),  # compiled
+        ('mmcv-lite', '2.0.1'),
+        ('mmdet', '3.2.0'),
+    ],
+)
 def test_versions_in_range_are_accepted(distribution, name, version):
     """Either distribution of mmcv will do."""
     distribution(name, version)
@@ -108,12 +119,15 @@ def _pair(distribution, torch: str, needs: str) -> Optional[str]:
     return None
 
 
-@pytest.mark.parametrize(('torch', 'needs'), [
-    ('2.11.0', 'torch (==2.11.0)'),
-    ('2.11.0+cpu', 'torch==2.11.0'),
-    ('2.12.0.dev20260101', 'torch>=2.11'),
-    ('2.13.0', ''),  # a build of the user's own says nothing
-])
+@pytest.mark.parametrize(
+    ('torch', 'needs'),
+    [
+        ('2.11.0', 'torch (==2.11.0)'),
+        ('2.11.0+cpu', 'torch==2.11.0'),
+        ('2.12.0.dev20260101', 'torch>=2.11'),
+        ('2.13.0', ''),  # a build of the user's own says nothing
+    ],
+)
 def test_torchvision_of_this_torch(distribution, torch, needs):
     """Builds for a device and previews count as their version."""
     assert _pair(distribution, torch, needs) is None
@@ -125,7 +139,8 @@ def test_torchvision_of_another_torch(distribution):
     assert message == (
         'torch 2.13.0+cpu is installed, but torchvision 0.26.0 needs '
         'torch==2.11.0: they only work in pairs\n'
-        'install with: pip install "torch==2.11.0"')
+        'install with: pip install "torch==2.11.0"'
+    )
 
 
 def test_no_notice_of_deprecation(recwarn):
@@ -167,11 +182,11 @@ def test_without_pkg_resources(tmp_path):
     config = tmp_path / 'config.py'
     config.write_text("_base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'")
     run = subprocess.run(
-        [sys.executable, '-c', WITHOUT_PKG_RESOURCES,
-         str(config)],
+        [sys.executable, '-c', WITHOUT_PKG_RESOURCES, str(config)],
         capture_output=True,
         text=True,
-        cwd=Path(host.__file__).parents[1])
+        cwd=Path(host.__file__).parents[1],
+    )
     assert run.returncode == 0, run.stderr
 
 
@@ -179,6 +194,7 @@ def test_lvis_finds_its_float():
     """lvis asks for np.float, which is not put back into NumPy itself."""
     import lvis.eval
     import numpy
+
     assert lvis.eval.np.float is float
     assert lvis.eval.np.cumsum is numpy.cumsum
     assert not hasattr(numpy, 'float')

@@ -3,6 +3,7 @@
 Training files keep base annotations alone, val files base and novel ones.
 The files are written beside their source: STEM_SPLIT_K.json.
 """
+
 import argparse
 import signal
 import sys
@@ -23,33 +24,39 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         'config',
         nargs='?',
-        help='dataset config that names the files to split')
+        help='dataset config that names the files to split',
+    )
     parser.add_argument(
         '--split',
         help='48_17 or 65_15 (COCO), 866_337 (LVIS v1), 776_454 (LVIS v0.5; '
         'LVIS val files need no split), or FILE.json with '
-        '{"base": [names], "novel": [names], "groups": {name: [names]}}')
+        '{"base": [names], "novel": [names], "groups": {name: [names]}}',
+    )
     parser.add_argument(
         '--min-annotations',
         type=int,
         default=1,
         metavar='K',
         help='keep images with at least K annotations left; 0 keeps all '
-        '(default: 1, as in the published files)')
+        '(default: 1, as in the published files)',
+    )
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace files of another split or source')
+        help='replace files of another split or source',
+    )
     parser.add_argument(
         '--verify',
         nargs='+',
         metavar='FILE',
         help='check that split files do not leak, and write nothing; ends '
-        'with code 1 if one of them is not sound')
+        'with code 1 if one of them is not sound',
+    )
     args = parser.parse_args()
     if args.verify and args.config:
         parser.error('--verify takes split files and no config')
@@ -70,17 +77,25 @@ def main() -> None:
         sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.datasets.gzsl_report import run_split, run_verify
     from ovd.user_errors import one_line_errors
+
     sound = True
     try:
         with one_line_errors():
             if args.verify:
                 sound = run_verify(args.verify)
             else:
-                run_split(args.config, args.split, args.min_annotations,
-                          args.overwrite)
+                run_split(
+                    args.config,
+                    args.split,
+                    args.min_annotations,
+                    args.overwrite,
+                )
     except KeyboardInterrupt as error:
-        print('interrupted: the file being written is removed, those '
-              'written before are whole', file=sys.stderr)
+        print(
+            'interrupted: the file being written is removed, those '
+            'written before are whole',
+            file=sys.stderr,
+        )
         number = error.args[0] if error.args else signal.SIGINT
         sys.exit(128 + number)  # as shells have it: 130 or 143
     finally:

@@ -8,6 +8,7 @@ exit code:
   1  something required is missing, or something is damaged or incomplete
   2  an option, dataset or folder that does not exist
 """
+
 import argparse
 import sys
 
@@ -21,18 +22,21 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         'names',
         nargs='*',
         metavar='DATASET',
         help='coco, lvis_v1, lvis_v0.5, miniature, voc, objects365, '
-        'objects365_v1 or pretrained (the weights); default: all')
+        'objects365_v1 or pretrained (the weights); default: all',
+    )
     parser.add_argument(
         '--root',
         default='.',
         metavar='FOLDER',
-        help='folder that holds data/ and pretrained/ (default: this one)')
+        help='folder that holds data/ and pretrained/ (default: this one)',
+    )
     return parser.parse_args()
 
 
@@ -41,6 +45,7 @@ def main() -> None:
     sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.check_data import check_data
     from ovd.user_errors import one_line_errors
+
     with one_line_errors():
         good = check_data(args.names, args.root)
     sys.exit(0 if good else 1)

@@ -11,6 +11,7 @@ in a file of torch.save or in safetensors, which is told from its keys. Each
 key is mapped, dropped for a reason that is printed, or an error that names
 it, and the config for the result is named. Nothing that IN says is executed.
 """
+
 import argparse
 import sys
 
@@ -25,16 +26,19 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('file', metavar='IN', help='weights to convert')
     parser.add_argument('out', metavar='OUT', help='checkpoint to write')
     parser.add_argument(
         '--form',
         default='auto',
         help='what IN is, one of the names above; one that its keys do not '
-        'fit is an error (default: auto)')
+        'fit is an error (default: auto)',
+    )
     parser.add_argument(
-        '--overwrite', action='store_true', help='replace OUT if it exists')
+        '--overwrite', action='store_true', help='replace OUT if it exists'
+    )
     return parser.parse_args()
 
 
@@ -43,6 +47,7 @@ def main() -> None:
     sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.convert_checkpoint import convert_checkpoint
     from ovd.user_errors import one_line_errors
+
     with one_line_errors():
         convert_checkpoint(**vars(args))
 

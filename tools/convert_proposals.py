@@ -9,6 +9,7 @@ IN is one of
 OUT is .pkl, which mmdet 3.x reads, or .safetensors, which is read faster.
 Nothing that a .pkl says is executed.
 """
+
 import argparse
 import sys
 
@@ -25,24 +26,28 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('file', metavar='IN', help='proposals to convert')
     parser.add_argument('out', metavar='OUT', help='file to write')
     parser.add_argument(
         '--ann-file',
         required=True,
         metavar='FILE',
-        help='COCO or LVIS annotation file that they were made for')
+        help='COCO or LVIS annotation file that they were made for',
+    )
     parser.add_argument(
         '--order',
         default='auto',
         help="of a list: file (that of the annotation file's images: mmdet), "
         'id (of ascending ids: OADP, OLN) or auto, the one in which all boxes '
-        'lie in their images (default: auto)')
+        'lie in their images (default: auto)',
+    )
     parser.add_argument(
         '--folder',
         help='folder of the images, such as train2017; default: that of '
-        '`file_name` or `coco_url` in the annotation file')
+        '`file_name` or `coco_url` in the annotation file',
+    )
     return parser.parse_args()
 
 
@@ -51,6 +56,7 @@ def main() -> None:
     sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.convert_proposals import convert_proposals
     from ovd.user_errors import one_line_errors
+
     with one_line_errors():
         convert_proposals(**vars(args))
 

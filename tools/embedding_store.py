@@ -14,6 +14,7 @@ exit code:
   1  a shard is missing or damaged
   2  an option, a store or an image that does not exist
 """
+
 import argparse
 import sys
 
@@ -30,27 +31,33 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('command', help='verify, stat or get')
     parser.add_argument('store', help='folder of the store')
     parser.add_argument(
-        'image', nargs='?',
-        help='id, "<folder>/<file>" or file name, with get alone')
+        'image',
+        nargs='?',
+        help='id, "<folder>/<file>" or file name, with get alone',
+    )
     parser.add_argument(
         '--remove',
         action='store_true',
         help='remove damaged shards, so that the next run computes them; '
-        'with verify alone')
+        'with verify alone',
+    )
     parser.add_argument(
         '--retry-broken',
         action='store_true',
         help='remove shards with images that could not be read, so that the '
-        'next run tries again; with verify alone')
+        'next run tries again; with verify alone',
+    )
     parser.add_argument(
         '--out',
         metavar='FILE',
         help='file to write embeddings, bboxes, scores and kinds to (.npz); '
-        'with get alone')
+        'with get alone',
+    )
     return parser.parse_args()
 
 
@@ -59,6 +66,7 @@ def main() -> None:
     sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.run_embedding_store import run_embedding_store
     from ovd.user_errors import one_line_errors
+
     with one_line_errors():
         good = run_embedding_store(**vars(args))
     sys.exit(0 if good else 1)

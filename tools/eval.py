@@ -1,4 +1,5 @@
 """Evaluate predictions that tools/test.py --out kept, without a model."""
+
 import argparse
 
 from ovd.engine.launch import add_config_arguments, load_config
@@ -12,11 +13,13 @@ def parse_args() -> argparse.Namespace:
         epilog='example: python tools/eval.py '
         'configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py '
         'work_dirs/miniature/predictions.json '
-        '--cfg-options +test_evaluator.engine=pycocotools')
+        '--cfg-options +test_evaluator.engine=pycocotools',
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('predictions', help='COCO json of predictions')
     parser.add_argument(
-        '--metrics', metavar='JSON', help='write the metrics to this file')
+        '--metrics', metavar='JSON', help='write the metrics to this file'
+    )
     add_config_arguments(parser)
     return parser.parse_args()
 
@@ -25,6 +28,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from ovd.evaluation.offline import evaluate_file
+
     cfg = load_config(args)
     set_report_dir(cfg)
     metrics = evaluate_file(cfg, args.predictions)

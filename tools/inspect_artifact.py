@@ -10,6 +10,7 @@ exit code:
   1  one is missing, damaged, incomplete or unknown
   2  an option that does not exist
 """
+
 import argparse
 import sys
 
@@ -23,9 +24,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
-        'files', nargs='+', metavar='FILE', help='file, or folder of a store')
+        'files', nargs='+', metavar='FILE', help='file, or folder of a store'
+    )
     return parser.parse_args()
 
 
@@ -33,6 +36,7 @@ def main() -> None:
     args = parse_args()
     sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.inspect_artifact import inspect_artifacts
+
     sys.exit(0 if inspect_artifacts(args.files) else 1)
 
 

@@ -1,4 +1,5 @@
 """Print a config as it is in the end: each entry, and its file."""
+
 import argparse
 
 from ovd.user_errors import one_line_errors
@@ -9,7 +10,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         epilog='example: python tools/print_config.py '
         'configs/miniature/rpn_r18_fpn_miniature.py '
-        '--cfg-options train_cfg.max_iters=100')
+        '--cfg-options train_cfg.max_iters=100',
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--cfg-options',
@@ -17,7 +19,8 @@ def parse_args() -> argparse.Namespace:
         action='extend',
         default=[],
         metavar='KEY=VALUE',
-        help='override entries of the config; +KEY=VALUE adds one')
+        help='override entries of the config; +KEY=VALUE adds one',
+    )
     return parser.parse_args()
 
 
@@ -25,6 +28,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from ovd.apis.print_config import config_lines
+
     for line in config_lines(args.config, args.cfg_options):
         print(line)
 

@@ -4,6 +4,7 @@ It goes to WORK_DIR/report/index.html and needs no other file and no network.
 What keeps the predictions that errors and pictures are of:
 python tools/test.py CONFIG WORK_DIR --out WORK_DIR/predictions.json
 """
+
 import argparse
 
 from ovd.user_errors import one_line_errors
@@ -17,20 +18,24 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
-        'work_dir', metavar='WORK_DIR', help='work folder of a training run')
+        'work_dir', metavar='WORK_DIR', help='work folder of a training run'
+    )
     parser.add_argument(
         '--predictions',
         metavar='JSON',
         help='what tools/test.py --out kept (default: predictions.json in '
-        'the work folder)')
+        'the work folder)',
+    )
     parser.add_argument(
         '--score-thr',
         type=float,
         default=0.3,
         help='least score of detections in pictures and confusion matrix '
-        '(default: %(default)s)')
+        '(default: %(default)s)',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -38,7 +43,8 @@ def parse_args() -> argparse.Namespace:
         default=[],
         metavar='KEY=VALUE',
         help="override entries of the run's config, such as paths of data "
-        'that was moved')
+        'that was moved',
+    )
     return parser.parse_args()
 
 
@@ -46,6 +52,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from ovd.apis.run_report import write_run_report
+
     write_run_report(**vars(args))
 
 

@@ -1,4 +1,5 @@
 """Test a checkpoint: print its metrics, or dump what it predicts."""
+
 import argparse
 
 from ovd.engine.broken_images import watch_images
@@ -26,25 +27,31 @@ def parse_args() -> argparse.Namespace:
         epilog='example: python tools/test.py '
         'configs/miniature/rpn_r18_fpn_miniature_train.py '
         'work_dirs/miniature/rpn --out '
-        'data/miniature/proposals/rpn_train_48_17.safetensors')
+        'data/miniature/proposals/rpn_train_48_17.safetensors',
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
-        help='checkpoint, or the work folder of a training run: its last one')
+        help='checkpoint, or the work folder of a training run: its last one',
+    )
     parser.add_argument(
-        '--out', help='keep the predictions: proposals, or COCO json')
+        '--out', help='keep the predictions: proposals, or COCO json'
+    )
     parser.add_argument(
         '--class-embeddings',
         metavar='FILE',
         help='names, or what CLIP makes of them, in place of those of the '
-        'config: a file of tools/class_embeddings.py')
+        'config: a file of tools/class_embeddings.py',
+    )
     parser.add_argument(
-        '--metrics', metavar='JSON', help='write the metrics to this file')
+        '--metrics', metavar='JSON', help='write the metrics to this file'
+    )
     parser.add_argument(
         '--skip-broken',
         action='store_true',
         help='record images that cannot be used in the work folder, and '
-        'count them as images in which nothing was found')
+        'count them as images in which nothing was found',
+    )
     add_common_arguments(parser)
     return parser.parse_args()
 

@@ -9,6 +9,7 @@ What a scheduler sends to all processes of a job reaches them twice, once from
 here. So that they know, the file that OVD_LAUNCHER_SIGNALS names has one byte
 for each signal that came here.
 """
+
 import logging
 import os
 import signal
@@ -34,10 +35,15 @@ def launch(exit_codes: List[int]) -> None:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         code = failure.exitcode
-        how = f'failed with exit code {code}' if code > 0 else \
-            f'was killed by {signal.Signals(-code).name}'
-        print(f'error: the process of rank {rank} {how}; the others were '
-              'ended', file=sys.stderr)
+        how = (
+            f'failed with exit code {code}'
+            if code > 0
+            else f'was killed by {signal.Signals(-code).name}'
+        )
+        print(
+            f'error: the process of rank {rank} {how}; the others were ended',
+            file=sys.stderr,
+        )
         exit_codes.append(code if code > 0 else 128 - code)
 
 
@@ -45,7 +51,8 @@ def hand_on(counter: int, signum: int, frame: object) -> None:
     """Send a signal to the processes; without any, end by it."""
     os.write(counter, b'.')  # first: they look when it reaches them
     children = [
-        int(pid) for path in Path('/proc/self/task').glob('*/children')
+        int(pid)
+        for path in Path('/proc/self/task').glob('*/children')
         for pid in path.read_text().split()
     ]
     if not children:
@@ -69,9 +76,10 @@ def run() -> int:
     # Elsewhere than in the main thread torchrun leaves signals alone. It warns
     # of orphans then, which there are not (ovd.engine.processes), and which
     # process failed is told above.
-    logging.getLogger('torch.distributed.elastic.multiprocessing.api'
-                      ).setLevel(logging.CRITICAL)
-    thread = threading.Thread(target=launch, args=(exit_codes, ))
+    logging.getLogger(
+        'torch.distributed.elastic.multiprocessing.api'
+    ).setLevel(logging.CRITICAL)
+    thread = threading.Thread(target=launch, args=(exit_codes,))
     thread.start()
     thread.join()
     return exit_codes[0] if exit_codes else 1

@@ -1,4 +1,5 @@
 """Run a config: train a model, or extract proposal embeddings."""
+
 import argparse
 
 from mmengine.dist import is_main_process
@@ -20,7 +21,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog='example: python tools/train.py '
-        'configs/miniature/rpn_r18_fpn_miniature.py --resume')
+        'configs/miniature/rpn_r18_fpn_miniature.py --resume',
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--resume',
@@ -28,22 +30,27 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         metavar='CHECKPOINT',
         help='go on from the last checkpoint of the work folder, if there is '
-        'one, or from the given one')
+        'one, or from the given one',
+    )
     parser.add_argument(
         '--skip-broken',
         action='store_true',
-        help='record images that cannot be used, and go on without them')
+        help='record images that cannot be used, and go on without them',
+    )
     parser.add_argument(
         '--dry-run',
         action='store_true',
         help='build everything, run two batches of each part, and tell the '
-        'memory and the time of the whole job; keeps nothing')
+        'memory and the time of the whole job; keeps nothing',
+    )
     parser.add_argument(
-        '--amp', action='store_true', help='train in mixed precision')
+        '--amp', action='store_true', help='train in mixed precision'
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate with the batch of all processes')
+        help='scale the learning rate with the batch of all processes',
+    )
     add_common_arguments(parser)
     return parser.parse_args()
 

@@ -13,11 +13,12 @@ default_hooks = dict(
     preemption=dict(type='PreemptionHook'),
     due_validation=dict(type='DueValidationHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
-    open_vocabulary=dict(type='OpenVocabularyHook'))
+    open_vocabulary=dict(type='OpenVocabularyHook'),
+)
 randomness = dict(seed=0)
 # JSON lines in vis_data/scalars.json, and TensorBoard where it is installed
 vis_backends = [
     dict(type='LocalVisBackend'),
-    dict(type='OptionalTensorboardVisBackend')
+    dict(type='OptionalTensorboardVisBackend'),
 ]
 visualizer = dict(vis_backends=vis_backends)

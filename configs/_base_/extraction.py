@@ -8,13 +8,16 @@ model = dict(
     crop_scales=(1.0, 1.5),
     crop_mode='fast',  # 'clip': the very pixels of openai-clip's transform
     batch_size='auto',  # what is fastest here, measured before the start
-    precision='auto')
+    precision='auto',
+)
 train_dataloader = dict(
     num_workers=None,  # per process; None: its share of the cores, at most 8
     dataset=dict(
         test_mode=True,
         # Pillow, because OpenCV passes over files that are cut off.
-        pipeline=[dict(type='LoadImageFromFile', imdecode_backend='pillow')]))
+        pipeline=[dict(type='LoadImageFromFile', imdecode_backend='pillow')],
+    ),
+)
 train_cfg = dict(
     type='ExtractionLoop',
     boxes=dict(
@@ -23,7 +26,9 @@ train_cfg = dict(
         nms_iou=None,
         ground_truth=False,
         jitter=0,
-        whole_image=False),
+        whole_image=False,
+    ),
     images_per_shard=100,
     dtype='float16',
-    skip_broken=False)
+    skip_broken=False,
+)

@@ -9,7 +9,9 @@ imagenet_1x = dict(
         init_cfg=dict(
             _delete_=True,
             type='Pretrained',
-            checkpoint='torchvision://resnet50')),
+            checkpoint='torchvision://resnet50',
+        ),
+    ),
     train_cfg=dict(max_epochs=12),
     optim_wrapper=dict(optimizer=dict(weight_decay=1e-4)),
     param_scheduler=[
@@ -18,12 +20,15 @@ imagenet_1x = dict(
             start_factor=0.001,
             by_epoch=False,
             begin=0,
-            end=500),
+            end=500,
+        ),
         dict(
             type='MultiStepLR',
             begin=0,
             end=12,
             by_epoch=True,
             milestones=[8, 11],
-            gamma=0.1)
-    ])
+            gamma=0.1,
+        ),
+    ],
+)

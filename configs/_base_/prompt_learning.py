@@ -11,7 +11,8 @@ model = dict(
     type='PromptLearner',
     num_groups=len(iou_ranges),
     context_length=8,
-    temperature=0.01)
+    temperature=0.01,
+)
 train_dataloader = dict(
     batch_size=512,  # of all processes together
     num_workers=0,  # all of it is in memory
@@ -22,13 +23,15 @@ train_dataloader = dict(
         type='RegionEmbeddings',
         iou_ranges=iou_ranges,
         neg_range=(0.1, 0.5),
-        neg_fraction=0.1))
+        neg_fraction=0.1,
+    ),
+)
 
 # Without momentum and weight decay a batch changes its own context alone.
-optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='SGD', lr=2e-3))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=2e-3))
 param_scheduler = [
     dict(type='CosineAnnealingLR', T_max=max_epochs, end=max_epochs)
 ]
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
+)

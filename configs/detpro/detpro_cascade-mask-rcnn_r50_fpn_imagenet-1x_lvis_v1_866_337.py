@@ -1,6 +1,6 @@
 _base_ = [
     'detpro_cascade-mask-rcnn_r50_fpn_soco-20e_lvis_v1_866_337.py',
-    '../_base_/imagenet_1x.py'
+    '../_base_/imagenet_1x.py',
 ]
 
 model = dict(backbone=_base_.imagenet_1x.backbone)

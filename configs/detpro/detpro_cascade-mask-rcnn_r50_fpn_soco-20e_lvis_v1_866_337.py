@@ -10,7 +10,8 @@ rcnn = _base_.model.train_cfg.rcnn
 model = dict(
     type='CascadeRCNN',
     rpn_head=dict(
-        loss_bbox=dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)),
+        loss_bbox=dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)
+    ),
     roi_head=dict(
         type='ViLDCascadeRoIHead',
         num_stages=3,
@@ -22,10 +23,15 @@ model = dict(
                 loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.0),
                 # Projections start as nn.Linear does, unlike Mask R-CNN's.
                 init_cfg=head.init_cfg[1:],
-                image_branch=dict(head.image_branch, init_cfg=[]))
-            for stds in ([0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1],
-                         [0.033, 0.033, 0.067, 0.067])
-        ]),
+                image_branch=dict(head.image_branch, init_cfg=[]),
+            )
+            for stds in (
+                [0.1, 0.1, 0.2, 0.2],
+                [0.05, 0.05, 0.1, 0.1],
+                [0.033, 0.033, 0.067, 0.067],
+            )
+        ],
+    ),
     train_cfg=dict(
         rpn=dict(allowed_border=0),
         rpn_proposal=dict(max_per_img=2000),
@@ -37,6 +43,11 @@ model = dict(
                     pos_iou_thr=iou,
                     neg_iou_thr=iou,
                     min_pos_iou=iou,
-                    match_low_quality=False)) for iou in (0.5, 0.6, 0.7)
-        ]),
-    test_cfg=dict(rcnn=dict(score_thr=1e-3)))
+                    match_low_quality=False,
+                ),
+            )
+            for iou in (0.5, 0.6, 0.7)
+        ],
+    ),
+    test_cfg=dict(rcnn=dict(score_thr=1e-3)),
+)

@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/vild-star_mask-rcnn_r50_fpn.py',
     '../_base_/datasets/lvis_v1_866_337_instance.py',
-    '../_base_/schedules/detpro_20e.py'
+    '../_base_/schedules/detpro_20e.py',
 ]
 data_root = 'data/lvis_v1/'
 
@@ -10,9 +10,11 @@ model = dict(
         bbox_head=dict(
             num_classes=1203,
             # Of learned prompts: tools/class_embeddings.py learned
-            classifier=dict(
-                class_embeddings=data_root + 'prompt/learned.pth')),
-        mask_head=dict(num_classes=1203)))
+            classifier=dict(class_embeddings=data_root + 'prompt/learned.pth'),
+        ),
+        mask_head=dict(num_classes=1203),
+    )
+)
 
 train_pipeline = [
     *_base_.train_pipeline[:2],
@@ -20,9 +22,10 @@ train_pipeline = [
     dict(
         type='LoadProposalEmbeddings',
         store=data_root + 'proposal_embeddings/ViT-B-32',
-        num_max=1000),
+        num_max=1000,
+    ),
     dict(type='ProposalBroadcaster', transforms=_base_.train_pipeline[2:-1]),
-    dict(type='PackDistillInputs')
+    dict(type='PackDistillInputs'),
 ]
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
 load_from = 'pretrained/soco/soco_star_mask_rcnn_r50_fpn_400e.pth'

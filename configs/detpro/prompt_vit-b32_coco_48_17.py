@@ -9,7 +9,10 @@ train_dataloader = dict(
             type='GZSLCocoDataset',
             data_root=data_root,
             ann_file='annotations/instances_train2017_48_17_1.json',
-            data_prefix=dict(img='train2017/'))))
+            data_prefix=dict(img='train2017/'),
+        ),
+    )
+)
 custom_hooks = [
     dict(type='ExportPromptsHook', out_file=data_root + 'prompt/learned.pth')
 ]

@@ -13,7 +13,10 @@ train_dataloader = dict(
             type='GZSLLVISV1Dataset',
             data_root=data_root,
             ann_file='annotations/lvis_v1_train_866_337_1.json',
-            data_prefix=dict(img=''))))
+            data_prefix=dict(img=''),
+        ),
+    )
+)
 custom_hooks = [
     dict(type='ExportPromptsHook', out_file=data_root + 'prompt/learned.pth')
 ]

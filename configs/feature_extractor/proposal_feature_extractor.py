@@ -9,9 +9,12 @@ train_dataloader = dict(
         type='GZSLCocoDataset',
         data_root=data_root,
         ann_file='annotations/instances_train2017_48_17_1.json',
-        data_prefix=dict(img='train2017/')))
+        data_prefix=dict(img='train2017/'),
+    )
+)
 train_cfg = dict(
     proposals=data_root + 'proposals/rpn_r101_fpn_coco_train_48_17.pkl',
     store=data_root + 'proposal_embeddings/ViT-B-32',
-    boxes=dict(ground_truth=True))
+    boxes=dict(ground_truth=True),
+)
 work_dir = 'work_dirs/proposal_embeddings_coco'

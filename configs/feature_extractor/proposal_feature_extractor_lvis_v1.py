@@ -9,9 +9,12 @@ train_dataloader = dict(
         type='GZSLLVISV1Dataset',
         data_root=data_root,
         ann_file='annotations/lvis_v1_train_866_337_1.json',
-        data_prefix=dict(img='')))
+        data_prefix=dict(img=''),
+    )
+)
 train_cfg = dict(
     proposals=data_root + 'proposals/rpn_r101_fpn_lvis_v1_train_866_337.pkl',
     store=data_root + 'proposal_embeddings/ViT-B-32',
-    boxes=dict(ground_truth=True))
+    boxes=dict(ground_truth=True),
+)
 work_dir = 'work_dirs/proposal_embeddings_lvis_v1'

@@ -6,4 +6,5 @@ model = dict(
     teacher='pretrained/clip/miniature.pt',
     class_embeddings='data/miniature/prompt/vild.pth',
     temperature=0.05,
-    roi_head=dict(bbox_head=dict(scoring='objectness')))
+    roi_head=dict(bbox_head=dict(scoring='objectness')),
+)

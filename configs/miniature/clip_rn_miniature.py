@@ -33,9 +33,11 @@ model = dict(
         vision_layers=(1, 1, 1, 1),
         vision_width=16,
         transformer_width=64,
-        transformer_layers=2),
+        transformer_layers=2,
+    ),
     names_file=names_file,
-    captions=captions)
+    captions=captions,
+)
 
 train_dataloader = dict(
     batch_size=128,
@@ -46,7 +48,9 @@ train_dataloader = dict(
         type='CaptionedCrops',
         data_root=data_root,
         ann_file='clip_crops/names.json',
-        crops_file='clip_crops/crops.npy'))
+        crops_file='clip_crops/crops.npy',
+    ),
+)
 val_dataloader = dict(
     batch_size=250,
     num_workers=0,
@@ -57,20 +61,25 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file='clip_crops/names.json',
         crops_file='clip_crops/heldout_crops.npy',
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(
-    type='ZeroShotAccuracy', split_file=data_root + 'annotations/48_17.json')
+    type='ZeroShotAccuracy', split_file=data_root + 'annotations/48_17.json'
+)
 test_evaluator = val_evaluator
 
 train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
+    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters
+)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2.5e-3, weight_decay=0.05),
-    clip_grad=dict(max_norm=1.0))
+    clip_grad=dict(max_norm=1.0),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=30),
     dict(
@@ -78,13 +87,15 @@ param_scheduler = [
         by_epoch=False,
         begin=30,
         end=max_iters,
-        T_max=max_iters - 30)
+        T_max=max_iters - 30,
+    ),
 ]
 
 custom_hooks = [
     dict(type='ExportCLIPHook', out_file='pretrained/clip/miniature.pt')
 ]
 default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=200))
+    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=200)
+)
 log_processor = dict(by_epoch=False)
 work_dir = 'work_dirs/miniature/clip'

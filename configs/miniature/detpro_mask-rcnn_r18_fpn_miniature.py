@@ -5,7 +5,11 @@ model = dict(
     roi_head=dict(
         bbox_head=dict(
             classifier=dict(
-                class_embeddings=_base_.data_root + 'prompt/learned.pth'))))
+                class_embeddings=_base_.data_root + 'prompt/learned.pth'
+            )
+        )
+    )
+)
 default_hooks = dict(_base_.default_hooks, _delete_=True)
 default_hooks.pop('class_embeddings')  # no hook makes this file
 work_dir = 'work_dirs/miniature/detpro'

@@ -14,7 +14,10 @@ train_dataloader = dict(
             type='GZSLCocoDataset',
             data_root=data_root,
             ann_file='annotations/instances_train_48_17_1.json',
-            data_prefix=dict(img='train/'))))
+            data_prefix=dict(img='train/'),
+        ),
+    )
+)
 val_dataloader = dict(
     batch_size=250,
     num_workers=0,
@@ -26,24 +29,29 @@ val_dataloader = dict(
         ann_file='clip_crops/names.json',
         crops_file='clip_crops/heldout_crops.npy',
         split_file=split_file,
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 test_dataloader = val_dataloader
 # Learned prompts, and the sentences of ViLD and ViLD* beside them
 val_evaluator = [
     dict(
         type='ZeroShotAccuracy',
         split_file=data_root + split_file,
-        prefix='learned'),
+        prefix='learned',
+    ),
     dict(
         type='ZeroShotAccuracy',
         split_file=data_root + split_file,
         prefix='vild',
-        prediction='pred_label_vild'),
+        prediction='pred_label_vild',
+    ),
     dict(
         type='ZeroShotAccuracy',
         split_file=data_root + split_file,
         prefix='detpro',
-        prediction='pred_label_detpro')
+        prediction='pred_label_detpro',
+    ),
 ]
 test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(lr=5e-2))

@@ -10,9 +10,13 @@ model = dict(
         stage_loss_weights=[1, 0.5, 0.25],
         bbox_head=[
             dict(head, bbox_coder=dict(head.bbox_coder, target_stds=stds))
-            for stds in ([0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1],
-                         [0.033, 0.033, 0.067, 0.067])
-        ]),
+            for stds in (
+                [0.1, 0.1, 0.2, 0.2],
+                [0.05, 0.05, 0.1, 0.1],
+                [0.033, 0.033, 0.067, 0.067],
+            )
+        ],
+    ),
     train_cfg=dict(
         rcnn=[
             dict(
@@ -21,6 +25,11 @@ model = dict(
                     rcnn.assigner,
                     pos_iou_thr=iou,
                     neg_iou_thr=iou,
-                    min_pos_iou=iou)) for iou in (0.5, 0.6, 0.7)
-        ]))
+                    min_pos_iou=iou,
+                ),
+            )
+            for iou in (0.5, 0.6, 0.7)
+        ]
+    ),
+)
 work_dir = 'work_dirs/miniature/vild-ensemble_cascade-mask-rcnn'

@@ -5,6 +5,10 @@ model = dict(
     roi_head=dict(
         bbox_head=dict(
             classifier=dict(
-                class_embeddings=_base_.data_root + 'prompt/detpro.pth'))))
+                class_embeddings=_base_.data_root + 'prompt/detpro.pth'
+            )
+        )
+    )
+)
 default_hooks = dict(class_embeddings=dict(templates='detpro'))
 work_dir = 'work_dirs/miniature/vild-star'

@@ -1,8 +1,7 @@
 _base_ = 'vild_mask-rcnn_r18_fpn_miniature.py'
 
 # Names are learned from text alone, and nothing is distilled.
-roi_head = dict(
-    _base_.model.roi_head, _delete_=True, type='StandardRoIHead')
+roi_head = dict(_base_.model.roi_head, _delete_=True, type='StandardRoIHead')
 roi_head.pop('loss_distill')
 
 model = dict(roi_head=roi_head)

@@ -5,7 +5,8 @@ bbox_head = dict(
     _base_.model.roi_head.bbox_head,
     _delete_=True,
     type='ViLDBBoxHead',
-    scoring='text')
+    scoring='text',
+)
 bbox_head.pop('image_branch')
 
 model = dict(roi_head=dict(bbox_head=bbox_head))

@@ -5,9 +5,11 @@ _base_ = 'rpn_r101_fpn_1x_coco_48_17.py'
 #       --out data/coco/proposals/rpn_r101_fpn_coco_train_48_17.pkl
 ann_file = 'annotations/instances_train2017_48_17_1.json'
 test_dataloader = dict(
-    dataset=dict(ann_file=ann_file, data_prefix=dict(img='train2017/')))
+    dataset=dict(ann_file=ann_file, data_prefix=dict(img='train2017/'))
+)
 test_evaluator = dict(
     _delete_=True,
     type='ProposalDump',
     ann_file='data/coco/' + ann_file,
-    recall_ann_file='data/coco/annotations/instances_train2017.json')
+    recall_ann_file='data/coco/annotations/instances_train2017.json',
+)

@@ -9,4 +9,5 @@ test_evaluator = dict(
     _delete_=True,
     type='ProposalDump',
     ann_file='data/lvis_v1/' + ann_file,
-    recall_ann_file='data/lvis_v1/annotations/lvis_v1_train.json')
+    recall_ann_file='data/lvis_v1/annotations/lvis_v1_train.json',
+)

@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/vild-star_faster-rcnn_r50_fpn.py',
     '../_base_/datasets/coco_transfer_detection.py',
-    '../_base_/default_runtime.py'
+    '../_base_/default_runtime.py',
 ]
 
 # DetPro trained on LVIS (its masks are left out), tested on COCO.
@@ -12,5 +12,8 @@ model = dict(
             base_weight=0.6,
             novel_weight=0.6,
             # The prompts learned on LVIS: tools/class_embeddings.py learned
-            classifier=dict(class_embeddings='data/coco/prompt/learned.pth'))),
-    test_cfg=dict(rcnn=dict(score_thr=0.01, max_per_img=100)))
+            classifier=dict(class_embeddings='data/coco/prompt/learned.pth'),
+        )
+    ),
+    test_cfg=dict(rcnn=dict(score_thr=0.01, max_per_img=100)),
+)

@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/vild-star_faster-rcnn_r50_fpn.py',
     '../_base_/datasets/objects365v2_detection.py',
-    '../_base_/default_runtime.py'
+    '../_base_/default_runtime.py',
 ]
 
 # DetPro trained on LVIS (its masks are left out), tested on Objects365.
@@ -13,5 +13,9 @@ model = dict(
             novel_weight=0.6,
             # The prompts learned on LVIS: tools/class_embeddings.py learned
             classifier=dict(
-                class_embeddings='data/objects365/prompt/learned.pth'))),
-    test_cfg=dict(rcnn=dict(score_thr=0.003, max_per_img=300)))
+                class_embeddings='data/objects365/prompt/learned.pth'
+            ),
+        )
+    ),
+    test_cfg=dict(rcnn=dict(score_thr=0.003, max_per_img=300)),
+)

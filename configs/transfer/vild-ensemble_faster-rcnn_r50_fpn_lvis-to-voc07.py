@@ -1,7 +1,8 @@
 _base_ = [
     '../_base_/models/vild-ensemble_faster-rcnn_r50_fpn.py',
-    '../_base_/datasets/voc07.py', '../_base_/class_embeddings/vild.py',
-    '../_base_/default_runtime.py'
+    '../_base_/datasets/voc07.py',
+    '../_base_/class_embeddings/vild.py',
+    '../_base_/default_runtime.py',
 ]
 
 # ViLD-ensemble trained on LVIS (its masks are left out), tested on VOC 2007.
@@ -12,7 +13,10 @@ model = dict(
             num_classes=20,
             base_weight=2 / 3,
             novel_weight=2 / 3,
-            classifier=dict(class_embeddings='data/voc/prompt/vild.pth'))))
+            classifier=dict(class_embeddings='data/voc/prompt/vild.pth'),
+        )
+    )
+)
 test_pipeline = _base_.test_pipeline
 test_pipeline[1] = dict(type='Resize', scale=(1024, 1024), keep_ratio=True)
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

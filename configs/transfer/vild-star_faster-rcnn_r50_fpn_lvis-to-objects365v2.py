@@ -1,11 +1,15 @@
 _base_ = [
     'detpro_faster-rcnn_r50_fpn_lvis-to-objects365v2.py',
-    '../_base_/class_embeddings/detpro.py'
+    '../_base_/class_embeddings/detpro.py',
 ]
 
 model = dict(
     roi_head=dict(
         bbox_head=dict(
             classifier=dict(
-                class_embeddings='data/objects365/prompt/detpro.pth'))))
+                class_embeddings='data/objects365/prompt/detpro.pth'
+            )
+        )
+    )
+)
 default_hooks = dict(class_embeddings=_base_.pop('class_embedding_hook'))

@@ -5,4 +5,7 @@ model = dict(
         bbox_head=dict(
             type='ViLDEnsembleBBoxHead',
             image_branch=_base_.box_branch,
-            scoring='ensemble')))
+            scoring='ensemble',
+        )
+    )
+)

@@ -4,17 +4,20 @@ _base_ = 'vild-text_faster-rcnn_r50_fpn_lsj-90k_coco_48_17.py'
 model = dict(
     roi_head=dict(
         type='ViLDRoIHead',
-        loss_distill=dict(type='DistillationLoss', loss_weight=0.5)))
+        loss_distill=dict(type='DistillationLoss', loss_weight=0.5),
+    )
+)
 
 train_pipeline = [
     *_base_.train_pipeline[:2],
     dict(
         type='LoadProposalEmbeddings',
         store=_base_.data_root + 'proposal_embeddings/ViT-B-32',
-        num_max=300),
+        num_max=300,
+    ),
     dict(
-        type='DistilledBoxBroadcaster',
-        transforms=_base_.train_pipeline[2:-1]),
-    dict(type='PackDistillInputs')
+        type='DistilledBoxBroadcaster', transforms=_base_.train_pipeline[2:-1]
+    ),
+    dict(type='PackDistillInputs'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,4 +1,5 @@
 """Images of a dataset with their annotations, as they are or augmented."""
+
 from dataclasses import dataclass
 from typing import Any, Iterator, List, Optional, Tuple
 
@@ -26,6 +27,7 @@ class AnnotatedImage:
         is_crowd (list[bool]): M; what training ignores, too.
         masks (Tensor, optional): bool (M, H, W).
     """
+
     path: str
     image: np.ndarray
     bboxes: Tensor
@@ -52,11 +54,11 @@ def _spread(length: int, number: int) -> Iterator[int]:
         yield i * length // count
 
 
-def plain_images(dataset: Any,
-                 number: int) -> Iterator[Tuple[dict, AnnotatedImage]]:
+def plain_images(
+    dataset: Any, number: int
+) -> Iterator[Tuple[dict, AnnotatedImage]]:
     """Yield metainfo and images as they are, each once however repeated."""
-    places = [(part, i) for part in unwrap(dataset)
-              for i in range(len(part))]
+    places = [(part, i) for part in unwrap(dataset) for i in range(len(part))]
     for index in _spread(len(places), number):
         part, i = places[index]
         yield part.metainfo, plain_image(part, i)
@@ -86,14 +88,22 @@ def _read_annotations(info: dict, image: np.ndarray) -> AnnotatedImage:
     found = info['instances']
     masks = None
     if any('mask' in item for item in found):
-        masks = torch.from_numpy(np.stack([
-            _decode_mask(item.get('mask'), image.shape[:2]) for item in found
-        ]))
+        masks = torch.from_numpy(
+            np.stack(
+                [
+                    _decode_mask(item.get('mask'), image.shape[:2])
+                    for item in found
+                ]
+            )
+        )
     return AnnotatedImage(
-        info['img_path'], image,
+        info['img_path'],
+        image,
         torch.tensor([item['bbox'] for item in found]).reshape(-1, 4).float(),
         [item['bbox_label'] for item in found],
-        [bool(item.get('ignore_flag')) for item in found], masks)
+        [bool(item.get('ignore_flag')) for item in found],
+        masks,
+    )
 
 
 def _decode_mask(mask: Any, size_hw: Tuple[int, int]) -> np.ndarray:
@@ -107,8 +117,9 @@ def _decode_mask(mask: Any, size_hw: Tuple[int, int]) -> np.ndarray:
     return mask_tools.decode(mask).astype(bool)
 
 
-def augmented_images(dataset: Any,
-                     number: int) -> Iterator[Tuple[dict, AnnotatedImage]]:
+def augmented_images(
+    dataset: Any, number: int
+) -> Iterator[Tuple[dict, AnnotatedImage]]:
     """Yield metainfo and what comes out of the config's pipeline."""
     meta = next(unwrap(dataset)).metainfo
     for index in _spread(len(dataset), number):
@@ -117,22 +128,29 @@ def augmented_images(dataset: Any,
         if not isinstance(inputs, Tensor) or 'data_samples' not in item:
             raise ValueError(
                 f'the pipeline of {type(dataset).__name__} gives no single '
-                'image with annotations: leave --augmented out')
+                'image with annotations: leave --augmented out'
+            )
         sample = item['data_samples']
         truth = sample.gt_instances
         if 'bboxes' not in truth:
-            raise ValueError('the pipeline does not load annotations: leave '
-                             '--augmented out to see them')
+            raise ValueError(
+                'the pipeline does not load annotations: leave '
+                '--augmented out to see them'
+            )
         parts = [truth, sample.get('ignored_instances', truth[:0])]
         image = inputs.clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
         masks = [_stack_masks(part.masks) for part in parts if 'masks' in part]
-        yield meta, AnnotatedImage(
-            sample.get('img_path', f'{index:06d}'),
-            np.ascontiguousarray(image[..., ::-1]),  # the host's are BGR
-            torch.cat([get_box_tensor(part.bboxes) for part in parts]),
-            torch.cat([part.labels for part in parts]).tolist(),
-            [False] * len(parts[0]) + [True] * len(parts[1]),
-            torch.cat(masks) if len(masks) == len(parts) else None)
+        yield (
+            meta,
+            AnnotatedImage(
+                sample.get('img_path', f'{index:06d}'),
+                np.ascontiguousarray(image[..., ::-1]),  # the host's are BGR
+                torch.cat([get_box_tensor(part.bboxes) for part in parts]),
+                torch.cat([part.labels for part in parts]).tolist(),
+                [False] * len(parts[0]) + [True] * len(parts[1]),
+                torch.cat(masks) if len(masks) == len(parts) else None,
+            ),
+        )
 
 
 def _stack_masks(masks: Any) -> Tensor:

@@ -1,4 +1,5 @@
 """What is said of a file: a headline and lines of "key: value"."""
+
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple, Union
 
@@ -14,6 +15,7 @@ class Description:
         details (dict): What it has and what made it, to be printed.
         faults (list[str]): What is wrong with it.
     """
+
     headline: str
     details: Dict[str, Any] = field(default_factory=dict)
     faults: List[str] = field(default_factory=list)
@@ -27,14 +29,16 @@ class Description:
             yield '  FAULT: ' + fault.replace('\n', '\n    ')
 
 
-def flatten(info: Union[Mapping, Sequence],
-            prefix: str = '') -> Dict[str, Any]:
+def flatten(
+    info: Union[Mapping, Sequence], prefix: str = ''
+) -> Dict[str, Any]:
     """Return ``{'a.b': 1}`` for ``{'a': {'b': 1}}``; dicts in lists, too."""
     flat = {}
     for key, value in _items(info):
         if isinstance(value, Mapping) or (
-                isinstance(value, (list, tuple))
-                and any(isinstance(item, Mapping) for item in value)):
+            isinstance(value, (list, tuple))
+            and any(isinstance(item, Mapping) for item in value)
+        ):
             flat.update(flatten(value, f'{prefix}{key}.'))
         else:
             flat[f'{prefix}{key}'] = value

@@ -2,6 +2,7 @@
 
 Shapes: A annotations.
 """
+
 from typing import Iterator, List, Sequence, Tuple
 
 import msgspec
@@ -18,8 +19,9 @@ class _Box(msgspec.Struct, gc=False):
     area: float
 
 
-def check_boxes(data: AnnotationFile,
-                images: Sequence[ImageName]) -> List[str]:
+def check_boxes(
+    data: AnnotationFile, images: Sequence[ImageName]
+) -> List[str]:
     """Return warnings about boxes that are not as they should be.
 
     Args:
@@ -41,24 +43,40 @@ def check_boxes(data: AnnotationFile,
             f'no box of {data.path} is larger than a pixel; expected `bbox` '
             'to be [x, y, width, height] in pixels, not shares of the image, '
             f'and a positive `area`; the first is {found[0].bbox}, '
-            f'area {found[0].area}')
+            f'area {found[0].area}'
+        )
     return list(_warnings(data, images, boxes, small))
 
 
-def _warnings(data: AnnotationFile, images: Sequence[ImageName],
-              boxes: np.ndarray, small: np.ndarray) -> Iterator[str]:
-    sizes = np.array([(image.width or 0, image.height or 0)
-                      for image in images])[data.image_index]
+def _warnings(
+    data: AnnotationFile,
+    images: Sequence[ImageName],
+    boxes: np.ndarray,
+    small: np.ndarray,
+) -> Iterator[str]:
+    sizes = np.array(
+        [(image.width or 0, image.height or 0) for image in images]
+    )[data.image_index]
     outside = (boxes[:, :2] < -ROUNDING).any(1) | (
-        boxes[:, :2] + boxes[:, 2:] > sizes + ROUNDING).any(1)
+        boxes[:, :2] + boxes[:, 2:] > sizes + ROUNDING
+    ).any(1)
     for mask, what in (
-        (small, 'are smaller than a pixel or have no area, and training '
-         'passes over them'),
-        (outside, 'reach out of their images (`bbox` is [x, y, width, '
-         'height] in pixels)')):
+        (
+            small,
+            'are smaller than a pixel or have no area, and training '
+            'passes over them',
+        ),
+        (
+            outside,
+            'reach out of their images (`bbox` is [x, y, width, '
+            'height] in pixels)',
+        ),
+    ):
         if mask.any():
             first = int(np.flatnonzero(mask)[0])
             box = ', '.join(f'{value:g}' for value in boxes[first])
-            yield (f'{int(mask.sum()):,} of {len(mask):,} boxes of '
-                   f'{data.path} {what}; the first is of annotation '
-                   f'{data.annotation_ids[first]}: [{box}]')
+            yield (
+                f'{int(mask.sum()):,} of {len(mask):,} boxes of '
+                f'{data.path} {what}; the first is of annotation '
+                f'{data.annotation_ids[first]}: [{box}]'
+            )

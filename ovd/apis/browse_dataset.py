@@ -1,4 +1,5 @@
 """Pictures of a dataset's annotations: the work of tools/browse_dataset.py."""
+
 from collections import Counter
 from pathlib import Path
 from typing import Any, Container, Dict, List, Sequence
@@ -21,13 +22,15 @@ SUBSETS = ('train', 'val', 'test')
 MIN_SIDE = 640  # shorter side of a picture; COCO's images are doubled
 
 
-def browse_dataset(config: PathLike,
-                   subset: str = 'train',
-                   number: int = 20,
-                   augmented: bool = False,
-                   out_dir: PathLike = 'work_dirs/browse_dataset',
-                   seed: int = 0,
-                   cfg_options: Sequence[str] = ()) -> List[Path]:
+def browse_dataset(
+    config: PathLike,
+    subset: str = 'train',
+    number: int = 20,
+    augmented: bool = False,
+    out_dir: PathLike = 'work_dirs/browse_dataset',
+    seed: int = 0,
+    cfg_options: Sequence[str] = (),
+) -> List[Path]:
     """Draw annotations of a config's dataset, base blue and novel orange.
 
     Args:
@@ -63,25 +66,41 @@ def browse_dataset(config: PathLike,
         base = set(meta.get('base_classes', classes))
         names = [classes[label] for label in item.labels]
         draw_instances(
-            item.image, item.bboxes, names, base, picture,
-            masks=item.masks, is_crowd=item.is_crowd, legend=True,
-            min_side=MIN_SIDE)
+            item.image,
+            item.bboxes,
+            names,
+            base,
+            picture,
+            masks=item.masks,
+            is_crowd=item.is_crowd,
+            legend=True,
+            min_side=MIN_SIDE,
+        )
         count.update('base' if name in base else 'novel' for name in names)
-    print(f'{len(pictures)} pictures in {out_dir}: {count["base"]} base and '
-          f'{count["novel"]} novel annotations')
+    print(
+        f'{len(pictures)} pictures in {out_dir}: {count["base"]} base and '
+        f'{count["novel"]} novel annotations'
+    )
     if not any('base_classes' in part.metainfo for part in unwrap(dataset)):
-        print(f'{type(dataset).__name__} does not say which classes are '
-              'base: all are drawn as such')
+        print(
+            f'{type(dataset).__name__} does not say which classes are '
+            'base: all are drawn as such'
+        )
     if subset == 'train' and count['novel']:
         raise ValueError(
             f'{count["novel"]} annotations of novel classes are in the '
             'training data, where none may be; check its file with: python '
-            'tools/build_zsl_dataset.py --verify FILE')
+            'tools/build_zsl_dataset.py --verify FILE'
+        )
     return list(pictures)
 
 
-def build_dataset(config: PathLike, subset: str, augmented: bool,
-                  cfg_options: Sequence[str] = ()) -> Any:
+def build_dataset(
+    config: PathLike,
+    subset: str,
+    augmented: bool,
+    cfg_options: Sequence[str] = (),
+) -> Any:
     """Build the dataset of a dataloader, its pipeline if it is needed.
 
     Args:
@@ -100,8 +119,10 @@ def build_dataset(config: PathLike, subset: str, augmented: bool,
     loader = cfg.get(f'{subset}_dataloader')
     if not loader:
         others = [name for name in SUBSETS if cfg.get(f'{name}_dataloader')]
-        raise ValueError(f'{config} has no {subset}_dataloader, only those '
-                         f'of {", ".join(others) or "no subset"}')
+        raise ValueError(
+            f'{config} has no {subset}_dataloader, only those '
+            f'of {", ".join(others) or "no subset"}'
+        )
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     if not augmented:
         _remove_pipelines(loader.dataset)
@@ -110,7 +131,8 @@ def build_dataset(config: PathLike, subset: str, augmented: bool,
         if not isinstance(part, BaseDetDataset):
             raise ValueError(
                 f'{subset} of {config} is a {type(part).__name__}, which has '
-                'no boxes; expected a detection dataset')
+                'no boxes; expected a detection dataset'
+            )
     if not len(dataset):
         raise ValueError(f'the {subset} dataset of {config} has no images')
     return dataset
@@ -133,6 +155,8 @@ def _name_picture(out_dir: Path, image: str, taken: Container[Path]) -> Path:
         number += 1
         picture = out_dir / f'{stem}_{number}.png'
     if picture.exists() and picture.samefile(image):
-        raise ValueError(f'{picture} is one of the images: give another '
-                         'folder for the pictures')
+        raise ValueError(
+            f'{picture} is one of the images: give another '
+            'folder for the pictures'
+        )
     return picture

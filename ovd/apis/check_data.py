@@ -1,4 +1,5 @@
 """Print the data tree with what is there: the work of tools/check_data.py."""
+
 import os
 import re
 from collections import defaultdict
@@ -48,7 +49,8 @@ def check_data(names: Sequence[str] = (), root: PathLike = '.') -> bool:
     if not Path(root).is_dir():
         raise FileNotFoundError(
             f'{root} is no folder; expected the one that holds data/ and '
-            'pretrained/')
+            'pretrained/'
+        )
     good = True
     for name in dict.fromkeys(names or DATA_TREES):
         tree = DATA_TREES[name]
@@ -57,24 +59,37 @@ def check_data(names: Sequence[str] = (), root: PathLike = '.') -> bool:
         if not names and not is_there:
             print(f'{tree.root}: nothing there ({tree.source})\n', flush=True)
             continue
-        print('\n'.join([*describe_tree(tree, findings, Path(root)),
-                         *describe_faults(findings)]) + '\n', flush=True)
+        print(
+            '\n'.join(
+                [
+                    *describe_tree(tree, findings, Path(root)),
+                    *describe_faults(findings),
+                ]
+            )
+            + '\n',
+            flush=True,
+        )
         good = good and not any(map(_is_fault, findings))
     return good
 
 
 def _is_fault(finding: Finding) -> bool:
     return finding.state in (DAMAGED, INCOMPLETE) or (
-        finding.state == MISSING and finding.entry.required)
+        finding.state == MISSING and finding.entry.required
+    )
 
 
 def inspect_tree(tree: Tree, root: Path) -> list[Finding]:
     """Look into everything that belongs to a tree."""
-    entries = [found for entry in tree.all_entries()
-               for found in _fill_placeholder(entry, root)]
+    entries = [
+        found
+        for entry in tree.all_entries()
+        for found in _fill_placeholder(entry, root)
+    ]
     known = {entry.path for entry in entries}
-    entries += [entry for entry in _others(tree, root)
-                if entry.path not in known]
+    entries += [
+        entry for entry in _others(tree, root) if entry.path not in known
+    ]
     return [inspect_entry(root, tree.root, entry) for entry in entries]
 
 
@@ -86,9 +101,12 @@ def _fill_placeholder(entry: Entry, root: Path) -> Iterator[Entry]:
     # `*` of pathlib fits .gitkeep and .DS_Store, too; what does not exist is
     # a link to nowhere, which is to be shown
     pattern = re.sub('<.+?>', '*', entry.path)
-    found = [path for path in sorted(root.glob(pattern))
-             if not path.name.startswith('.') and (
-                 path.is_dir() == entry.is_folder or not path.exists())]
+    found = [
+        path
+        for path in sorted(root.glob(pattern))
+        if not path.name.startswith('.')
+        and (path.is_dir() == entry.is_folder or not path.exists())
+    ]
     if not found:
         yield entry
     for path in found:
@@ -100,19 +118,25 @@ def _others(tree: Tree, root: Path) -> Iterator[Entry]:
     for folder, kind, pattern in (
         ('annotations', 'split', r'.+_\w+_\d+\.json'),
         ('prompt', 'class_embeddings', r'.+\.pth'),
-        ('proposals', 'proposals', r'.+\.(pkl|safetensors)')):
-        sources = [Path(entry.path).stem for entry in tree.entries
-                   if entry.kind == 'annotations']
+        ('proposals', 'proposals', r'.+\.(pkl|safetensors)'),
+    ):
+        sources = [
+            Path(entry.path).stem
+            for entry in tree.entries
+            if entry.kind == 'annotations'
+        ]
         for path in sorted((root / tree.root / folder).glob('*')):
             fits = re.fullmatch(pattern, path.name) and (
-                kind != 'split' or any(path.name.startswith(f'{stem}_')
-                                       for stem in sources))
+                kind != 'split'
+                or any(path.name.startswith(f'{stem}_') for stem in sources)
+            )
             if fits and not path.name.startswith('.'):
                 yield Entry(path.relative_to(root).as_posix(), kind, '')
 
 
-def describe_tree(tree: Tree, findings: Sequence[Finding],
-                  root: Path) -> Iterator[str]:
+def describe_tree(
+    tree: Tree, findings: Sequence[Finding], root: Path
+) -> Iterator[str]:
     """Yield the lines of a tree, one per file or folder."""
     yield f'{tree.root}/{_arrow(root / tree.root)}  ({tree.source})'
     nodes: dict = {}
@@ -123,14 +147,18 @@ def describe_tree(tree: Tree, findings: Sequence[Finding],
             node = node.setdefault(part, {})
         node[parts[-1]] = finding
     rows = list(_branches(nodes, root / tree.root, ''))
-    width = max(len(name) for name, text in rows
-                if text and len(name) <= MAX_NAME_WIDTH)
+    width = max(
+        len(name)
+        for name, text in rows
+        if text and len(name) <= MAX_NAME_WIDTH
+    )
     for name, text in rows:
         yield f'{name:{width}}  {text}'.rstrip()
 
 
-def _branches(nodes: dict, folder: Path,
-              indent: str) -> Iterator[tuple[str, str]]:
+def _branches(
+    nodes: dict, folder: Path, indent: str
+) -> Iterator[tuple[str, str]]:
     """Yield (name with its branch, text) of a folder and all below it."""
     for i, (name, item) in enumerate(nodes.items(), 1):
         is_last = i == len(nodes)
@@ -140,8 +168,9 @@ def _branches(nodes: dict, folder: Path,
         label = f'{branch}{name}{"/" * is_folder}{arrow}'
         if isinstance(item, dict):
             yield label, ''
-            yield from _branches(item, folder / name,
-                                 indent + ('    ' if is_last else '│   '))
+            yield from _branches(
+                item, folder / name, indent + ('    ' if is_last else '│   ')
+            )
         else:
             yield label, _describe(item)
 
@@ -153,7 +182,7 @@ def _arrow(path: Path) -> str:
 def _describe(finding: Finding) -> str:
     entry = finding.entry
     if finding.state == THERE:
-        size = () if finding.size is None else (human_size(finding.size), )
+        size = () if finding.size is None else (human_size(finding.size),)
         return ', '.join(filter(None, (finding.text, *size)))
     if finding.state == MISSING:
         state = 'MISSING' if entry.required else 'not there'

@@ -2,6 +2,7 @@
 
 Shapes: S classes that both have, P = S (S - 1) / 2 pairs of them.
 """
+
 from dataclasses import dataclass
 from typing import List, Optional, Sequence
 
@@ -56,9 +57,12 @@ class Agreement:
         return float(spearmanr(self.first, self.second).statistic)
 
 
-def compare_embeddings(first: ClassEmbeddings, second: ClassEmbeddings,
-                       where_first: PathLike,
-                       where_second: PathLike) -> Agreement:
+def compare_embeddings(
+    first: ClassEmbeddings,
+    second: ClassEmbeddings,
+    where_first: PathLike,
+    where_second: PathLike,
+) -> Agreement:
     """Compare two files by the classes that both have, whatever the CLIPs.
 
     Args:
@@ -73,30 +77,39 @@ def compare_embeddings(first: ClassEmbeddings, second: ClassEmbeddings,
     """
     check_number(first, where_first)
     check_number(second, where_second)
-    in_first, in_second = (set(map(canonical_spelling, found.names))
-                           for found in (first, second))
-    names = [name for name in first.names
-             if canonical_spelling(name) in in_second]
+    in_first, in_second = (
+        set(map(canonical_spelling, found.names)) for found in (first, second)
+    )
+    names = [
+        name for name in first.names if canonical_spelling(name) in in_second
+    ]
     if len(names) < 3:
         raise ValueError(
             f'{where_first} and {where_second} share {len(names) or "no"} '
             f'class{"es" * (len(names) != 1)}, expected at least 3; '
-            f'{_begin(where_first, first)}, {_begin(where_second, second)}')
+            f'{_begin(where_first, first)}, {_begin(where_second, second)}'
+        )
     embeddings = [found.select(names) for found in (first, second)]
     cosines = [cosines_of(part) for part in embeddings]
     # Two directions can be compared within one space alone.
-    same_space = (first.clip['sha256'] == second.clip['sha256']
-                  and first.embeddings.shape[1] == second.embeddings.shape[1])
+    same_space = (
+        first.clip['sha256'] == second.clip['sha256']
+        and first.embeddings.shape[1] == second.embeddings.shape[1]
+    )
     return Agreement(
         names,
         [name for name in first.names if name not in set(names)],
-        [name for name in second.names
-         if canonical_spelling(name) not in in_first],
+        [
+            name
+            for name in second.names
+            if canonical_spelling(name) not in in_first
+        ],
         pair_cosines(cosines[0]),
         pair_cosines(cosines[1]),
         _nearest(cosines[0], names),
         _nearest(cosines[1], names),
-        _row_cosines(*embeddings) if same_space else None)
+        _row_cosines(*embeddings) if same_space else None,
+    )
 
 
 def _nearest(cosines: np.ndarray, names: Sequence[str]) -> List[str]:
@@ -108,8 +121,7 @@ def _nearest(cosines: np.ndarray, names: Sequence[str]) -> List[str]:
 
 def _row_cosines(first: Tensor, second: Tensor) -> np.ndarray:
     """Return the cosine (S,) of each row (S, D) with the same row."""
-    return (normalize(first) * normalize(second)).sum(1).clamp(
-        -1, 1).numpy()
+    return (normalize(first) * normalize(second)).sum(1).clamp(-1, 1).numpy()
 
 
 def _begin(where: PathLike, found: ClassEmbeddings) -> str:

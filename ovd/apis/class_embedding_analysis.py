@@ -2,6 +2,7 @@
 
 Shapes: C classes, D embedding size, P = C (C - 1) / 2 pairs of two classes.
 """
+
 from dataclasses import dataclass, field
 from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -56,10 +57,12 @@ class Classes:
     left_out: List[str] = field(default_factory=list)
 
 
-def find_split(names: Sequence[str],
-               where: PathLike,
-               split: Optional[str] = None,
-               ann_file: Optional[PathLike] = None) -> Optional[Split]:
+def find_split(
+    names: Sequence[str],
+    where: PathLike,
+    split: Optional[str] = None,
+    ann_file: Optional[PathLike] = None,
+) -> Optional[Split]:
     """Return base and novel names, None where nothing says which they are.
 
     Args:
@@ -80,24 +83,31 @@ def find_split(names: Sequence[str],
             return None
         gzsl = read_gzsl(ann_file)
         if missing := {'split', 'base', 'novel'} - set(gzsl):
-            raise ValueError(f'the `gzsl` block of {ann_file} lacks '
-                             f'{", ".join(sorted(missing))}')
+            raise ValueError(
+                f'the `gzsl` block of {ann_file} lacks '
+                f'{", ".join(sorted(missing))}'
+            )
         found = Split(gzsl['split'], gzsl['base'], gzsl['novel'])
     else:
         check_split(split)
         if split in FREQUENCY_SPLITS and ann_file is None:
             raise ValueError(
                 f'split {split} goes by the `frequency` of LVIS categories: '
-                'give an annotation file that has them with --ann-file')
-        categories = load_header(ann_file).categories if ann_file else [
-            Category(i, name) for i, name in enumerate(names)]
+                'give an annotation file that has them with --ann-file'
+            )
+        categories = (
+            load_header(ann_file).categories
+            if ann_file
+            else [Category(i, name) for i, name in enumerate(names)]
+        )
         found = load_split(split, categories, str(ann_file or where))
     if not found.base or not found.novel:
         raise ValueError(
             f'split {found.name} of {ann_file or split} has no '
             f'{"novel" if found.base else "base"} class: there are no pairs '
             'of a base and a novel one; leave the split out for pairs of any '
-            'two classes')
+            'two classes'
+        )
     return found
 
 
@@ -109,14 +119,17 @@ def check_number(found: ClassEmbeddings, where: PathLike) -> None:
     """
     number = len(found.names)
     if number < 2:
-        raise ValueError(f'{where} has {"one" if number else "no"} class, '
-                         'expected at least two: there are no pairs')
+        raise ValueError(
+            f'{where} has {"one" if number else "no"} class, '
+            'expected at least two: there are no pairs'
+        )
     if number > MOST_CLASSES:
         raise ValueError(
             f'{where} has {number:,} classes, expected at most '
             f'{MOST_CLASSES:,}, as every one is compared with every other; '
             'make a file of fewer with: python tools/class_embeddings.py '
-            '--classes-file')
+            '--classes-file'
+        )
 
 
 def cosines_of(embeddings: Tensor) -> np.ndarray:
@@ -125,8 +138,9 @@ def cosines_of(embeddings: Tensor) -> np.ndarray:
     return (embeddings @ embeddings.T).clamp(-1, 1).numpy()
 
 
-def choose_classes(found: ClassEmbeddings, where: PathLike,
-                   split: Optional[Split]) -> Classes:
+def choose_classes(
+    found: ClassEmbeddings, where: PathLike, split: Optional[Split]
+) -> Classes:
     """Return the base and then the novel classes of a file, or all.
 
     Raises:
@@ -143,9 +157,15 @@ def choose_classes(found: ClassEmbeddings, where: PathLike,
         raise ValueError(f'{where}: {error}') from error
     chosen = set(map(canonical_spelling, names))
     return Classes(
-        names, cosines_of(embeddings), np.isin(names, split.novel),
-        [name for name in found.names
-         if canonical_spelling(name) not in chosen])
+        names,
+        cosines_of(embeddings),
+        np.isin(names, split.novel),
+        [
+            name
+            for name in found.names
+            if canonical_spelling(name) not in chosen
+        ],
+    )
 
 
 def pair_cosines(cosines: np.ndarray) -> np.ndarray:
@@ -166,14 +186,14 @@ def closest_pairs(classes: Classes, top: int) -> List[Pair]:
         rows, columns = np.nonzero(allowed)
     values = classes.cosines[rows, columns]
     return [
-        Pair(classes.names[rows[i]], classes.names[columns[i]],
-             float(values[i]))
+        Pair(
+            classes.names[rows[i]], classes.names[columns[i]], float(values[i])
+        )
         for i in np.argsort(-values, kind='stable')[:top]
     ]
 
 
-def find_neighbours(
-        classes: Classes) -> List[Tuple[Union[str, float], ...]]:
+def find_neighbours(classes: Classes) -> List[Tuple[Union[str, float], ...]]:
     """Return the nearest classes of classes.
 
     Returns:
@@ -196,8 +216,7 @@ def find_neighbours(
                 row += ['', '']
                 continue
             nearest = others[classes.cosines[i, others].argmax()]
-            row += [classes.names[nearest],
-                    float(classes.cosines[i, nearest])]
+            row += [classes.names[nearest], float(classes.cosines[i, nearest])]
         rows.append(tuple(row))
     return rows
 
@@ -213,5 +232,6 @@ def order_by_similarity(cosines: np.ndarray) -> np.ndarray:
     tree = linkage(
         1 - pair_cosines(cosines),
         'average',
-        optimal_ordering=len(cosines) <= MOST_IN_BEST_ORDER)
+        optimal_ordering=len(cosines) <= MOST_IN_BEST_ORDER,
+    )
     return leaves_list(tree)

@@ -1,4 +1,5 @@
 """Pictures of class embeddings: of one file, and of two side by side."""
+
 import textwrap
 from typing import Dict
 
@@ -48,8 +49,8 @@ def draw_heat_map(classes: Classes, title: str) -> Figure:
     side = max(4, 0.135 * len(names)) if names else 9
     margin = 0.06 * max(map(len, names), default=0)
     figure = Figure(
-        figsize=(side + margin + 1.4, side + margin + 1.4),
-        layout='compressed')
+        figsize=(side + margin + 1.4, side + margin + 1.4), layout='compressed'
+    )
     axes = figure.subplots()
     _draw_cosines(axes, classes.cosines[np.ix_(order, order)])
     axes.set_xticks(range(len(names)), names, rotation=90)
@@ -69,8 +70,10 @@ def _order_groups(classes: Classes) -> Dict[str, np.ndarray]:
     everyone = np.arange(len(classes.names))
     groups = dict(all=everyone)
     if classes.novel_mask is not None:
-        groups = dict(base=everyone[~classes.novel_mask],
-                      novel=everyone[classes.novel_mask])
+        groups = dict(
+            base=everyone[~classes.novel_mask],
+            novel=everyone[classes.novel_mask],
+        )
     return {
         name: rows[order_by_similarity(classes.cosines[np.ix_(rows, rows)])]
         for name, rows in groups.items()
@@ -87,18 +90,21 @@ def _draw_cosines(axes: Axes, cosines: np.ndarray) -> None:
     shown = cosines.copy()
     np.fill_diagonal(shown, np.nan)
     image = axes.imshow(
-        shown, cmap='magma', vmin=low, vmax=max(high, low + 1e-3))
+        shown, cmap='magma', vmin=low, vmax=max(high, low + 1e-3)
+    )
     axes.figure.colorbar(
         image,
         ax=axes,
         label='cosine between two classes',
         extend='both',
         shrink=0.6,
-        aspect=30)
+        aspect=30,
+    )
 
 
-def _mark_groups(axes: Axes, groups: Dict[str, np.ndarray],
-                 width: float) -> None:
+def _mark_groups(
+    axes: Axes, groups: Dict[str, np.ndarray], width: float
+) -> None:
     """Put strips of the groups' colours left of the map and above it.
 
     Args:
@@ -111,13 +117,27 @@ def _mark_groups(axes: Axes, groups: Dict[str, np.ndarray],
         colour, end = COLOURS[name], start + len(rows)
         colours += [colour] * len(rows)
         for anchor, size, transform in (
-            ((-1.6 * width, start - 0.5), (width, len(rows)),
-             axes.get_yaxis_transform()),
-            ((start - 0.5, 1 + 0.6 * width), (len(rows), width),
-             axes.get_xaxis_transform())):
-            axes.add_patch(Rectangle(
-                anchor, *size, color=colour, linewidth=0,
-                transform=transform, clip_on=False))
+            (
+                (-1.6 * width, start - 0.5),
+                (width, len(rows)),
+                axes.get_yaxis_transform(),
+            ),
+            (
+                (start - 0.5, 1 + 0.6 * width),
+                (len(rows), width),
+                axes.get_xaxis_transform(),
+            ),
+        ):
+            axes.add_patch(
+                Rectangle(
+                    anchor,
+                    *size,
+                    color=colour,
+                    linewidth=0,
+                    transform=transform,
+                    clip_on=False,
+                )
+            )
         axes.text(
             (start + end - 1) / 2,
             1 + 2.4 * width,
@@ -125,7 +145,8 @@ def _mark_groups(axes: Axes, groups: Dict[str, np.ndarray],
             color=colour,
             weight='bold',
             ha='center',
-            transform=axes.get_xaxis_transform())
+            transform=axes.get_xaxis_transform(),
+        )
         if start:
             axes.axhline(start - 0.5, color='white', linewidth=1.5)
             axes.axvline(start - 0.5, color='white', linewidth=1.5)
@@ -157,22 +178,26 @@ def draw_agreement(agreement: Agreement, first: str, second: str) -> Figure:
             agreement.same_class,
             bins=20,
             range=(min(lowest, highest - 0.01), highest),
-            color='#777777')
+            color='#777777',
+        )
         axes[1].yaxis.get_major_locator().set_params(integer=True)
         axes[1].tick_params(labelsize=8)
         axes[1].set_xlabel('cosine of a class with itself in the other file')
         axes[1].set_ylabel('classes')
         axes[1].set_title(
             f'mean {agreement.same_class.mean():.3f}, lowest {lowest:.3f}',
-            fontsize=9)
+            fontsize=9,
+        )
         axes[1].spines[['top', 'right']].set_visible(False)
     figure.suptitle(
-        f'{len(agreement.names):,} classes that both files have', fontsize=10)
+        f'{len(agreement.names):,} classes that both files have', fontsize=10
+    )
     return figure
 
 
-def _draw_pairs(axes: Axes, agreement: Agreement, first: str,
-                second: str) -> None:
+def _draw_pairs(
+    axes: Axes, agreement: Agreement, first: str, second: str
+) -> None:
     """Draw how many pairs of classes have which two cosines."""
     image = axes.hexbin(
         agreement.first,
@@ -180,7 +205,8 @@ def _draw_pairs(axes: Axes, agreement: Agreement, first: str,
         gridsize=60,
         bins='log',
         mincnt=1,
-        linewidths=0.1)
+        linewidths=0.1,
+    )
     counts = image.get_array()
     assert counts is not None
     image.set_clim(1, max(10, counts.max()))
@@ -190,11 +216,14 @@ def _draw_pairs(axes: Axes, agreement: Agreement, first: str,
     axes.set_ylabel(_wrap(f'cosine of a pair in {second}', 4))
     axes.set_title(
         f'rank correlation {agreement.rank_correlation:.3f}, same nearest '
-        f'class {agreement.same_neighbour:.0%}', fontsize=9)
+        f'class {agreement.same_neighbour:.0%}',
+        fontsize=9,
+    )
     axes.spines[['top', 'right']].set_visible(False)
 
 
 def _wrap(text: str, inches: float) -> str:
     """Break lines that are wider, at about 12 letters an inch."""
     return '\n'.join(
-        textwrap.fill(line, int(12 * inches)) for line in text.splitlines())
+        textwrap.fill(line, int(12 * inches)) for line in text.splitlines()
+    )

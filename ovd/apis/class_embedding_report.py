@@ -1,4 +1,5 @@
 """The work of tools/analysis/class_embeddings.py: numbers and pictures."""
+
 import csv
 from pathlib import Path
 from typing import List, Optional, Sequence
@@ -32,13 +33,14 @@ MOST_LISTED = 20  # names on the terminal
 MOST_DIFFERENT = 10
 
 
-def analyse_class_embeddings(file: PathLike,
-                             other: Optional[PathLike] = None,
-                             split: Optional[str] = None,
-                             ann_file: Optional[PathLike] = None,
-                             top: int = 20,
-                             out_dir: Optional[PathLike] = None
-                             ) -> List[Path]:
+def analyse_class_embeddings(
+    file: PathLike,
+    other: Optional[PathLike] = None,
+    split: Optional[str] = None,
+    ann_file: Optional[PathLike] = None,
+    top: int = 20,
+    out_dir: Optional[PathLike] = None,
+) -> List[Path]:
     """Print and draw which classes lie close, and how far two files agree.
 
     Args:
@@ -69,20 +71,26 @@ def analyse_class_embeddings(file: PathLike,
         check_number(part, path)
     groups = find_split(found[0].names, file, split, ann_file)
     classes = choose_classes(found[0], file, groups)
-    agreement = compare_embeddings(
-        found[0], found[1], file, other) if other else None
+    agreement = (
+        compare_embeddings(found[0], found[1], file, other) if other else None
+    )
 
     for path, part in zip(files, found):
         number, size = part.embeddings.shape
-        print(f'{path}: {number:,} classes of {size:,} numbers, '
-              f'{_name_origin(part)}')
+        print(
+            f'{path}: {number:,} classes of {size:,} numbers, '
+            f'{_name_origin(part)}'
+        )
     print(_format_cosines(files, found))
     print(_format_pairs(classes, groups, top))
-    titles = [f'{path}\n{_name_origin(part)}'
-              for path, part in zip(files, found)]
+    titles = [
+        f'{path}\n{_name_origin(part)}' for path, part in zip(files, found)
+    ]
     written = _write_classes(
-        classes, folder,
-        f'{titles[0]}, split {groups.name}' if groups else titles[0])
+        classes,
+        folder,
+        f'{titles[0]}, split {groups.name}' if groups else titles[0],
+    )
     if agreement:
         print(_format_agreement(agreement, *map(str, files)))
         written += _write_agreement(agreement, folder, *titles)
@@ -92,8 +100,11 @@ def analyse_class_embeddings(file: PathLike,
 
 def _default_folder(file: Path) -> Path:
     """Return a folder of the file's own: many are called vild.pth."""
-    parts = [part for part in file.with_suffix('').parts
-             if part not in (file.anchor, '..')]
+    parts = [
+        part
+        for part in file.with_suffix('').parts
+        if part not in (file.anchor, '..')
+    ]
     return Path('work_dirs/class_embeddings', *parts)
 
 
@@ -101,15 +112,27 @@ def _name_origin(found: ClassEmbeddings) -> str:
     return f'CLIP {found.clip["name"]}, templates {found.templates}'
 
 
-def _format_cosines(files: Sequence[PathLike],
-                    found: Sequence[ClassEmbeddings]) -> str:
+def _format_cosines(
+    files: Sequence[PathLike], found: Sequence[ClassEmbeddings]
+) -> str:
     """Return the table of how the cosines of each file are spread."""
-    rows = [['cosines between classes', 'mean', 'lowest',
-             *(f'{p} %' for p in PERCENTILES), 'highest']]
+    rows = [
+        [
+            'cosines between classes',
+            'mean',
+            'lowest',
+            *(f'{p} %' for p in PERCENTILES),
+            'highest',
+        ]
+    ]
     for file, part in zip(files, found):
         pairs = pair_cosines(cosines_of(part.embeddings))
-        values = [pairs.mean(), pairs.min(),
-                  *np.percentile(pairs, PERCENTILES), pairs.max()]
+        values = [
+            pairs.mean(),
+            pairs.min(),
+            *np.percentile(pairs, PERCENTILES),
+            pairs.max(),
+        ]
         rows.append([str(file), *map(_format_number, values)])
     return _format_table(rows)
 
@@ -118,19 +141,28 @@ def _format_pairs(classes: Classes, split: Optional[Split], top: int) -> str:
     """Return the table of the closest pairs, and what was left out."""
     heads = ['novel class', 'base class'] if split else ['class', 'class']
     rows = [[*heads, 'cosine']]
-    rows += [[*pair[:2], _format_number(pair.cosine)]
-             for pair in closest_pairs(classes, top)]
+    rows += [
+        [*pair[:2], _format_number(pair.cosine)]
+        for pair in closest_pairs(classes, top)
+    ]
     lines = []
     if split:
-        lines.append(f'split {split.name}: {len(split.base):,} base and '
-                     f'{len(split.novel):,} novel classes')
+        lines.append(
+            f'split {split.name}: {len(split.base):,} base and '
+            f'{len(split.novel):,} novel classes'
+        )
     if left_out := classes.left_out:
         total = len(classes.names) + len(left_out)
-        lines.append(f'{len(left_out):,} of {total:,} classes are neither '
-                     f'base nor novel: left out: {_list_names(left_out)}')
-    lines.append('closest pairs of a novel and a base class:' if split else
-                 'closest pairs of classes; --split or --ann-file say which '
-                 'are base and novel:')
+        lines.append(
+            f'{len(left_out):,} of {total:,} classes are neither '
+            f'base nor novel: left out: {_list_names(left_out)}'
+        )
+    lines.append(
+        'closest pairs of a novel and a base class:'
+        if split
+        else 'closest pairs of classes; --split or --ann-file say which '
+        'are base and novel:'
+    )
     return '\n'.join([*lines, _format_table(rows, 2)])
 
 
@@ -140,8 +172,13 @@ def _write_classes(classes: Classes, folder: Path, title: str) -> List[Path]:
     save_picture(draw_heat_map(classes, title), picture)
     heads = ['class', 'nearest', 'cosine']
     if classes.novel_mask is not None:
-        heads = ['class', 'nearest_base', 'cosine_base', 'nearest_novel',
-                 'cosine_novel']
+        heads = [
+            'class',
+            'nearest_base',
+            'cosine_base',
+            'nearest_novel',
+            'cosine_novel',
+        ]
     _write_csv(table, [heads, *find_neighbours(classes)])
     return [picture, table]
 
@@ -149,43 +186,63 @@ def _write_classes(classes: Classes, folder: Path, title: str) -> List[Path]:
 def _format_agreement(agreement: Agreement, first: str, second: str) -> str:
     """Return what two files have in common, in lines and a table."""
     lines = [f'{len(agreement.names):,} classes are in both files']
-    for file, names in ((first, agreement.only_first),
-                        (second, agreement.only_second)):
+    for file, names in (
+        (first, agreement.only_first),
+        (second, agreement.only_second),
+    ):
         if names:
-            lines.append(f'in {file} only ({len(names):,}): '
-                         f'{_list_names(names)}')
+            lines.append(
+                f'in {file} only ({len(names):,}): {_list_names(names)}'
+            )
     lines += [
         f'same nearest class among them: {agreement.same_neighbour:.1%}',
         "rank correlation (Spearman's) of the cosines between them: "
-        + ('undefined, those of a file are all equal'
-           if np.isnan(agreement.rank_correlation) else
-           _format_number(agreement.rank_correlation))]
+        + (
+            'undefined, those of a file are all equal'
+            if np.isnan(agreement.rank_correlation)
+            else _format_number(agreement.rank_correlation)
+        ),
+    ]
     same = agreement.same_class
     if same is None:
         lines.append(
             'the files are of two CLIPs: the cosine of a class in the one '
-            'and in the other means nothing and is left out')
+            'and in the other means nothing and is left out'
+        )
         return '\n'.join(lines)
-    lines.append('cosine of a class in the one and in the other file: mean '
-                 f'{_format_number(same.mean())}, lowest '
-                 f'{_format_number(same.min())}; it is least for:')
+    lines.append(
+        'cosine of a class in the one and in the other file: mean '
+        f'{_format_number(same.mean())}, lowest '
+        f'{_format_number(same.min())}; it is least for:'
+    )
     worst = np.argsort(same, kind='stable')[:MOST_DIFFERENT]
     rows = [[agreement.names[i], _format_number(same[i])] for i in worst]
     return '\n'.join(
-        [*lines, _format_table([['class that differs', 'cosine'], *rows])])
+        [*lines, _format_table([['class that differs', 'cosine'], *rows])]
+    )
 
 
-def _write_agreement(agreement: Agreement, folder: Path, first: str,
-                     second: str) -> List[Path]:
+def _write_agreement(
+    agreement: Agreement, folder: Path, first: str, second: str
+) -> List[Path]:
     """Write the picture, and a row for every class of either file."""
     picture, table = folder / 'agreement.png', folder / 'agreement.csv'
     save_picture(draw_agreement(agreement, first, second), picture)
-    same = [''] * len(agreement.names) if agreement.same_class is None \
+    same = (
+        [''] * len(agreement.names)
+        if agreement.same_class is None
         else agreement.same_class.tolist()
+    )
     rows: List[Sequence] = [
-        ['class', 'file', 'nearest_first', 'nearest_second', 'cosine']]
-    rows += zip(agreement.names, ['both'] * len(same),
-                agreement.nearest_first, agreement.nearest_second, same)
+        ['class', 'file', 'nearest_first', 'nearest_second', 'cosine']
+    ]
+    rows += zip(
+        agreement.names,
+        ['both'] * len(same),
+        agreement.nearest_first,
+        agreement.nearest_second,
+        same,
+    )
     rows += [[name, 'first', '', '', ''] for name in agreement.only_first]
     rows += [[name, 'second', '', '', ''] for name in agreement.only_second]
     _write_csv(table, rows)
@@ -195,8 +252,12 @@ def _write_agreement(agreement: Agreement, folder: Path, first: str,
 def _write_csv(path: Path, rows: Sequence[Sequence]) -> None:
     with atomic_write(path, 'w') as file:
         csv.writer(file, lineterminator='\n').writerows(
-            [f'{value:.4f}' if isinstance(value, float) else value
-             for value in row] for row in rows)
+            [
+                f'{value:.4f}' if isinstance(value, float) else value
+                for value in row
+            ]
+            for row in rows
+        )
 
 
 def _format_number(value: float) -> str:

@@ -1,4 +1,5 @@
 """Names in, a file of class embeddings out."""
+
 from pathlib import Path
 from typing import Dict, Optional, Sequence
 
@@ -13,17 +14,19 @@ from .class_names import ClassNames
 REPLACE = 'replace it with --overwrite, or write elsewhere with --out'
 
 
-def make_class_embeddings(templates: str = 'vild',
-                          dataset: Optional[str] = None,
-                          classes: Optional[str] = None,
-                          classes_file: Optional[PathLike] = None,
-                          ann_file: Optional[PathLike] = None,
-                          synonyms: bool = False,
-                          prompts: Sequence[PathLike] = (),
-                          pretrained: Optional[str] = None,
-                          precision: str = 'fp32',
-                          out: Optional[PathLike] = None,
-                          overwrite: bool = False) -> Path:
+def make_class_embeddings(
+    templates: str = 'vild',
+    dataset: Optional[str] = None,
+    classes: Optional[str] = None,
+    classes_file: Optional[PathLike] = None,
+    ann_file: Optional[PathLike] = None,
+    synonyms: bool = False,
+    prompts: Sequence[PathLike] = (),
+    pretrained: Optional[str] = None,
+    precision: str = 'fp32',
+    out: Optional[PathLike] = None,
+    overwrite: bool = False,
+) -> Path:
     """Embed class names with CLIP and save them, unless that is done.
 
     A file of the same names, templates, settings and CLIP weights is left as
@@ -59,28 +62,35 @@ def make_class_embeddings(templates: str = 'vild',
         FileNotFoundError: If an input file is missing.
     """
     names = ClassNames(dataset, classes, classes_file, ann_file)
-    recipe = Recipe(pretrained or names.pretrained, templates,
-                    tuple(prompts), precision)
+    recipe = Recipe(
+        pretrained or names.pretrained, templates, tuple(prompts), precision
+    )
     stem = f'{templates}_synonyms' if synonyms else templates
     path = output_path(out, names, recipe.pretrained, stem)
     others = names.read_synonyms() if synonyms else None
     if path.exists() and not overwrite:
         found = load_reusable(path)
-        refuse_other(path, {
-            'classes': found.names == names.names,
-            'CLIP weights': found.clip['sha256'] == recipe.clip_sha256,
-            **dict.fromkeys(recipe.differences(found, others), False),
-        })
+        refuse_other(
+            path,
+            {
+                'classes': found.names == names.names,
+                'CLIP weights': found.clip['sha256'] == recipe.clip_sha256,
+                **dict.fromkeys(recipe.differences(found, others), False),
+            },
+        )
         print(f'{path} has these {len(names.names)} classes already: reused')
         return path
     recipe.make(names.names, others).save(path)
-    print(f'{path}: {len(names.names)} classes, templates {templates}, '
-          f'CLIP {recipe.pretrained}')
+    print(
+        f'{path}: {len(names.names)} classes, templates {templates}, '
+        f'CLIP {recipe.pretrained}'
+    )
     return path
 
 
-def output_path(out: Optional[PathLike], names: ClassNames, pretrained: str,
-                stem: str) -> Path:
+def output_path(
+    out: Optional[PathLike], names: ClassNames, pretrained: str, stem: str
+) -> Path:
     """Return ``data/<dataset>/prompt/<stem>[_<model>].pth``, or ``out``.
 
     Raises:
@@ -94,7 +104,8 @@ def output_path(out: Optional[PathLike], names: ClassNames, pretrained: str,
     if not names.are_of_dataset:
         raise ValueError(
             'where the classes are not those of the --dataset, say with '
-            '--out which file to write')
+            '--out which file to write'
+        )
     if Path(pretrained) != Path(names.pretrained):
         stem += f'_{_model_name(pretrained)}'
     return names.folder / f'{stem}.pth'
@@ -131,4 +142,5 @@ def refuse_other(path: Path, same: Dict[str, bool]) -> None:
     differs = [what for what, is_same in same.items() if not is_same]
     if differs:
         raise ValueError(
-            f'{path} exists with other {" and ".join(differs)}; {REPLACE}')
+            f'{path} exists with other {" and ".join(differs)}; {REPLACE}'
+        )

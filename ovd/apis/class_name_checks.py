@@ -1,4 +1,5 @@
 """Whether CLIP can tell class names apart, and has something to go by."""
+
 import re
 from typing import Dict, Iterator, List, Sequence, Tuple
 
@@ -12,7 +13,8 @@ CONTEXT_LENGTH = 77
 # More than any template adds to a name; those that may be too long are tried
 TEMPLATE_TOKENS = 25
 PLACEHOLDER = re.compile(
-    r'(class|category|cat|label|object|obj|item|type|id)?[\s_-]*\d+', re.I)
+    r'(class|category|cat|label|object|obj|item|type|id)?[\s_-]*\d+', re.I
+)
 
 
 def check_names_for_clip(names: Sequence[str], where: str) -> List[str]:
@@ -38,7 +40,8 @@ def check_names_for_clip(names: Sequence[str], where: str) -> List[str]:
             raise ValueError(
                 f'CLIP reads the categories "{other}" and "{name}" of '
                 f'{where} alike, so no detector could tell them apart: '
-                'rename one, or make them one category')
+                'rename one, or make them one category'
+            )
     return list(_warnings(names))
 
 
@@ -52,20 +55,31 @@ def _tokens(name: str, where: str) -> Tuple[int, ...]:
     except ValueError as error:
         raise ValueError(
             f'the category "{name}" of {where} does not fit into CLIP, which '
-            f'reads {CONTEXT_LENGTH} tokens: {error}') from error
+            f'reads {CONTEXT_LENGTH} tokens: {error}'
+        ) from error
     return tokens
 
 
 def _warnings(names: Sequence[str]) -> Iterator[str]:
     """Yield what is odd about names; they still work."""
     for odd, why in (
-        ([n for n in names if not any(map(str.isalpha, n)) or
-          PLACEHOLDER.fullmatch(n.strip())],
-         'say nothing that CLIP could know, novel ones will not be found'),
-        ([n for n in names if any(map(str.isalpha, n)) and not n.isascii()],
-         'are not plain ASCII: published CLIPs know English best'),
-        ([n for n in names if n != ' '.join(n.split())],
-         'have spaces at the ends or in a row, which CLIP does not see'),
+        (
+            [
+                n
+                for n in names
+                if not any(map(str.isalpha, n))
+                or PLACEHOLDER.fullmatch(n.strip())
+            ],
+            'say nothing that CLIP could know, novel ones will not be found',
+        ),
+        (
+            [n for n in names if any(map(str.isalpha, n)) and not n.isascii()],
+            'are not plain ASCII: published CLIPs know English best',
+        ),
+        (
+            [n for n in names if n != ' '.join(n.split())],
+            'have spaces at the ends or in a row, which CLIP does not see',
+        ),
     ):
         if odd:
             yield f'{len(odd)} class names {why}: {listed(odd, ())}'

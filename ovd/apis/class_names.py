@@ -1,4 +1,5 @@
 """Class names from where users have them: words, a list, annotations."""
+
 import mmap
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ class KnownDataset:
         pretrained (str): The CLIP that its configs use.
         mmdet_class (str, optional): Dataset of mmdet that has the names too.
     """
+
     ann_file: Optional[str] = None
     pretrained: str = 'ViT-B/32'
     mmdet_class: Optional[str] = None
@@ -32,20 +34,25 @@ class KnownDataset:
 DATASETS = {
     'coco': KnownDataset(
         'data/coco/annotations/instances_val2017.json',
-        mmdet_class='CocoDataset'),
+        mmdet_class='CocoDataset',
+    ),
     'lvis_v1': KnownDataset(
         'data/lvis_v1/annotations/lvis_v1_val.json',
-        mmdet_class='LVISV1Dataset'),
+        mmdet_class='LVISV1Dataset',
+    ),
     'voc': KnownDataset(mmdet_class='VOCDataset'),
     'objects365': KnownDataset(
         'data/Objects365/Obj365_v2/annotations/zhiyuan_objv2_val.json',
-        mmdet_class='Objects365V2Dataset'),
+        mmdet_class='Objects365V2Dataset',
+    ),
     'objects365_v1': KnownDataset(
         'data/Objects365/Obj365_v1/annotations/objects365_val.json',
-        mmdet_class='Objects365V1Dataset'),
+        mmdet_class='Objects365V1Dataset',
+    ),
     'miniature': KnownDataset(
         'data/miniature/annotations/instances_val.json',
-        pretrained='pretrained/clip/miniature.pt'),
+        pretrained='pretrained/clip/miniature.pt',
+    ),
 }
 
 
@@ -74,6 +81,7 @@ class ClassNames:
         ValueError: If there is no such dataset, or several arguments give
             names.
     """
+
     dataset: Optional[str] = None
     classes: Optional[str] = None
     classes_file: Optional[PathLike] = None
@@ -85,14 +93,21 @@ class ClassNames:
         if len(self._others) > 1:
             raise ValueError(
                 f'{" and ".join(self._others)} each give class names: '
-                'choose one')
+                'choose one'
+            )
 
     @property
     def _others(self) -> List[str]:
         """The options other than --dataset that give names."""
-        return [option for option, value in (
-            ('--classes', self.classes), ('--classes-file', self.classes_file),
-            ('--ann-file', self.ann_file)) if value is not None]
+        return [
+            option
+            for option, value in (
+                ('--classes', self.classes),
+                ('--classes-file', self.classes_file),
+                ('--ann-file', self.ann_file),
+            )
+            if value is not None
+        ]
 
     @property
     def given(self) -> bool:
@@ -112,7 +127,8 @@ class ClassNames:
             return False
         known = dataset_class_names(self.dataset)
         return {*map(canonical_spelling, known)} == {
-            *map(canonical_spelling, self.names)}
+            *map(canonical_spelling, self.names)
+        }
 
     @property
     def folder(self) -> Path:
@@ -162,16 +178,20 @@ class ClassNames:
         """
         path = self.ann_file or (
             DATASETS[self.dataset or 'coco'].ann_file
-            if not self._others else None)
+            if not self._others
+            else None
+        )
         if path is None:
             raise ValueError(
                 'synonyms are read from an annotation file that has them, '
-                'such as that of LVIS: name one with --ann-file')
+                'such as that of LVIS: name one with --ann-file'
+            )
         categories = _read_categories(path)
         if all(category.synonyms is None for category in categories):
             raise ValueError(
                 f'the categories of {path} have no synonyms, as those of LVIS '
-                'have: leave out --synonyms, or name another --ann-file')
+                'have: leave out --synonyms, or name another --ann-file'
+            )
         synonyms = [category.synonyms or [] for category in categories]
         for name, own in zip(self.names, synonyms):
             if not all(synonym.strip() for synonym in own):
@@ -186,7 +206,8 @@ def _check_spellings(names: List[str]) -> None:
         other = first.setdefault(canonical_spelling(name), name)
         if other != name:
             raise ValueError(
-                f'"{other}" and "{name}" are two spellings of one class')
+                f'"{other}" and "{name}" are two spellings of one class'
+            )
 
 
 def dataset_class_names(dataset: str) -> List[str]:
@@ -205,10 +226,12 @@ def dataset_class_names(dataset: str) -> List[str]:
     check_choice(dataset, DATASETS, 'dataset')
     known = DATASETS[dataset]
     if known.ann_file is not None and (
-            known.mmdet_class is None or Path(known.ann_file).is_file()):
+        known.mmdet_class is None or Path(known.ann_file).is_file()
+    ):
         return ann_file_class_names(known.ann_file)
     assert known.mmdet_class is not None  # one of the two is there
     from mmdet import datasets
+
     classes = getattr(datasets, known.mmdet_class).METAINFO['classes']
     return [canonical_spelling(name) for name in classes]
 
@@ -225,7 +248,8 @@ def ann_file_class_names(path: PathLike) -> List[str]:
         check_class_names(names)
     except ValueError as error:
         raise ValueError(
-            f'{path} is no COCO or LVIS annotation file: {error}') from error
+            f'{path} is no COCO or LVIS annotation file: {error}'
+        ) from error
     return names
 
 
@@ -238,7 +262,8 @@ def _read_categories(path: PathLike) -> List[_Category]:
     except ValueError as error:
         raise ValueError(
             f'{path} is no COCO or LVIS annotation file, whose "categories" '
-            f'each have a "name": {error}') from error
+            f'each have a "name": {error}'
+        ) from error
     finally:
         if isinstance(content, mmap.mmap):
             content.close()

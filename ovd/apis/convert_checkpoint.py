@@ -1,4 +1,5 @@
 """Weights of other projects become checkpoints that ovd's configs load."""
+
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -46,10 +47,9 @@ class Conversion:
     dropped: Counter = field(default_factory=Counter)
 
 
-def convert_checkpoint(file: PathLike,
-                       out: PathLike,
-                       form: str = 'auto',
-                       overwrite: bool = False) -> Path:
+def convert_checkpoint(
+    file: PathLike, out: PathLike, form: str = 'auto', overwrite: bool = False
+) -> Path:
     """Write a checkpoint of another project as one of ours.
 
     Every key is taken over, dropped by a rule that says why, or an error;
@@ -73,11 +73,13 @@ def convert_checkpoint(file: PathLike,
     """
     path, out = require_file(file, 'checkpoint'), Path(out)
     if out.resolve() == path.resolve():
-        raise ValueError(f'{out} is the file to convert: give another one to '
-                         'write')
+        raise ValueError(
+            f'{out} is the file to convert: give another one to write'
+        )
     if out.exists() and not overwrite:
-        raise ValueError(f'{out} exists: give another file to write, or say '
-                         '--overwrite')
+        raise ValueError(
+            f'{out} exists: give another file to write, or say --overwrite'
+        )
     content = _read(path)
     try:
         weights = _find_weights(content)
@@ -99,8 +101,9 @@ def _read(path: Path) -> Any:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f'{path} is damaged, or no safetensors file: '
-                         f'{error}') from error
+        raise ValueError(
+            f'{path} is damaged, or no safetensors file: {error}'
+        ) from error
 
 
 def _find_weights(content: Any) -> Dict[str, Tensor]:
@@ -111,13 +114,16 @@ def _find_weights(content: Any) -> Dict[str, Tensor]:
     if is_state_dict(weights):
         # As a run of several processes saves a wrapped model
         wrapped = all(key.startswith('module.') for key in weights)
-        return {key.removeprefix('module.') if wrapped else key: tensor
-                for key, tensor in weights.items()}
+        return {
+            key.removeprefix('module.') if wrapped else key: tensor
+            for key, tensor in weights.items()
+        }
     holds = f'a {type(content).__name__}'
     if isinstance(content, dict):
         holds = f'a dict of {list_some(map(str, content)) or "nothing"}'
-    raise ValueError(f'expected a state dict, or a dict with one as '
-                     f'state_dict, got {holds}')
+    raise ValueError(
+        f'expected a state dict, or a dict with one as state_dict, got {holds}'
+    )
 
 
 def apply_layout(layout: Layout, weights: Dict[str, Tensor]) -> Conversion:
@@ -145,26 +151,31 @@ def apply_layout(layout: Layout, weights: Dict[str, Tensor]) -> Conversion:
             assert match is not None  # by which the rule was found
             target = match.expand(rule.target)
             if target in result.state_dict:
-                raise ValueError(f'two of its keys are {target} in ovd, one '
-                                 f'of them {key}')
+                raise ValueError(
+                    f'two of its keys are {target} in ovd, one of them {key}'
+                )
             result.state_dict[target] = tensor
             result.kept += target == key
             result.renamed += target != key
     if unknown:
-        raise ValueError(f'there is no rule of {layout.name} for '
-                         f'{len(unknown)} of its keys: {list_some(unknown)}')
+        raise ValueError(
+            f'there is no rule of {layout.name} for '
+            f'{len(unknown)} of its keys: {list_some(unknown)}'
+        )
     if layout.background:
         _add_background(layout, weights, result)
     missing = find_missing(result.state_dict) if layout.clip else []
     if missing:
         raise ValueError(
             f'it is no whole detector of the form {layout.name}: nothing in '
-            f'it becomes {list_some(missing)}')
+            f'it becomes {list_some(missing)}'
+        )
     return result
 
 
-def _add_background(layout: Layout, weights: Dict[str, Tensor],
-                    result: Conversion) -> None:
+def _add_background(
+    layout: Layout, weights: Dict[str, Tensor], result: Conversion
+) -> None:
     """Give every stage the output of the layer that makes the background."""
     parts = [weights[key] for key in layout.background if key in weights]
     if len(parts) < len(layout.background):
@@ -173,7 +184,8 @@ def _add_background(layout: Layout, weights: Dict[str, Tensor],
     if len({part.numel() for part in parts}) > 1:
         raise ValueError(
             'its background must be a layer from 1 number to those of an '
-            f'embedding, (512, 1) and (512,), got {shapes}')
+            f'embedding, (512, 1) and (512,), got {shapes}'
+        )
     vector = torch.stack([part.reshape(1, -1) for part in parts]).sum(0)
     for stage in find_stages(result.state_dict):
         key = f'roi_head.bbox_head{stage}.classifier.bg_embedding'
@@ -181,31 +193,42 @@ def _add_background(layout: Layout, weights: Dict[str, Tensor],
     result.renamed += len(parts)
 
 
-def _describe(layout: Layout, converted: Conversion, content: Dict[str, Any],
-              path: Path) -> Dict[str, Any]:
+def _describe(
+    layout: Layout, converted: Conversion, content: Dict[str, Any], path: Path
+) -> Dict[str, Any]:
     """Return the meta of the new checkpoint."""
     old = content.get('meta')
-    meta = {key: old[key] for key in layout.keep_meta if key in old} \
-        if isinstance(old, dict) else {}
+    meta = (
+        {key: old[key] for key in layout.keep_meta if key in old}
+        if isinstance(old, dict)
+        else {}
+    )
     meta['converted_from'] = dict(
-        file=path.name, sha256=sha256_file(path), form=layout.name)
+        file=path.name, sha256=sha256_file(path), form=layout.name
+    )
     if layout.clip:
         clip, embed_dims = identify_clip(layout.clip)
-        sizes = {len(tensor) for key, tensor in converted.state_dict.items()
-                 if key.endswith('.fc_cls.weight')}
+        sizes = {
+            len(tensor)
+            for key, tensor in converted.state_dict.items()
+            if key.endswith('.fc_cls.weight')
+        }
         if sizes == {embed_dims}:
             meta['clip'] = clip
     return meta
 
 
-def _report(layout: Layout, converted: Conversion, path: Path,
-            out: Path) -> None:
+def _report(
+    layout: Layout, converted: Conversion, path: Path, out: Path
+) -> None:
     """Print what became of the keys."""
     stages = find_stages(converted.state_dict)
     cascade = f', a cascade of {len(stages)} stages' if len(stages) > 1 else ''
     print(f'{path}: {layout.title} ({layout.name}){cascade}')
-    print(f'{converted.kept + converted.renamed:,} keys mapped, '
-          f'{converted.renamed:,} of them to other names')
+    print(
+        f'{converted.kept + converted.renamed:,} keys mapped, '
+        f'{converted.renamed:,} of them to other names'
+    )
     for why, number in converted.dropped.items():
         print(f'{number:,} keys dropped: {why}')
     if layout.note:

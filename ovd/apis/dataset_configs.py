@@ -1,4 +1,5 @@
 """The configs of a dataset of one's own: small deltas on `configs/_base_`."""
+
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class DatasetConfigs:
         pretrained (str): CLIP.
         embed_dims (int): Size of its embeddings.
     """
+
     name: str
     out_dir: Path
     ann_files: Tuple[Path, Path]
@@ -73,7 +75,8 @@ class DatasetConfigs:
             rpn='rpn_r50_fpn_1x_{}.py',
             dump='rpn_r50_fpn_1x_{}_train.py',
             extract='proposal_feature_extractor_{}.py',
-            vild='vild-ensemble_faster-rcnn_r50_fpn_1x_{}.py')
+            vild='vild-ensemble_faster-rcnn_r50_fpn_1x_{}.py',
+        )
         return self.out_dir / names[job].format(self.name)
 
     def texts(self) -> Dict[Path, str]:
@@ -84,13 +87,17 @@ class DatasetConfigs:
             rpn=self._rpn(),
             dump=self._dump(),
             extract=self._extract(),
-            vild=self._vild())
+            vild=self._vild(),
+        )
         return {self.path(job): text for job, text in jobs.items()}
 
     def _base(self, name: str) -> str:
         """Return how configs call one of `configs/_base_`."""
-        bases = BASES if BASES.is_dir() else (
-            Path(ovd.__file__).parents[1] / BASES)
+        bases = (
+            BASES
+            if BASES.is_dir()
+            else (Path(ovd.__file__).parents[1] / BASES)
+        )
         return os.path.relpath(bases / name, self.out_dir)
 
     def _root(self) -> Path:
@@ -99,8 +106,9 @@ class DatasetConfigs:
         That which all files share, or else that of the annotations.
         """
         files = [_absolute(path.parent) for path in self.ann_files]
-        shared = Path(os.path.commonpath(
-            [*files, *map(_absolute, self.folders)]))
+        shared = Path(
+            os.path.commonpath([*files, *map(_absolute, self.folders)])
+        )
         if shared == Path(shared.anchor):
             shared = Path(os.path.commonpath(files))
         return shared
@@ -166,9 +174,11 @@ test_evaluator = val_evaluator
 
     def _bases(self, model: str) -> str:
         lines: List[str] = [
-            model, self.path('split').name,
+            model,
+            self.path('split').name,
             'mmdet::_base_/schedules/schedule_1x.py',
-            self._base('default_runtime.py')]
+            self._base('default_runtime.py'),
+        ]
         inside = ''.join(f'    {line!r},\n' for line in lines)
         return f'_base_ = [\n{inside}]\n'
 

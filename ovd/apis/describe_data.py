@@ -1,4 +1,5 @@
 """What annotation files and proposals say of themselves."""
+
 from typing import Any
 
 from ovd.artifacts.files import PathLike
@@ -19,15 +20,20 @@ def describe_annotation_file(path: PathLike) -> Description:
     data = load_annotation_file(path)
     if data.gzsl is not None:
         return _describe_split(path, data.gzsl)
-    kind = 'LVIS' if any(
-        category.frequency for category in data.categories) else 'COCO'
+    kind = (
+        'LVIS'
+        if any(category.frequency for category in data.categories)
+        else 'COCO'
+    )
     return Description(
-        f'annotations in {kind} format', {
+        f'annotations in {kind} format',
+        {
             'images': f'{len(data.images):,}',
             'annotations': f'{len(data.annotations):,}',
             'classes': list_names([c.name for c in data.categories]),
             'split': f'none, make one with: {SPLITTER}',
-        })
+        },
+    )
 
 
 def _describe_split(path: PathLike, gzsl: dict) -> Description:
@@ -43,8 +49,8 @@ def _describe_split(path: PathLike, gzsl: dict) -> Description:
     details['source sha256'] = gzsl['source']['sha256']
     details['verified'] = verified.removeprefix(f'{path}: ')
     return Description(
-        f'annotations, {gzsl["subset"]} part of split {gzsl["split"]}',
-        details)
+        f'annotations, {gzsl["subset"]} part of split {gzsl["split"]}', details
+    )
 
 
 def describe_proposals(path: PathLike) -> Description:
@@ -59,10 +65,14 @@ def describe_proposals(path: PathLike) -> Description:
     if numbers:
         details['per image'] = f'{min(numbers):,} to {max(numbers):,}'
         details['first image'] = next(iter(found))
-    details.update({
-        key: _shorten(value) for key, value in flatten(
-            found.provenance or {'made by': 'the file does not say'}).items()
-    })
+    details.update(
+        {
+            key: _shorten(value)
+            for key, value in flatten(
+                found.provenance or {'made by': 'the file does not say'}
+            ).items()
+        }
+    )
     number = counted(len(found), 'image', 'images')
     return Description(f'proposals of {number}', details)
 

@@ -1,4 +1,5 @@
 """What embedding stores and their shards say of themselves."""
+
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -37,10 +38,12 @@ def describe_survey(survey: StoreSurvey) -> Description:
         details['temporary files'] = (
             f'{list_names(survey.leftovers)}, of runs under way or killed; a '
             'run that completes the store removes those older than '
-            f'{ABANDONED_AFTER // 60} minutes')
+            f'{ABANDONED_AFTER // 60} minutes'
+        )
     number = counted(len(plan.image_ids), 'image', 'images')
     return Description(
-        f'proposal embeddings of {number}', details, _list_faults(survey))
+        f'proposal embeddings of {number}', details, _list_faults(survey)
+    )
 
 
 def _list_faults(survey: StoreSurvey) -> List[str]:
@@ -49,13 +52,21 @@ def _list_faults(survey: StoreSurvey) -> List[str]:
         faults.append(
             f'{len(survey.missing):,} of {survey.plan.num_shards:,} shards '
             f'are missing: {list_names(survey.missing)}; resume with: '
-            f'{survey.resume}')
-    faults += [f'{fault}; remove it and resume with: {survey.resume}'
-               for fault in survey.damaged.values()]
-    faults += [f'{fault}; make it readable, or move it away and resume with: '
-               f'{survey.resume}' for fault in survey.unreadable.values()]
-    faults += [f'{fault}; remove it and resume with: {survey.resume}'
-               for fault in survey.foreign.values()]
+            f'{survey.resume}'
+        )
+    faults += [
+        f'{fault}; remove it and resume with: {survey.resume}'
+        for fault in survey.damaged.values()
+    ]
+    faults += [
+        f'{fault}; make it readable, or move it away and resume with: '
+        f'{survey.resume}'
+        for fault in survey.unreadable.values()
+    ]
+    faults += [
+        f'{fault}; remove it and resume with: {survey.resume}'
+        for fault in survey.foreign.values()
+    ]
     return faults
 
 
@@ -63,38 +74,60 @@ def _describe_content(shards: Sequence[ShardContent]) -> Dict[str, Any]:
     """Say how many boxes shards have, of which kinds, and in what space."""
     boxes = [number for shard in shards for number in shard.boxes]
     total, size = sum(boxes), sum(shard.size for shard in shards)
-    kinds = {kind: sum(shard.kinds[kind] for shard in shards)
-             for kind in BOX_KINDS}
+    kinds = {
+        kind: sum(shard.kinds[kind] for shard in shards) for kind in BOX_KINDS
+    }
     details = dict(embeddings=f'{total:,}')
     if total:
         details['kinds'] = ', '.join(
-            f'{kind} {number:,}' for kind, number in kinds.items() if number)
-        details['per image'] = (f'{min(boxes):,} to {max(boxes):,}, '
-                                f'{total / len(boxes):,.1f} on average')
+            f'{kind} {number:,}' for kind, number in kinds.items() if number
+        )
+        details['per image'] = (
+            f'{min(boxes):,} to {max(boxes):,}, '
+            f'{total / len(boxes):,.1f} on average'
+        )
         details['bytes'] = f'{size:,}, {size / total:,.1f} per embedding'
     sizes = sorted({(shard.embed_dims, shard.dtype) for shard in shards})
-    details['size'] = ', '.join(
-        f'{dims} {dtype}' for dims, dtype in sizes) or 'unknown'
+    details['size'] = (
+        ', '.join(f'{dims} {dtype}' for dims, dtype in sizes) or 'unknown'
+    )
     return details
 
 
-def _describe_broken(shards: Sequence[ShardContent],
-                     plan: Optional[StorePlan]) -> Dict[str, str]:
+def _describe_broken(
+    shards: Sequence[ShardContent], plan: Optional[StorePlan]
+) -> Dict[str, str]:
     """Name the images that could not be read."""
     names = dict(zip(plan.image_ids, plan.image_keys)) if plan else {}
-    broken = {image_id: reason for shard in shards
-              for image_id, reason in shard.broken.items()}
-    details = {f'broken image {names.get(image_id, "")} (id {image_id})':
-               reason for image_id, reason in broken.items()}
-    return dict({'broken images': f'{len(broken):,}, they have no boxes'},
-                **details) if broken else {}
+    broken = {
+        image_id: reason
+        for shard in shards
+        for image_id, reason in shard.broken.items()
+    }
+    details = {
+        f'broken image {names.get(image_id, "")} (id {image_id})': reason
+        for image_id, reason in broken.items()
+    }
+    return (
+        dict(
+            {'broken images': f'{len(broken):,}, they have no boxes'},
+            **details,
+        )
+        if broken
+        else {}
+    )
 
 
 def _describe_plan(plan: StorePlan) -> dict:
-    return flatten(dict(
-        clip=plan.clip, proposals=plan.proposals or 'none',
-        annotations=plan.annotations, settings=plan.settings,
-        command=plan.command))
+    return flatten(
+        dict(
+            clip=plan.clip,
+            proposals=plan.proposals or 'none',
+            annotations=plan.annotations,
+            settings=plan.settings,
+            command=plan.command,
+        )
+    )
 
 
 def describe_shard(path: PathLike) -> Description:
@@ -105,13 +138,19 @@ def describe_shard(path: PathLike) -> Description:
     """
     path = Path(path)
     manifest = path.with_name(MANIFEST)
-    plan: Optional[StorePlan] = \
+    plan: Optional[StorePlan] = (
         StorePlan.load(manifest) if manifest.is_file() else None
+    )
     found = check_shard(path, *(plan.digest(), plan.dtype) if plan else ())
     details = dict(
         shard=f'{found.shard} of {plan.num_shards}' if plan else found.shard,
-        **_describe_content([found]), **_describe_broken([found], plan))
-    details.update(_describe_plan(plan) if plan else dict(
-        manifest='not beside it: which CLIP made it is not known'))
+        **_describe_content([found]),
+        **_describe_broken([found], plan),
+    )
+    details.update(
+        _describe_plan(plan)
+        if plan
+        else dict(manifest='not beside it: which CLIP made it is not known')
+    )
     number = counted(len(found.boxes), 'image', 'images')
     return Description(f'proposal embeddings of {number}', details)

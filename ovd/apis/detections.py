@@ -2,6 +2,7 @@
 
 Shapes: M detections of an image.
 """
+
 import json
 from typing import Any, Dict, Iterable, List, Optional, Sequence
 
@@ -53,15 +54,17 @@ class Detections(List[DetDataSample]):
         ['boxes', 'image', 'text']
     """
 
-    def __init__(self,
-                 samples: Sequence[DetDataSample],
-                 classes: Sequence[str],
-                 base_classes: Sequence[str] = (),
-                 seconds: Optional[Dict[str, float]] = None) -> None:
+    def __init__(
+        self,
+        samples: Sequence[DetDataSample],
+        classes: Sequence[str],
+        base_classes: Sequence[str] = (),
+        seconds: Optional[Dict[str, float]] = None,
+    ) -> None:
         super().__init__(samples)
         self.classes = list(classes)
         self.base_classes = list(base_classes)
-        self.seconds = dict(seconds or dict(text=0., image=0., boxes=0.))
+        self.seconds = dict(seconds or dict(text=0.0, image=0.0, boxes=0.0))
 
     def one_per_object(self, iou_thr: float = 0.6) -> 'Detections':
         """Keep the best name of boxes that overlap: the host allows several.
@@ -73,11 +76,13 @@ class Detections(List[DetDataSample]):
         samples = []
         for sample in self:
             found, sample = sample.pred_instances, sample.new()
-            sample.pred_instances = found[nms(
-                found.bboxes, found.scores, iou_thr)]
+            sample.pred_instances = found[
+                nms(found.bboxes, found.scores, iou_thr)
+            ]
             samples.append(sample)
         return Detections(
-            samples, self.classes, self.base_classes, self.seconds)
+            samples, self.classes, self.base_classes, self.seconds
+        )
 
     def to_coco(self) -> Dict[str, List[Dict[str, Any]]]:
         """Return a COCO dataset whose annotations have a ``score``.
@@ -91,16 +96,26 @@ class Detections(List[DetDataSample]):
         annotations: List[Dict[str, Any]] = []
         for image_id, sample in enumerate(self, 1):
             height, width = sample.ori_shape
-            images.append(dict(
-                id=image_id, file_name=sample.get('img_path') or '',
-                height=height, width=width))
+            images.append(
+                dict(
+                    id=image_id,
+                    file_name=sample.get('img_path') or '',
+                    height=height,
+                    width=width,
+                )
+            )
             for item in _to_annotations(sample.pred_instances):
-                annotations.append(dict(
-                    id=len(annotations) + 1, image_id=image_id, **item))
+                annotations.append(
+                    dict(id=len(annotations) + 1, image_id=image_id, **item)
+                )
         return dict(
-            images=images, annotations=annotations,
-            categories=[dict(id=label, name=name)
-                        for label, name in enumerate(self.classes, 1)])
+            images=images,
+            annotations=annotations,
+            categories=[
+                dict(id=label, name=name)
+                for label, name in enumerate(self.classes, 1)
+            ],
+        )
 
     def save_coco(self, path: PathLike) -> None:
         """Write :meth:`to_coco` as a json file, whole or not at all."""
@@ -131,33 +146,40 @@ class Detections(List[DetDataSample]):
         except ImportError as error:
             raise ImportError(
                 'supervision.Detections needs the package supervision: '
-                'pip install supervision') from error
+                'pip install supervision'
+            ) from error
         converted = []
         for sample in self:
             one = supervision.Detections.from_mmdetection(sample)
             labels = sample.pred_instances.labels.tolist()
             one.data['class_name'] = np.array(
-                [self.classes[label] for label in labels], str)
+                [self.classes[label] for label in labels], str
+            )
             converted.append(one)
         return converted
 
 
 def merge_coco(
-        parts: Iterable[Dict[str, List[dict]]]) -> Dict[str, List[dict]]:
+    parts: Iterable[Dict[str, List[dict]]],
+) -> Dict[str, List[dict]]:
     """Join contents of :meth:`Detections.to_coco` of the same classes.
 
     Ids go on counting from one part to the next.
     """
     whole: Dict[str, List[dict]] = dict(
-        images=[], annotations=[], categories=[])
+        images=[], annotations=[], categories=[]
+    )
     for part in parts:
         before = len(whole['images'])
         whole['images'] += [
-            dict(image, id=image['id'] + before) for image in part['images']]
+            dict(image, id=image['id'] + before) for image in part['images']
+        ]
         whole['annotations'] += [
             dict(item, id=number, image_id=item['image_id'] + before)
             for number, item in enumerate(
-                part['annotations'], len(whole['annotations']) + 1)]
+                part['annotations'], len(whole['annotations']) + 1
+            )
+        ]
         whole['categories'] = part['categories']
     return whole
 
@@ -166,17 +188,25 @@ def _to_annotations(found: InstanceData) -> List[Dict[str, Any]]:
     """Return M annotations without ids."""
     annotations = []
     for label, score, (x1, y1, x2, y2) in zip(
-            found.labels.tolist(), found.scores.tolist(),
-            found.bboxes.tolist()):
-        annotations.append(dict(
-            category_id=label + 1, score=score, iscrowd=0,
-            bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1)))
+        found.labels.tolist(), found.scores.tolist(), found.bboxes.tolist()
+    ):
+        annotations.append(
+            dict(
+                category_id=label + 1,
+                score=score,
+                iscrowd=0,
+                bbox=[x1, y1, x2 - x1, y2 - y1],
+                area=(x2 - x1) * (y2 - y1),
+            )
+        )
     if 'masks' in found:
         masks = found.masks.numpy()
         for item, mask, code in zip(
-                annotations, masks, encode_mask_results(masks)):
+            annotations, masks, encode_mask_results(masks)
+        ):
             item['area'] = int(mask.sum())
             item['segmentation'] = dict(
                 size=list(map(int, code['size'])),
-                counts=code['counts'].decode())
+                counts=code['counts'].decode(),
+            )
     return annotations

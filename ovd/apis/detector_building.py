@@ -1,4 +1,5 @@
 """What a detector for Python users is made of: device, cache, model."""
+
 import io
 import os
 import warnings
@@ -38,8 +39,10 @@ def choose_device(device: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # of builds without CUDA
         reason = str(error).splitlines()[0]
-        raise ValueError(f'there is no device "{device}" ({reason}); expected '
-                         'auto, cpu, cuda, cuda:1, ...') from error
+        raise ValueError(
+            f'there is no device "{device}" ({reason}); expected '
+            'auto, cpu, cuda, cuda:1, ...'
+        ) from error
     return device
 
 
@@ -59,9 +62,11 @@ def build_detector(config: str, checkpoint: str, device: str) -> nn.Module:
     with explained_builds(cfg), redirect_stdout(said):
         # With a palette given, the host leaves the test dataset alone.
         model = init_detector(cfg, checkpoint, palette='random', device=device)
-    complaints = [line for line in said.getvalue().splitlines()
-                  if line and not line.startswith('Loads checkpoint by')]
+    complaints = [
+        line
+        for line in said.getvalue().splitlines()
+        if line and not line.startswith('Loads checkpoint by')
+    ]
     if complaints:
-        warnings.warn('\n'.join([f'{checkpoint}:', *complaints]),
-                      stacklevel=3)
+        warnings.warn('\n'.join([f'{checkpoint}:', *complaints]), stacklevel=3)
     return model

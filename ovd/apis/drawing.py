@@ -1,4 +1,5 @@
 """Pictures of detections and annotations: named boxes and masks."""
+
 from collections import Counter
 from typing import Collection, Optional, Sequence, Tuple
 
@@ -20,11 +21,13 @@ NOVEL_COLOUR = ImageColor.getrgb(colours.NOVEL_COLOUR)
 MAX_NAME = 40  # letters of a label
 
 
-def render_detections(image: np.ndarray,
-                      sample: DetDataSample,
-                      classes: Sequence[str],
-                      show_masks: bool = True,
-                      min_side: int = 480) -> Image.Image:
+def render_detections(
+    image: np.ndarray,
+    sample: DetDataSample,
+    classes: Sequence[str],
+    show_masks: bool = True,
+    min_side: int = 480,
+) -> Image.Image:
     """Return a picture of detections with scores, a colour for each class.
 
     Args:
@@ -39,23 +42,29 @@ def render_detections(image: np.ndarray,
     labels = found.labels.tolist()
     return render_instances(
         image,
-        found.bboxes, [f'{_shorten(classes[label])} {score:.2f}'
-                       for label, score in zip(labels, found.scores.tolist())],
+        found.bboxes,
+        [
+            f'{_shorten(classes[label])} {score:.2f}'
+            for label, score in zip(labels, found.scores.tolist())
+        ],
         [ImageColor.getrgb(colours.class_colour(label)) for label in labels],
         masks=found.get('masks') if show_masks else None,
-        min_side=min_side)
+        min_side=min_side,
+    )
 
 
-def draw_instances(image: np.ndarray,
-                   bboxes: Tensor,
-                   names: Sequence[str],
-                   base_classes: Collection[str],
-                   out_file: PathLike,
-                   masks: Optional[Tensor] = None,
-                   scores: Optional[Tensor] = None,
-                   is_crowd: Optional[Sequence[bool]] = None,
-                   legend: bool = False,
-                   min_side: int = 480) -> None:
+def draw_instances(
+    image: np.ndarray,
+    bboxes: Tensor,
+    names: Sequence[str],
+    base_classes: Collection[str],
+    out_file: PathLike,
+    masks: Optional[Tensor] = None,
+    scores: Optional[Tensor] = None,
+    is_crowd: Optional[Sequence[bool]] = None,
+    legend: bool = False,
+    min_side: int = 480,
+) -> None:
     """Write a PNG with labelled boxes and masks, base blue, novel orange.
 
     Args:
@@ -72,33 +81,53 @@ def draw_instances(image: np.ndarray,
         min_side (int): See :func:`render_instances`. Defaults to 480.
     """
     crowd = list(is_crowd) if is_crowd is not None else [False] * len(names)
-    texts = list(names) if scores is None else [
-        f'{name} {score:.2f}' for name, score in zip(names, scores.tolist())
-    ]
+    texts = (
+        list(names)
+        if scores is None
+        else [
+            f'{name} {score:.2f}'
+            for name, score in zip(names, scores.tolist())
+        ]
+    )
     is_base = [name in base_classes for name in names]
     canvas = render_instances(
-        image, bboxes, texts,
+        image,
+        bboxes,
+        texts,
         [BASE_COLOUR if base else NOVEL_COLOUR for base in is_base],
-        masks, crowd, min_side)
+        masks,
+        crowd,
+        min_side,
+    )
     if legend:
         number = Counter(zip(is_base, crowd))
-        canvas = draw_legend(canvas, {
-            f'{what}{" crowds" * dashed}: {number[base, dashed]}':
-            (colour, dashed)
-            for dashed in sorted({False, *crowd})
-            for what, base, colour in (('base', True, BASE_COLOUR),
-                                       ('novel', False, NOVEL_COLOUR))
-        }, _font_size(canvas, len(names)))
+        canvas = draw_legend(
+            canvas,
+            {
+                f'{what}{" crowds" * dashed}: {number[base, dashed]}': (
+                    colour,
+                    dashed,
+                )
+                for dashed in sorted({False, *crowd})
+                for what, base, colour in (
+                    ('base', True, BASE_COLOUR),
+                    ('novel', False, NOVEL_COLOUR),
+                )
+            },
+            _font_size(canvas, len(names)),
+        )
     save_picture(canvas, out_file)
 
 
-def render_instances(image: np.ndarray,
-                     bboxes: Tensor,
-                     texts: Sequence[str],
-                     box_colours: Sequence[Colour],
-                     masks: Optional[Tensor] = None,
-                     is_crowd: Optional[Sequence[bool]] = None,
-                     min_side: int = 480) -> Image.Image:
+def render_instances(
+    image: np.ndarray,
+    bboxes: Tensor,
+    texts: Sequence[str],
+    box_colours: Sequence[Colour],
+    masks: Optional[Tensor] = None,
+    is_crowd: Optional[Sequence[bool]] = None,
+    min_side: int = 480,
+) -> Image.Image:
     """Return a picture with labelled boxes and masks.
 
     Args:
@@ -113,28 +142,41 @@ def render_instances(image: np.ndarray,
     """
     picture, bboxes, masks = _enlarge(image, bboxes, masks, min_side)
     # Small boxes come last, on top of those that they lie in.
-    order = torch.argsort((bboxes[:, 2:] - bboxes[:, :2]).prod(1),
-                          descending=True).tolist()
+    order = torch.argsort(
+        (bboxes[:, 2:] - bboxes[:, :2]).prod(1), descending=True
+    ).tolist()
     if texts and masks is not None:
         picture = draw_segmentation_masks(
-            picture, masks[order], alpha=0.3,
-            colors=[box_colours[i] for i in order])
+            picture,
+            masks[order],
+            alpha=0.3,
+            colors=[box_colours[i] for i in order],
+        )
     canvas = Image.fromarray(picture.permute(1, 2, 0).numpy())
     size = _font_size(canvas, len(texts))
     pen = ImageDraw.Draw(canvas)
     for i in order:
-        draw_box(pen, bboxes[i].tolist(), box_colours[i], max(2, size // 6),
-                 is_crowd is not None and is_crowd[i])
-    draw_labels(canvas, [bboxes[i].tolist() for i in order],
-                [texts[i] for i in order], [box_colours[i] for i in order],
-                size)
+        draw_box(
+            pen,
+            bboxes[i].tolist(),
+            box_colours[i],
+            max(2, size // 6),
+            is_crowd is not None and is_crowd[i],
+        )
+    draw_labels(
+        canvas,
+        [bboxes[i].tolist() for i in order],
+        [texts[i] for i in order],
+        [box_colours[i] for i in order],
+        size,
+    )
     return canvas
 
 
 def _shorten(name: str) -> str:
     """Return a name in one line that leaves something of the picture."""
     name = ' '.join(name.split())
-    return name if len(name) <= MAX_NAME else f'{name[:MAX_NAME - 1]}\u2026'
+    return name if len(name) <= MAX_NAME else f'{name[: MAX_NAME - 1]}\u2026'
 
 
 def save_picture(picture: Image.Image, out_file: PathLike) -> None:
@@ -159,7 +201,8 @@ def _enlarge(
     factor = max(1, -(-min_side // min(image.shape[:2])))
     if factor > 1:
         image = cv2.resize(
-            image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+            image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC
+        )
         if masks is not None:
             masks = masks.repeat_interleave(factor, dim=1)
             masks = masks.repeat_interleave(factor, dim=2)

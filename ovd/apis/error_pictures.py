@@ -1,4 +1,5 @@
 """Ground truth beside detections, of the classes that are found worst."""
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Sequence, Set, Tuple
@@ -47,8 +48,9 @@ class ErrorPicture:
     found: Image.Image
 
 
-def choose_images(analysis: ErrorAnalysis, worst: Sequence[str],
-                  number: int = NUM_PICTURES) -> List[Tuple[str, Id]]:
+def choose_images(
+    analysis: ErrorAnalysis, worst: Sequence[str], number: int = NUM_PICTURES
+) -> List[Tuple[str, Id]]:
     """Return (class, image id), an image per class and then further ones.
 
     Of the images that hold a class, those with the most errors of it come
@@ -64,12 +66,17 @@ def choose_images(analysis: ErrorAnalysis, worst: Sequence[str],
     for image_id, annotations in analysis.truth.annotations.items():
         for annotation in annotations:
             if not annotation.iscrowd:
-                images.get(names[annotation.category_id],
-                           set()).add(image_id)
+                images.get(names[annotation.category_id], set()).add(image_id)
     left = {
-        name: sorted(ids, key=lambda image_id: (
-            analysis.missed[image_id, name] + analysis.wrong[image_id, name],
-            image_id), reverse=True)
+        name: sorted(
+            ids,
+            key=lambda image_id: (
+                analysis.missed[image_id, name]
+                + analysis.wrong[image_id, name],
+                image_id,
+            ),
+            reverse=True,
+        )
         for name, ids in images.items()
     }
     chosen: List[Tuple[str, Id]] = []
@@ -85,8 +92,12 @@ def choose_images(analysis: ErrorAnalysis, worst: Sequence[str],
     return sorted(chosen, key=lambda item: order[item[0]])
 
 
-def draw_errors(analysis: ErrorAnalysis, dataset: Any, worst: Sequence[str],
-                notices: List[str]) -> Iterator[ErrorPicture]:
+def draw_errors(
+    analysis: ErrorAnalysis,
+    dataset: Any,
+    worst: Sequence[str],
+    notices: List[str],
+) -> Iterator[ErrorPicture]:
     """Yield the pictures, the worst class first.
 
     Args:
@@ -97,12 +108,15 @@ def draw_errors(analysis: ErrorAnalysis, dataset: Any, worst: Sequence[str],
     """
     places = {
         part.get_data_info(i)['img_id']: (part, i)
-        for part in unwrap(dataset) for i in range(len(part))
+        for part in unwrap(dataset)
+        for i in range(len(part))
     }
     for name, image_id in choose_images(analysis, worst):
         if image_id not in places:
-            notices.append(f'no picture of image {image_id}: the test '
-                           'dataset of the config lacks it')
+            notices.append(
+                f'no picture of image {image_id}: the test '
+                'dataset of the config lacks it'
+            )
             continue
         part, index = places[image_id]
         try:
@@ -114,20 +128,31 @@ def draw_errors(analysis: ErrorAnalysis, dataset: Any, worst: Sequence[str],
         yield ErrorPicture(
             name,
             Path(item.path).name,
-            sum(annotation.category_id == cat_id and not annotation.iscrowd
-                for annotation in analysis.truth.annotations[image_id]),
+            sum(
+                annotation.category_id == cat_id and not annotation.iscrowd
+                for annotation in analysis.truth.annotations[image_id]
+            ),
             analysis.missed[image_id, name],
             analysis.wrong[image_id, name],
-            _draw(analysis, item, [canonical_spelling(
-                part.metainfo['classes'][label]) for label in item.labels]),
-            _draw_found(analysis, item, image_id))
+            _draw(
+                analysis,
+                item,
+                [
+                    canonical_spelling(part.metainfo['classes'][label])
+                    for label in item.labels
+                ],
+            ),
+            _draw_found(analysis, item, image_id),
+        )
 
 
-def _draw_found(analysis: ErrorAnalysis, item: AnnotatedImage,
-                image_id: Id) -> Image.Image:
+def _draw_found(
+    analysis: ErrorAnalysis, item: AnnotatedImage, image_id: Id
+) -> Image.Image:
     """Draw the detections of an image."""
     found = analysis.found.take(
-        np.flatnonzero(analysis.found.image_ids == image_id))
+        np.flatnonzero(analysis.found.image_ids == image_id)
+    )
     known = {i: name for name, i in analysis.truth.cat_ids.items()}
     masks = _decode(found) if analysis.iou_type == 'segm' else None
     return _draw(
@@ -136,8 +161,11 @@ def _draw_found(analysis: ErrorAnalysis, item: AnnotatedImage,
             item,
             bboxes=_boxes(found),
             is_crowd=[False] * len(found),
-            masks=None if masks is None else torch.from_numpy(masks)),
-        [known[i] for i in found.cat_ids.tolist()], found.scores.tolist())
+            masks=None if masks is None else torch.from_numpy(masks),
+        ),
+        [known[i] for i in found.cat_ids.tolist()],
+        found.scores.tolist(),
+    )
 
 
 def _decode(found: Predictions) -> Optional[np.ndarray]:
@@ -157,19 +185,30 @@ def _boxes(found: Predictions) -> Tensor:
     return torch.from_numpy(boxes).float()
 
 
-def _draw(analysis: ErrorAnalysis, item: AnnotatedImage,
-          names: Sequence[str],
-          scores: Optional[Sequence[float]] = None) -> Image.Image:
+def _draw(
+    analysis: ErrorAnalysis,
+    item: AnnotatedImage,
+    names: Sequence[str],
+    scores: Optional[Sequence[float]] = None,
+) -> Image.Image:
     novel = set(analysis.truth.groups['novel'])
-    texts = list(names) if scores is None else [
-        f'{name} {score:.2f}' for name, score in zip(names, scores)]
+    texts = (
+        list(names)
+        if scores is None
+        else [f'{name} {score:.2f}' for name, score in zip(names, scores)]
+    )
     # Their tint would hide colours, and only errors of masks need them.
     masks = item.masks if analysis.iou_type == 'segm' else None
     item = _shrink(replace(item, masks=masks))
     return render_instances(
-        item.image, item.bboxes, texts,
+        item.image,
+        item.bboxes,
+        texts,
         [NOVEL_COLOUR if name in novel else BASE_COLOUR for name in names],
-        item.masks, item.is_crowd, SHORTEST)
+        item.masks,
+        item.is_crowd,
+        SHORTEST,
+    )
 
 
 def _shrink(item: AnnotatedImage) -> AnnotatedImage:
@@ -178,10 +217,11 @@ def _shrink(item: AnnotatedImage) -> AnnotatedImage:
     if factor >= 1:
         return item
     image = cv2.resize(
-        item.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        item.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA
+    )
     masks = item.masks
     if masks is not None and len(masks):
-        masks = F.interpolate(
-            masks[None].to(torch.uint8), image.shape[:2])[0].bool()
-    return replace(item, image=image, bboxes=item.bboxes * factor,
-                   masks=masks)
+        masks = F.interpolate(masks[None].to(torch.uint8), image.shape[:2])[
+            0
+        ].bool()
+    return replace(item, image=image, bboxes=item.bboxes * factor, masks=masks)

@@ -1,4 +1,5 @@
 """The work of ``tools/image_demo.py``."""
+
 import json
 from contextlib import ExitStack
 from itertools import islice
@@ -37,16 +38,18 @@ class Drawn(List[Path]):
         tqdm.write(f'passed over: {error}')
 
 
-def detect_and_draw(image: str,
-                    config: PathLike,
-                    checkpoint: PathLike,
-                    texts: Optional[Sequence[str]] = None,
-                    score_thr: float = 0.3,
-                    out_dir: PathLike = 'work_dirs/image_demo',
-                    coco_json: Optional[PathLike] = None,
-                    show_masks: Optional[bool] = None,
-                    batch_size: int = 4,
-                    device: str = 'auto') -> Drawn:
+def detect_and_draw(
+    image: str,
+    config: PathLike,
+    checkpoint: PathLike,
+    texts: Optional[Sequence[str]] = None,
+    score_thr: float = 0.3,
+    out_dir: PathLike = 'work_dirs/image_demo',
+    coco_json: Optional[PathLike] = None,
+    show_masks: Optional[bool] = None,
+    batch_size: int = 4,
+    device: str = 'auto',
+) -> Drawn:
     """Detect ``texts`` in images or a video; write pictures of what is found.
 
     Of boxes that overlap, the one with the best score is drawn. Files that
@@ -83,8 +86,10 @@ def detect_and_draw(image: str,
         raise ValueError(f'the batch size must be positive, got {batch_size}')
     video = is_video(image)
     images = [Path(image)] if video else list_images(image)
-    pictures = [Path(out_dir) / (path.stem + ('.mp4' if video else '.png'))
-                for path in images]
+    pictures = [
+        Path(out_dir) / (path.stem + ('.mp4' if video else '.png'))
+        for path in images
+    ]
     _check_outputs(pictures, images, Path(out_dir), coco_json)
     detector = OpenVocabularyDetector(config, checkpoint, device)
     if show_masks and not detector.model.with_mask:
@@ -95,10 +100,20 @@ def detect_and_draw(image: str,
     draw = _draw_video if video else _draw_images
     content = merge_coco(
         found.to_coco()
-        for found in draw(detector, images, pictures, score_thr,
-                          show_masks is not False, batch_size, drawn))
-    content['categories'] = content['categories'] or \
-        Detections([], detector.classes).to_coco()['categories']
+        for found in draw(
+            detector,
+            images,
+            pictures,
+            score_thr,
+            show_masks is not False,
+            batch_size,
+            drawn,
+        )
+    )
+    content['categories'] = (
+        content['categories']
+        or Detections([], detector.classes).to_coco()['categories']
+    )
     if coco_json is not None:
         with atomic_write(coco_json, 'w') as file:
             json.dump(content, file)
@@ -107,9 +122,15 @@ def detect_and_draw(image: str,
     return drawn
 
 
-def _draw_images(detector: OpenVocabularyDetector, images: Sequence[Path],
-                 pictures: Sequence[Path], score_thr: float, show_masks: bool,
-                 batch_size: int, drawn: Drawn) -> Iterator[Detections]:
+def _draw_images(
+    detector: OpenVocabularyDetector,
+    images: Sequence[Path],
+    pictures: Sequence[Path],
+    score_thr: float,
+    show_masks: bool,
+    batch_size: int,
+    drawn: Drawn,
+) -> Iterator[Detections]:
     """Draw what is in images, and yield it."""
     pairs = zip(tqdm(images, desc='detecting', unit='image'), pictures)
     while batch := [*islice(pairs, batch_size)]:
@@ -121,22 +142,34 @@ def _draw_images(detector: OpenVocabularyDetector, images: Sequence[Path],
                 drawn.pass_over(path, error)
         found = _detect(detector, [*read.values()], score_thr, batch_size)
         for sample, (picture, image) in zip(found, read.items()):
-            save_picture(render_detections(
-                image.rgb, sample, found.classes, show_masks), picture)
+            save_picture(
+                render_detections(
+                    image.rgb, sample, found.classes, show_masks
+                ),
+                picture,
+            )
             drawn.append(picture)
             one = sample.pred_instances
             assert image.path is not None  # it was read from there
             for label, score in zip(one.labels.tolist(), one.scores.tolist()):
-                tqdm.write(f'{Path(image.path).name}: '
-                           f'{found.classes[label]} {score:.2f}')
+                tqdm.write(
+                    f'{Path(image.path).name}: '
+                    f'{found.classes[label]} {score:.2f}'
+                )
         yield found
 
 
-def _draw_video(detector: OpenVocabularyDetector, videos: Sequence[Path],
-                pictures: Sequence[Path], score_thr: float, show_masks: bool,
-                batch_size: int, drawn: Drawn) -> Iterator[Detections]:
+def _draw_video(
+    detector: OpenVocabularyDetector,
+    videos: Sequence[Path],
+    pictures: Sequence[Path],
+    score_thr: float,
+    show_masks: bool,
+    batch_size: int,
+    drawn: Drawn,
+) -> Iterator[Detections]:
     """Draw what is in the frames of one video, and yield it."""
-    (path, ), (picture, ) = videos, pictures
+    (path,), (picture,) = videos, pictures
     try:
         reader = open_video(path)
     except ValueError as error:
@@ -145,44 +178,73 @@ def _draw_video(detector: OpenVocabularyDetector, videos: Sequence[Path],
     number = 0
     with ExitStack() as stack:
         write = stack.enter_context(atomic_video(picture, frame_rate(reader)))
-        frames = iter(tqdm(reader, desc='detecting', unit='frame',
-                           total=reader.frame_cnt))
+        frames = iter(
+            tqdm(
+                reader, desc='detecting', unit='frame', total=reader.frame_cnt
+            )
+        )
         while batch := [*islice(frames, batch_size)]:
             found = _detect(detector, batch, score_thr, batch_size)
             for frame, sample in zip(batch, found):
                 number += 1
                 sample.set_metainfo(dict(img_path=f'{path}#{number}'))
-                write(np.asarray(render_detections(
-                    SourceImage(frame).rgb, sample, found.classes,
-                    show_masks)))
+                write(
+                    np.asarray(
+                        render_detections(
+                            SourceImage(frame).rgb,
+                            sample,
+                            found.classes,
+                            show_masks,
+                        )
+                    )
+                )
             yield found
     if number:
         drawn.append(picture)
     if number < max(WHOLE * reader.frame_cnt, 1):
-        drawn.pass_over(path, f'only {number} of the {reader.frame_cnt} '
-                        f'frames of {path} can be read')
+        drawn.pass_over(
+            path,
+            f'only {number} of the {reader.frame_cnt} '
+            f'frames of {path} can be read',
+        )
 
 
-def _detect(detector: OpenVocabularyDetector, images: Sequence,
-            score_thr: float, batch_size: int) -> Detections:
+def _detect(
+    detector: OpenVocabularyDetector,
+    images: Sequence,
+    score_thr: float,
+    batch_size: int,
+) -> Detections:
     return detector.predict(
-        images, score_thr, batch_size=batch_size).one_per_object()
+        images, score_thr, batch_size=batch_size
+    ).one_per_object()
 
 
-def _check_outputs(pictures: Sequence[Path], images: Sequence[Path],
-                   out_dir: Path, coco_json: Optional[PathLike]) -> None:
+def _check_outputs(
+    pictures: Sequence[Path],
+    images: Sequence[Path],
+    out_dir: Path,
+    coco_json: Optional[PathLike],
+) -> None:
     """Raise a ValueError if writing would fail or lose something."""
     if out_dir.exists() and not out_dir.is_dir():
-        raise ValueError(f'{out_dir} is a file: expected a folder for the '
-                         'pictures')
+        raise ValueError(
+            f'{out_dir} is a file: expected a folder for the pictures'
+        )
     if coco_json is not None and Path(coco_json).is_dir():
-        raise ValueError(f'{coco_json} is a folder: expected the name of a '
-                         'json file')
+        raise ValueError(
+            f'{coco_json} is a folder: expected the name of a json file'
+        )
     for picture in pictures:
         if picture.exists() and any(
-                image.samefile(picture) for image in images):
-            raise ValueError(f'{picture} is one of the images: give another '
-                             'folder for the pictures')
+            image.samefile(picture) for image in images
+        ):
+            raise ValueError(
+                f'{picture} is one of the images: give another '
+                'folder for the pictures'
+            )
     if len(set(pictures)) < len(pictures):
-        raise ValueError('several of the images have the same name, and their '
-                         'pictures would too: draw them one by one')
+        raise ValueError(
+            'several of the images have the same name, and their '
+            'pictures would too: draw them one by one'
+        )

@@ -1,4 +1,5 @@
 """Where the images of an annotation file are, and whether they fit it."""
+
 import os
 import re
 from collections import defaultdict
@@ -18,8 +19,11 @@ MOST_TO_SUGGEST_FROM = 5000
 SHORTEST = 3  # of what is taken for a word in the names of files
 
 
-def find_image_folder(images: Sequence[ImageName], ann_file: Path,
-                      given: Optional[PathLike] = None) -> Path:
+def find_image_folder(
+    images: Sequence[ImageName],
+    ann_file: Path,
+    given: Optional[PathLike] = None,
+) -> Path:
     """Return the folder that the file names of images are relative to.
 
     Looked at are the folder that the user gives and those in it; else the
@@ -40,33 +44,49 @@ def find_image_folder(images: Sequence[ImageName], ann_file: Path,
     if given is not None and not Path(given).is_dir():
         raise FileNotFoundError(
             f'--images {given} is no folder; expected the one of the images, '
-            'or one above')
-    roots = [Path(given)] if given is not None else [
-        ann_file.parent, ann_file.parent.parent]
-    probes = [images[i].file_name
-              for i in (0, len(images) // 2, len(images) - 1)]
-    found = [folder for folder in _candidates(roots)
-             if all((folder / name).is_file() for name in probes)]
+            'or one above'
+        )
+    roots = (
+        [Path(given)]
+        if given is not None
+        else [ann_file.parent, ann_file.parent.parent]
+    )
+    probes = [
+        images[i].file_name for i in (0, len(images) // 2, len(images) - 1)
+    ]
+    found = [
+        folder
+        for folder in _candidates(roots)
+        if all((folder / name).is_file() for name in probes)
+    ]
     if not found:
         raise FileNotFoundError(
             f'the images of {ann_file}, such as {probes[0]}, are neither in '
             f'{" nor in ".join(map(str, roots))}, nor in a folder there\nsay '
-            'where they are with --images FOLDER')
+            'where they are with --images FOLDER'
+        )
     likeness = [_likeness(folder.name, ann_file.stem) for folder in found]
-    best = [folder for folder, like in zip(found, likeness)
-            if like == max(likeness)]
+    best = [
+        folder
+        for folder, like in zip(found, likeness)
+        if like == max(likeness)
+    ]
     if len(best) > 1:
         raise ValueError(
             f'the images of {ann_file} are in several folders: '
-            f'{", ".join(map(str, best))}; choose one with --images FOLDER')
+            f'{", ".join(map(str, best))}; choose one with --images FOLDER'
+        )
     return best[0]
 
 
 def _likeness(folder: str, stem: str) -> Tuple[int, int]:
     """Return how much a folder's name is like a part of a file's."""
     folder = folder.lower()
-    parts = [part for part in re.split(r'[\W_]+', stem.lower())
-             if min(len(part), len(folder)) >= SHORTEST]
+    parts = [
+        part
+        for part in re.split(r'[\W_]+', stem.lower())
+        if min(len(part), len(folder)) >= SHORTEST
+    ]
     if folder in parts:
         return 3, 0
     if any(part.startswith(folder) for part in parts):
@@ -80,9 +100,12 @@ def _candidates(roots: Sequence[Path]) -> Iterator[Path]:
     for root in roots:
         first = _folders_in(root)
         # `images/train` is common, and not worth a search of the whole disk
-        second = [inner for folder in first
-                  if folder.name.lower() in ('images', 'jpegimages', 'img')
-                  for inner in _folders_in(folder)]
+        second = [
+            inner
+            for folder in first
+            if folder.name.lower() in ('images', 'jpegimages', 'img')
+            for inner in _folders_in(folder)
+        ]
         for folder in (root, *first, *second):
             if folder not in seen:
                 seen.add(folder)
@@ -91,12 +114,16 @@ def _candidates(roots: Sequence[Path]) -> Iterator[Path]:
 
 def _folders_in(folder: Path) -> List[Path]:
     with os.scandir(folder) as entries:  # need not ask the disk for each
-        return sorted(folder / entry.name for entry in entries
-                      if entry.is_dir() and not entry.name.startswith('.'))
+        return sorted(
+            folder / entry.name
+            for entry in entries
+            if entry.is_dir() and not entry.name.startswith('.')
+        )
 
 
-def check_images_are_there(images: Sequence[ImageName], ann_file: Path,
-                           folder: Path) -> None:
+def check_images_are_there(
+    images: Sequence[ImageName], ann_file: Path, folder: Path
+) -> None:
     """Raise unless every image is in the folder, under a name of its own.
 
     Raises:
@@ -113,7 +140,8 @@ def check_images_are_there(images: Sequence[ImageName], ann_file: Path,
             raise ValueError(
                 f'the images {other.id} and {image.id} of {ann_file} are '
                 f'both called {image_key(path.absolute())}, by which '
-                'proposals are found: rename one, or its folder')
+                'proposals are found: rename one, or its folder'
+            )
     missing: List[Path] = []
     hint = ''
     for parent, names in sorted(by_parent.items()):
@@ -125,11 +153,13 @@ def check_images_are_there(images: Sequence[ImageName], ann_file: Path,
     if missing:
         raise FileNotFoundError(
             f'{ann_file} names {len(images):,} images, {len(missing):,} of '
-            f'them are not there, the first: {missing[0]}{hint}')
+            f'them are not there, the first: {missing[0]}{hint}'
+        )
 
 
-def check_image_sizes(images: Sequence[ImageName], ann_file: Path,
-                      folder: Path, number: int) -> int:
+def check_image_sizes(
+    images: Sequence[ImageName], ann_file: Path, folder: Path, number: int
+) -> int:
     """Compare sizes with those of the files, evenly spread; return how many.
 
     Headers alone are read. Images that EXIF turns count as turned, since the
@@ -152,23 +182,27 @@ def check_image_sizes(images: Sequence[ImageName], ann_file: Path,
         if not image.width or not image.height:
             raise ValueError(
                 f'image {image.id} of {ann_file} has no `width` and '
-                '`height`: add the size of each image in pixels')
+                '`height`: add the size of each image in pixels'
+            )
         path = folder / image.file_name
         try:
             size, turned = _read_size(path)
         except (UnidentifiedImageError, SyntaxError, OSError) as error:
-            raise ValueError(f'{path} is damaged or no image: {error}'
-                             ) from error
+            raise ValueError(
+                f'{path} is damaged or no image: {error}'
+            ) from error
         if size != (image.width, image.height):
             wrong.append(
                 f'{path} is {size[0]} x {size[1]} pixels'
                 f'{", turned as its EXIF says" * turned}, the file says '
-                f'{image.width} x {image.height}')
+                f'{image.width} x {image.height}'
+            )
     if wrong:
         raise ValueError(
             f'{len(wrong):,} of {count:,} images have another size than '
             f'{ann_file} says, and their boxes would be wrong; the first: '
-            f'{wrong[0]}')
+            f'{wrong[0]}'
+        )
     return count
 
 

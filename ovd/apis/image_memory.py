@@ -2,6 +2,7 @@
 
 Shapes: N images of one batch, P proposals of an image.
 """
+
 import copy
 import hashlib
 from collections import OrderedDict
@@ -33,6 +34,7 @@ class EncodedImage:
         proposals (InstanceData): P boxes in pixels of the network input.
         metainfo (dict): How the network input was made of the image.
     """
+
     features: Tuple[Tensor, ...]
     proposals: InstanceData
     metainfo: dict
@@ -63,8 +65,9 @@ class ImageMemory:
         self._kept: 'OrderedDict[Key, EncodedImage]' = OrderedDict()
 
     @torch.no_grad()
-    def encode(self, images: Sequence[SourceImage],
-               batch_size: int) -> List[EncodedImage]:
+    def encode(
+        self, images: Sequence[SourceImage], batch_size: int
+    ) -> List[EncodedImage]:
         """Encode images, those of one size together.
 
         Args:
@@ -80,8 +83,9 @@ class ImageMemory:
                 found[key] = self._kept[key]
             elif key not in new:
                 new[key] = self._pipeline(dict(img=image.bgr, img_id=0))
-        shapes = {key: tuple(data['inputs'].shape[-2:])
-                  for key, data in new.items()}
+        shapes = {
+            key: tuple(data['inputs'].shape[-2:]) for key, data in new.items()
+        }
         for batch in batches(shapes, batch_size):
             found.update(zip(batch, self._encode([new[k] for k in batch])))
         self._keep(keys, found)
@@ -89,21 +93,29 @@ class ImageMemory:
 
     def _encode(self, batch: Sequence[dict]) -> List[EncodedImage]:
         """Run the first stage on N images of one size."""
-        data = self.model.data_preprocessor(dict(
-            inputs=[item['inputs'] for item in batch],
-            data_samples=[item['data_samples'] for item in batch]))
+        data = self.model.data_preprocessor(
+            dict(
+                inputs=[item['inputs'] for item in batch],
+                data_samples=[item['data_samples'] for item in batch],
+            )
+        )
         samples = data['data_samples']
         features = self.model.extract_feat(data['inputs'])
         proposals = self.model.rpn_head.predict(
-            features, samples, rescale=False)
+            features, samples, rescale=False
+        )
         return [
-            EncodedImage(tuple(level[i:i + 1] for level in features),
-                         proposals[i], samples[i].metainfo)
+            EncodedImage(
+                tuple(level[i : i + 1] for level in features),
+                proposals[i],
+                samples[i].metainfo,
+            )
             for i in range(len(samples))
         ]
 
-    def _keep(self, keys: Sequence[Key],
-              found: Dict[Key, EncodedImage]) -> None:
+    def _keep(
+        self, keys: Sequence[Key], found: Dict[Key, EncodedImage]
+    ) -> None:
         """Keep the last images, and nothing else of their batches."""
         for key in dict.fromkeys(keys):
             self._kept.pop(key, None)
@@ -113,16 +125,25 @@ class ImageMemory:
         for key, one in self._kept.items():
             if key in found:
                 self._kept[key] = EncodedImage(
-                    tuple(map(_own_storage, one.features)), one.proposals,
-                    one.metainfo)
+                    tuple(map(_own_storage, one.features)),
+                    one.proposals,
+                    one.metainfo,
+                )
 
     def _state(self) -> int:
         """Return what changes with the weights of the first stage."""
-        parts = [getattr(self.model, name) for name in FIRST_STAGE
-                 if hasattr(self.model, name)]
-        return hash(tuple(
-            (tensor.data_ptr(), tensor._version) for part in parts
-            for tensor in chain(part.parameters(), part.buffers())))
+        parts = [
+            getattr(self.model, name)
+            for name in FIRST_STAGE
+            if hasattr(self.model, name)
+        ]
+        return hash(
+            tuple(
+                (tensor.data_ptr(), tensor._version)
+                for part in parts
+                for tensor in chain(part.parameters(), part.buffers())
+            )
+        )
 
 
 def _digest(image: SourceImage) -> str:
@@ -133,8 +154,12 @@ def _digest(image: SourceImage) -> str:
 
 def _own_storage(level: Tensor) -> Tensor:
     """Return a copy of what is part of a larger tensor."""
-    return level.clone() if level.untyped_storage().nbytes() > \
-        level.numel() * level.element_size() else level
+    return (
+        level.clone()
+        if level.untyped_storage().nbytes()
+        > level.numel() * level.element_size()
+        else level
+    )
 
 
 def batches(shapes: Dict, batch_size: int) -> Iterator[list]:
@@ -144,12 +169,15 @@ def batches(shapes: Dict, batch_size: int) -> Iterator[list]:
         groups.setdefault(shape, []).append(key)
     for group in groups.values():
         for start in range(0, len(group), batch_size):
-            yield group[start:start + batch_size]
+            yield group[start : start + batch_size]
 
 
 @torch.no_grad()
-def detect(model: TwoStageDetector, encoded: Sequence[EncodedImage],
-           images: Sequence[SourceImage]) -> SampleList:
+def detect(
+    model: TwoStageDetector,
+    encoded: Sequence[EncodedImage],
+    images: Sequence[SourceImage],
+) -> SampleList:
     """Run the second stage on N images of one size.
 
     Args:
@@ -164,9 +192,15 @@ def detect(model: TwoStageDetector, encoded: Sequence[EncodedImage],
         DetDataSample(metainfo=dict(one.metainfo, img_path=image.path))
         for one, image in zip(encoded, images)
     ]
-    features = encoded[0].features if len(encoded) == 1 else tuple(
-        torch.cat(levels) for levels in zip(*(
-            one.features for one in encoded)))
+    features = (
+        encoded[0].features
+        if len(encoded) == 1
+        else tuple(
+            torch.cat(levels)
+            for levels in zip(*(one.features for one in encoded))
+        )
+    )
     results = model.roi_head.predict(
-        features, [one.proposals for one in encoded], samples, rescale=True)
+        features, [one.proposals for one in encoded], samples, rescale=True
+    )
     return model.add_pred_to_datasample(samples, results)

@@ -1,4 +1,5 @@
 """Images from where users have them: files, folders, arrays, PIL's."""
+
 import os
 from dataclasses import dataclass
 from glob import glob
@@ -25,6 +26,7 @@ class SourceImage:
         bgr (np.ndarray): uint8 (H, W, 3).
         path (str, optional): Where it was read; None if it was no file.
     """
+
     bgr: np.ndarray
     path: Optional[str] = None
 
@@ -42,8 +44,11 @@ def list_images(path: PathLike) -> List[Path]:
     """
     path = Path(path)
     if path.is_dir():
-        found = sorted(item for item in path.iterdir()
-                       if item.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(
+            item
+            for item in path.iterdir()
+            if item.suffix.lower() in IMAGE_SUFFIXES
+        )
     elif path.is_file():
         found = [path]
     else:
@@ -51,7 +56,8 @@ def list_images(path: PathLike) -> List[Path]:
     if not found:
         raise FileNotFoundError(
             f'{path} is no image, no pattern that fits one, and no folder '
-            f'that holds one ({", ".join(IMAGE_SUFFIXES)})')
+            f'that holds one ({", ".join(IMAGE_SUFFIXES)})'
+        )
     return found
 
 
@@ -61,8 +67,9 @@ def expand_folders(images: Union[Image, Sequence[Image]]) -> List[Image]:
     Raises:
         FileNotFoundError: If a folder has no images.
     """
-    if isinstance(images, (str, os.PathLike, np.ndarray, PILImage.Image,
-                           SourceImage)):
+    if isinstance(
+        images, (str, os.PathLike, np.ndarray, PILImage.Image, SourceImage)
+    ):
         images = [images]
     found: List[Image] = []
     for image in images:
@@ -73,8 +80,9 @@ def expand_folders(images: Union[Image, Sequence[Image]]) -> List[Image]:
     return found
 
 
-def read_image(image: Any, color_type: str = 'color',
-               backend: str = 'cv2') -> SourceImage:
+def read_image(
+    image: Any, color_type: str = 'color', backend: str = 'cv2'
+) -> SourceImage:
     """Read an image, turned as its EXIF tag says, as the host does.
 
     Args:
@@ -92,17 +100,21 @@ def read_image(image: Any, color_type: str = 'color',
         return SourceImage(_check_array(image))
     if isinstance(image, PILImage.Image):
         upright = ImageOps.exif_transpose(image).convert('RGB')
-        return SourceImage(np.ascontiguousarray(
-            np.asarray(upright)[..., ::-1]))
+        return SourceImage(
+            np.ascontiguousarray(np.asarray(upright)[..., ::-1])
+        )
     if not isinstance(image, (str, Path)):
-        raise ValueError('an image must be a file, an array or an image of '
-                         f'PIL, got {type(image).__name__}')
+        raise ValueError(
+            'an image must be a file, an array or an image of '
+            f'PIL, got {type(image).__name__}'
+        )
     path = require_file(image, 'image')
     try:
         bgr = mmcv.imfrombytes(path.read_bytes(), color_type, backend=backend)
     except (OSError, cv2.error) as error:
-        raise ValueError(f'{path} can not be read as an image '
-                         f'({error})') from error
+        raise ValueError(
+            f'{path} can not be read as an image ({error})'
+        ) from error
     if bgr is None:
         raise ValueError(f'{path} is damaged or no image')
     return SourceImage(_check_array(bgr), str(path))
@@ -114,9 +126,14 @@ def _check_array(image: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If it is not.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 \
-            or 0 in image.shape:
+    if (
+        image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] != 3
+        or 0 in image.shape
+    ):
         raise ValueError(
             'an array must be a BGR image, uint8 of the shape (H, W, 3), got '
-            f'{image.dtype} of the shape {image.shape}')
+            f'{image.dtype} of the shape {image.shape}'
+        )
     return image

@@ -1,4 +1,5 @@
 """What an annotation file has, and whether its images are there."""
+
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -52,8 +53,9 @@ def inspect_annotations(path: Path, entry: Entry, dataset: Path) -> str:
     """
     path, text = map_annotation_file(path)
     content = decode(text, _Annotations, path)
-    counts = dict(images=len(content.images),
-                  annotations=len(content.annotations))
+    counts = dict(
+        images=len(content.images), annotations=len(content.annotations)
+    )
     words = [
         count_in_words(counts[what], what, getattr(entry, what))
         for what in counts
@@ -65,23 +67,29 @@ def inspect_annotations(path: Path, entry: Entry, dataset: Path) -> str:
         words.append(f'{len(content.categories):,} classes')
     else:
         try:
-            words.append(f'{gzsl["split"]} {gzsl["subset"]}, '
-                         f'{len(gzsl["base"]):,} base and '
-                         f'{len(gzsl["novel"]):,} novel classes')
+            words.append(
+                f'{gzsl["split"]} {gzsl["subset"]}, '
+                f'{len(gzsl["base"]):,} base and '
+                f'{len(gzsl["novel"]):,} novel classes'
+            )
             kept = gzsl['kept']
         except (KeyError, TypeError) as error:
-            raise ValueError(f'{path} has a malformed `gzsl` block: '
-                             f'{type(error).__name__} {error}') from error
+            raise ValueError(
+                f'{path} has a malformed `gzsl` block: '
+                f'{type(error).__name__} {error}'
+            ) from error
         if kept != counts:
-            raise ValueError(f'{path} has {counts}, and says that it has '
-                             f'{kept}')
+            raise ValueError(
+                f'{path} has {counts}, and says that it has {kept}'
+            )
     if entry.required:
         _check_images(path, content.images, entry.folder, dataset)
     return ', '.join(words)
 
 
-def _check_images(path: Path, images: Iterable[_Image], folder: str,
-                  dataset: Path) -> None:
+def _check_images(
+    path: Path, images: Iterable[_Image], folder: str, dataset: Path
+) -> None:
     """Raise unless the images are there; folders that lack are left out."""
     named = defaultdict(set)
     key = 'file_name' if folder else 'coco_url'
@@ -98,10 +106,12 @@ def _check_images(path: Path, images: Iterable[_Image], folder: str,
             continue  # reported as missing itself
         place = dataset / parent
         found = os.listdir(place) if place.is_dir() else ()
-        missing += [f'{parent}/{name}'
-                    for name in sorted(names.difference(found))]
+        missing += [
+            f'{parent}/{name}' for name in sorted(names.difference(found))
+        ]
     if missing:
         total = sum(map(len, named.values()))
-        raise Incomplete(f'{path} names {total:,} images, {len(missing):,} '
-                         f'of them are not there, the first: {missing[0]}')
-
+        raise Incomplete(
+            f'{path} names {total:,} images, {len(missing):,} '
+            f'of them are not there, the first: {missing[0]}'
+        )

@@ -1,4 +1,5 @@
 """Say what any file of the project is: the work of inspect_artifact.py."""
+
 from pathlib import Path
 from typing import Callable, Dict, Sequence
 
@@ -18,11 +19,7 @@ from .describe_embeddings import (
 )
 from .describe_json import describe_json
 from .describe_store import describe_shard, describe_store
-from .describe_weights import (
-    describe_checkpoint,
-    describe_clip,
-    is_checkpoint,
-)
+from .describe_weights import describe_checkpoint, describe_clip, is_checkpoint
 
 
 def inspect_artifacts(paths: Sequence[PathLike]) -> bool:
@@ -36,8 +33,9 @@ def inspect_artifacts(paths: Sequence[PathLike]) -> bool:
     good = True
     for i, path in enumerate(paths):
         found = describe(Path(path))
-        print(*([''] if i else []), *found.lines(str(path)), sep='\n',
-              flush=True)
+        print(
+            *([''] if i else []), *found.lines(str(path)), sep='\n', flush=True
+        )
         good = good and not found.faults
     return good
 
@@ -54,7 +52,9 @@ def describe(path: Path) -> Description:
     except NotPlainError as error:
         return Description(
             'NOT OPENED: probably a checkpoint that holds more than plain '
-            'content', faults=[str(error)])
+            'content',
+            faults=[str(error)],
+        )
     except (ValueError, OSError) as error:
         return Description('DAMAGED OR UNKNOWN', faults=[str(error)])
 
@@ -65,13 +65,15 @@ def _find_reader(path: Path) -> Callable[[Path], Description]:
     # Safetensors get called .bin, .pt or nothing at all
     if reader in (None, _describe_torch_file):
         from ovd.clip.weights import is_safetensors
+
         if is_safetensors(path):
             return _describe_safetensors
     if reader is None:
         suffixes = sorted(READERS)
         raise ValueError(
             f'{path} is none of the files that ovd knows, which end in '
-            f'{", ".join(suffixes[:-1])} or {suffixes[-1]}')
+            f'{", ".join(suffixes[:-1])} or {suffixes[-1]}'
+        )
     if not path.stat().st_size:
         raise ValueError(f'{path} is empty')
     return reader
@@ -108,6 +110,7 @@ def _describe_torch_file(path: Path) -> Description:
 def _is_clip(path: Path) -> bool:
     """Whether a file has the entries of a CLIP, in any of its forms."""
     from ovd.clip.weights import read_state_dict
+
     try:
         read_state_dict(path)
     except ValueError:

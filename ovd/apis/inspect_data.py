@@ -1,4 +1,5 @@
 """Look into the files of the data tree, quickly, and change nothing."""
+
 import os
 import re
 from dataclasses import dataclass
@@ -24,8 +25,12 @@ from .tree_entry import Entry
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 # A pickle has no header: it says how much it holds when it is all read.
 MAX_PICKLE = 256 * 10**6
-THERE, MISSING, INCOMPLETE, DAMAGED = 'there', 'missing', 'incomplete', \
-    'damaged'
+THERE, MISSING, INCOMPLETE, DAMAGED = (
+    'there',
+    'missing',
+    'incomplete',
+    'damaged',
+)
 
 
 @dataclass(frozen=True)
@@ -70,15 +75,18 @@ def inspect_entry(root: Path, dataset: str, entry: Entry) -> Finding:
 
 def _inspect_missing(path: Path, entry: Entry) -> Finding:
     if path.is_symlink():
-        raise ValueError(f'{path} is a link to {os.readlink(path)}, which '
-                         'does not exist')
+        raise ValueError(
+            f'{path} is a link to {os.readlink(path)}, which does not exist'
+        )
     if entry.kind == 'clip':
         from ovd.clip.weights import CACHE_FOLDER
+
         cached = CACHE_FOLDER.expanduser() / path.name
         if cached.is_file():
             text = _inspect_clip(cached, entry, cached.parent)
-            return Finding(entry, THERE, f"{text}, in CLIP's cache",
-                           cached.stat().st_size)
+            return Finding(
+                entry, THERE, f"{text}, in CLIP's cache", cached.stat().st_size
+            )
     return Finding(entry, MISSING)
 
 
@@ -92,8 +100,11 @@ def _size(path: Path, entry: Entry) -> Optional[int]:
 
 
 def _inspect_images(path: Path, entry: Entry, _: Path) -> str:
-    number = sum(name.lower().endswith(IMAGE_SUFFIXES)
-                 for _, _, names in os.walk(path) for name in names)
+    number = sum(
+        name.lower().endswith(IMAGE_SUFFIXES)
+        for _, _, names in os.walk(path)
+        for name in names
+    )
     if not number:
         raise Incomplete(f'{path} has no images')
     return count_in_words(number, 'images', entry.images)
@@ -121,16 +132,19 @@ def _inspect_array(path: Path, entry: Entry, _: Path) -> str:
     try:
         rows = len(np.load(path, mmap_mode='r', allow_pickle=False))
     except (EOFError, TypeError, ValueError) as error:
-        raise ValueError(f'{path} is damaged or no array with rows: {error}'
-                         ) from error
+        raise ValueError(
+            f'{path} is damaged or no array with rows: {error}'
+        ) from error
     return f'{rows:,} rows'
 
 
 def _inspect_class_embeddings(path: Path, entry: Entry, _: Path) -> str:
     found = ClassEmbeddings.load(path)
-    return (f'{len(found.names):,} classes, {found.embeddings.shape[1]} '
-            f'numbers each, templates {found.templates}, '
-            f'CLIP {found.clip["name"]}')
+    return (
+        f'{len(found.names):,} classes, {found.embeddings.shape[1]} '
+        f'numbers each, templates {found.templates}, '
+        f'CLIP {found.clip["name"]}'
+    )
 
 
 def _inspect_proposals(path: Path, entry: Entry, _: Path) -> str:
@@ -148,22 +162,30 @@ def _inspect_store(path: Path, entry: Entry, _: Path) -> str:
     if missing:
         raise Incomplete(
             f'{path} lacks {missing:,} of {plan.num_shards:,} shards; resume '
-            f'with: {plan.command or entry.origin}')
+            f'with: {plan.command or entry.origin}'
+        )
     store = EmbeddingStore(path)
     # A shard that is cut off does not open
     broken = f' ({len(store.broken):,} broken)' if store.broken else ''
-    return (f'{len(store):,} images{broken} in {plan.num_shards:,} shards, '
-            f'{store.embed_dims} numbers each, CLIP {store.clip["name"]}')
+    return (
+        f'{len(store):,} images{broken} in {plan.num_shards:,} shards, '
+        f'{store.embed_dims} numbers each, CLIP {store.clip["name"]}'
+    )
 
 
 def _inspect_clip(path: Path, entry: Entry, _: Path) -> str:
     from ovd.clip.openai import OPENAI_URLS
     from ovd.clip.weights import published_digest
-    name = next(name for name, url in OPENAI_URLS.items()
-                if url.endswith(f'/{path.name}'))
+
+    name = next(
+        name
+        for name, url in OPENAI_URLS.items()
+        if url.endswith(f'/{path.name}')
+    )
     if sha256_file(path) != published_digest(name):
-        raise ValueError(f'{path} is not the published CLIP {name}: its '
-                         'SHA-256 is another')
+        raise ValueError(
+            f'{path} is not the published CLIP {name}: its SHA-256 is another'
+        )
     return f'the published CLIP {name}'
 
 
@@ -171,8 +193,10 @@ def _inspect_weights(path: Path, entry: Entry, _: Path) -> str:
     # torchvision puts the first digits of the digest into the name
     match = re.search(r'-([0-9a-f]{8})\.pth$', path.name)
     if match and not sha256_file(path).startswith(match[1]):
-        raise ValueError(f'{path} is cut off or another file: its SHA-256 '
-                         f'does not begin with {match[1]}')
+        raise ValueError(
+            f'{path} is cut off or another file: its SHA-256 '
+            f'does not begin with {match[1]}'
+        )
     content = read_torch_file(path, 'weights')
     if isinstance(content, dict):
         return f'{len(content.get("state_dict", content)):,} entries'

@@ -1,4 +1,5 @@
 """Boxes, labels that keep out of each other's way, and a legend."""
+
 from functools import lru_cache
 from typing import Dict, Iterator, List, Sequence, Tuple
 
@@ -21,13 +22,19 @@ def text_colour(background: Colour) -> str:
     return 'black' if 0.3 * red + 0.59 * green + 0.11 * blue > 128 else 'white'
 
 
-def draw_box(pen: ImageDraw.ImageDraw, box: Box, colour: Colour, width: int,
-             dashed: bool = False) -> None:
+def draw_box(
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    colour: Colour,
+    width: int,
+    dashed: bool = False,
+) -> None:
     """Draw the outline of a box, with gaps if it is dashed."""
     x1, y1, x2, y2 = box
     if not dashed:
-        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour,
-                      width=width)
+        pen.rectangle(
+            (x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=width
+        )
         return
     step = 4 * width
     for start in range(int(x1), int(x2), 2 * step):
@@ -40,9 +47,13 @@ def draw_box(pen: ImageDraw.ImageDraw, box: Box, colour: Colour, width: int,
             pen.line((x, start, x, end), fill=colour, width=width)
 
 
-def draw_labels(canvas: Image.Image, boxes: Sequence[Box],
-                texts: Sequence[str], colours: Sequence[Colour],
-                size: int) -> None:
+def draw_labels(
+    canvas: Image.Image,
+    boxes: Sequence[Box],
+    texts: Sequence[str],
+    colours: Sequence[Colour],
+    size: int,
+) -> None:
     """Write a label at each box, where it hides no other label if it can.
 
     Args:
@@ -57,16 +68,23 @@ def draw_labels(canvas: Image.Image, boxes: Sequence[Box],
     for box, text, colour in zip(boxes, texts, colours):
         wide, high = pen.textlength(text, font=font) + size / 2, 1.3 * size
         # the first of those that hide least
-        place = min(_places(box, wide, high, canvas.size),
-                    key=lambda place: sum(_overlap(place, p) for p in placed))
+        place = min(
+            _places(box, wide, high, canvas.size),
+            key=lambda place: sum(_overlap(place, p) for p in placed),
+        )
         placed.append(place)
         pen.rectangle(tuple(place), fill=colour)
-        pen.text((place[0] + size / 4, place[1]), text,
-                 fill=text_colour(colour), font=font)
+        pen.text(
+            (place[0] + size / 4, place[1]),
+            text,
+            fill=text_colour(colour),
+            font=font,
+        )
 
 
-def _places(box: Box, wide: float, high: float,
-            canvas_wh: Tuple[int, int]) -> Iterator[Box]:
+def _places(
+    box: Box, wide: float, high: float, canvas_wh: Tuple[int, int]
+) -> Iterator[Box]:
     """Yield where a label may be: above, below, inside; left, then right."""
     for left in (box[0], box[2] - wide):
         left = max(0, min(left, canvas_wh[0] - wide))
@@ -77,12 +95,14 @@ def _places(box: Box, wide: float, high: float,
 
 def _overlap(a: Box, b: Box) -> float:
     """Return the area that two boxes share."""
-    return (max(0, min(a[2], b[2]) - max(a[0], b[0]))
-            * max(0, min(a[3], b[3]) - max(a[1], b[1])))
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(
+        0, min(a[3], b[3]) - max(a[1], b[1])
+    )
 
 
-def draw_legend(canvas: Image.Image, rows: Dict[str, Tuple[Colour, bool]],
-                size: int) -> Image.Image:
+def draw_legend(
+    canvas: Image.Image, rows: Dict[str, Tuple[Colour, bool]], size: int
+) -> Image.Image:
     """Return the picture with a white strip below it.
 
     Args:
@@ -91,8 +111,9 @@ def draw_legend(canvas: Image.Image, rows: Dict[str, Tuple[Colour, bool]],
             its boxes are dashed.
         size (int): Height of the font in pixels.
     """
-    taller = Image.new('RGB', (canvas.width, canvas.height + 2 * size),
-                       'white')
+    taller = Image.new(
+        'RGB', (canvas.width, canvas.height + 2 * size), 'white'
+    )
     taller.paste(canvas)
     pen, font = ImageDraw.Draw(taller), load_font(size)
     left, top = size / 2, canvas.height + size / 2
@@ -102,7 +123,8 @@ def draw_legend(canvas: Image.Image, rows: Dict[str, Tuple[Colour, bool]],
             draw_box(pen, swatch, colour, 2, dashed=True)
         else:
             pen.rectangle(swatch, fill=colour)
-        pen.text((left + 2 * size, top - size / 8), text, fill='black',
-                 font=font)
+        pen.text(
+            (left + 2 * size, top - size / 8), text, fill='black', font=font
+        )
         left += 3 * size + pen.textlength(text, font=font)
     return taller

@@ -1,4 +1,5 @@
 """Words and images in, detections out."""
+
 import os
 import threading
 import warnings
@@ -74,12 +75,14 @@ class OpenVocabularyDetector:
         True
     """
 
-    def __init__(self,
-                 config: PathLike,
-                 checkpoint: PathLike,
-                 device: str = 'auto',
-                 remember: int = 1,
-                 cache: Optional[PathLike] = 'auto') -> None:
+    def __init__(
+        self,
+        config: PathLike,
+        checkpoint: PathLike,
+        device: str = 'auto',
+        remember: int = 1,
+        cache: Optional[PathLike] = 'auto',
+    ) -> None:
         if remember < 0:
             raise ValueError(f'remember must not be negative, got {remember}')
         device = choose_device(device)
@@ -91,26 +94,35 @@ class OpenVocabularyDetector:
         if not self._heads or not isinstance(self.model, TwoStageDetector):
             raise ValueError(
                 f'{config} describes a {type(self.model).__name__} without a '
-                'vocabulary; use a config with a ViLD box head')
+                'vocabulary; use a config with a ViLD box head'
+            )
         trained_with = read_clip(checkpoint)
         if trained_with is not None:
-            check_same_clip(trained_with, self._heads[0].clip,
-                            f'the detector {checkpoint}',
-                            'the class embeddings of its config')
+            check_same_clip(
+                trained_with,
+                self._heads[0].clip,
+                f'the detector {checkpoint}',
+                'the class embeddings of its config',
+            )
         if 'base_classes' not in self.model.dataset_meta:
             warnings.warn(
                 f'{checkpoint} does not say which classes had boxes in its '
                 'training: all names are taken for novel ones, which an '
                 'ensemble scores in another way; set base_classes if you '
-                'know them', stacklevel=2)
+                'know them',
+                stacklevel=2,
+            )
         folder = default_cache() if cache == 'auto' else cache
         trained = self._heads[0].source
         self._embedder = NameEmbedder(
-            trained, device, None if folder is None else TextCache(folder))
+            trained, device, None if folder is None else TextCache(folder)
+        )
         self._memory = ImageMemory(self.model, remember)
         loader = get_test_pipeline_cfg(self.model.cfg)[0]
-        self._decoding = (loader.get('color_type', 'color'),
-                          loader.get('imdecode_backend', 'cv2'))
+        self._decoding = (
+            loader.get('color_type', 'color'),
+            loader.get('imdecode_backend', 'cv2'),
+        )
         self._lock = threading.RLock()  # of the model, and its vocabulary
         self._in_heads: Optional[ClassEmbeddings] = None
         self.set_classes(trained)
@@ -129,12 +141,14 @@ class OpenVocabularyDetector:
     def base_classes(self, names: Sequence[str]) -> None:
         with self._lock:
             self.model.dataset_meta = dict(
-                self.model.dataset_meta, base_classes=tuple(names))
+                self.model.dataset_meta, base_classes=tuple(names)
+            )
             self._in_heads = None
             self._use(self._vocabulary)
 
-    def set_classes(self, names: Names,
-                    templates: Optional[str] = None) -> None:
+    def set_classes(
+        self, names: Names, templates: Optional[str] = None
+    ) -> None:
         """Detect these classes from now on; any words will do.
 
         Args:
@@ -166,19 +180,22 @@ class OpenVocabularyDetector:
             self._use(vocabulary)
             self._vocabulary = vocabulary
 
-    def _embed(self, names: Names,
-               templates: Optional[str]) -> ClassEmbeddings:
+    def _embed(
+        self, names: Names, templates: Optional[str]
+    ) -> ClassEmbeddings:
         """Return the class embeddings of what a user calls classes."""
         if isinstance(names, str) and not names.endswith('.pth'):
             raise ValueError(
                 'names must be a list, or a file of class embeddings (.pth), '
-                f'got the string {names!r}')
+                f'got the string {names!r}'
+            )
         if not isinstance(names, (str, os.PathLike, ClassEmbeddings)):
             return self._embedder.embed(names, templates)
         if templates is not None:
             raise ValueError(
                 'templates are for names: class embeddings were made with '
-                f'theirs, got templates={templates!r} beside them')
+                f'theirs, got templates={templates!r} beside them'
+            )
         if not isinstance(names, ClassEmbeddings):
             names = ClassEmbeddings.load(names)
         if not names.names:
@@ -190,13 +207,17 @@ class OpenVocabularyDetector:
         if vocabulary is self._in_heads:
             return
         base = set(map(canonical_spelling, self.base_classes))
-        novel = {name for name in vocabulary.names
-                 if canonical_spelling(name) not in base}
+        novel = {
+            name
+            for name in vocabulary.names
+            if canonical_spelling(name) not in base
+        }
         self._in_heads = None  # if this fails it is in between
         for head in self._heads:
             head.set_vocabulary(vocabulary.names, novel, vocabulary)
         self.model.dataset_meta = dict(
-            self.model.dataset_meta, classes=tuple(vocabulary.names))
+            self.model.dataset_meta, classes=tuple(vocabulary.names)
+        )
         self._in_heads = vocabulary
 
     def read(self, image: Image) -> SourceImage:
@@ -208,12 +229,14 @@ class OpenVocabularyDetector:
         """
         return read_image(image, *self._decoding)
 
-    def predict(self,
-                images: Union[Image, Sequence[Image]],
-                score_thr: float = 0.0,
-                classes: Optional[Names] = None,
-                templates: Optional[str] = None,
-                batch_size: int = 4) -> Detections:
+    def predict(
+        self,
+        images: Union[Image, Sequence[Image]],
+        score_thr: float = 0.0,
+        classes: Optional[Names] = None,
+        templates: Optional[str] = None,
+        batch_size: int = 4,
+    ) -> Detections:
         """Detect the classes of :meth:`set_classes`, or others this once.
 
         Args:
@@ -255,28 +278,43 @@ class OpenVocabularyDetector:
         if batch_size < 1:
             raise ValueError(f'batch_size must be positive, got {batch_size}')
         if classes is None and templates is not None:
-            raise ValueError('templates are for the names in classes, of '
-                             'which there are none')
+            raise ValueError(
+                'templates are for the names in classes, of '
+                'which there are none'
+            )
         start = perf_counter()
-        vocabulary = self._vocabulary if classes is None else \
-            self._embed(classes, templates)
-        seconds = dict(text=perf_counter() - start, image=0., boxes=0.)
+        vocabulary = (
+            self._vocabulary
+            if classes is None
+            else self._embed(classes, templates)
+        )
+        seconds = dict(text=perf_counter() - start, image=0.0, boxes=0.0)
         samples: List[DetDataSample] = []
         sources = expand_folders(images)
         # Of several batches' images some have one size.
         window = 4 * batch_size
         for first in range(0, len(sources), window):
-            samples += self._predict(sources[first:first + window],
-                                     vocabulary, batch_size, seconds)
+            samples += self._predict(
+                sources[first : first + window],
+                vocabulary,
+                batch_size,
+                seconds,
+            )
         for number, sample in enumerate(samples):
             scores = sample.pred_instances.scores
             sample.pred_instances = sample.pred_instances[scores >= score_thr]
             sample.set_metainfo(dict(img_id=number))
         return Detections(
-            samples, vocabulary.names, self.base_classes, seconds)
+            samples, vocabulary.names, self.base_classes, seconds
+        )
 
-    def _predict(self, sources: Sequence[Image], vocabulary: ClassEmbeddings,
-                 batch_size: int, seconds: dict) -> List[DetDataSample]:
+    def _predict(
+        self,
+        sources: Sequence[Image],
+        vocabulary: ClassEmbeddings,
+        batch_size: int,
+        seconds: dict,
+    ) -> List[DetDataSample]:
         """Detect in some images, and add how long it took to ``seconds``."""
         start = perf_counter()
         images = [self.read(source) for source in sources]
@@ -290,8 +328,11 @@ class OpenVocabularyDetector:
             try:
                 sizes = {i: one.input_hw for i, one in enumerate(encoded)}
                 for batch in batches(sizes, batch_size):
-                    samples = detect(self.model, [encoded[i] for i in batch],
-                                     [images[i] for i in batch])
+                    samples = detect(
+                        self.model,
+                        [encoded[i] for i in batch],
+                        [images[i] for i in batch],
+                    )
                     for i, sample in zip(batch, samples):
                         found[i] = sample.cpu()
             finally:

@@ -1,4 +1,5 @@
 """Base and novel names of a dataset of one's own, and whether they will do."""
+
 from pathlib import Path
 from typing import Iterator, Optional, Sequence
 
@@ -17,8 +18,9 @@ def split_path(name: str) -> Path:
     return Path(f'data/{name}/{name}_split.json')
 
 
-def choose_names(novel: Optional[str], split: Optional[str],
-                  data: AnnotationFile, name: str) -> Split:
+def choose_names(
+    novel: Optional[str], split: Optional[str], data: AnnotationFile, name: str
+) -> Split:
     """Return base and novel names, all of which the categories have.
 
     Args:
@@ -38,7 +40,8 @@ def choose_names(novel: Optional[str], split: Optional[str],
             raise ValueError(
                 f'--split must be a file {{"base": [names], "novel": [names]}}'
                 f' that ends with .json, or {" or ".join(NAMED_SPLITS)}, got '
-                f'"{split}"; LVIS has configs of its own')
+                f'"{split}"; LVIS has configs of its own'
+            )
         return load_split(split, data.categories, str(data.path))
     assert novel is not None
     names = [category.name for category in data.categories]
@@ -47,14 +50,17 @@ def choose_names(novel: Optional[str], split: Optional[str],
         raise ValueError(
             f'--novel names what the categories of {data.path} lack: '
             f'{listed(unknown, names)}\nnames that have commas in them go '
-            'into a file for --split')
+            'into a file for --split'
+        )
     base = [name for name in names if name not in chosen]
     if not chosen or not base:
         raise ValueError(
             f'--novel must name some of the {len(names)} categories of '
-            f'{data.path}, and leave some as base; got {len(set(chosen))}')
-    return Split(split_path(name).stem, base,
-                 [name for name in names if name in chosen])
+            f'{data.path}, and leave some as base; got {len(set(chosen))}'
+        )
+    return Split(
+        split_path(name).stem, base, [name for name in names if name in chosen]
+    )
 
 
 def check_split(chosen: Split, parts: Sequence[Part]) -> Iterator[str]:
@@ -67,19 +73,28 @@ def check_split(chosen: Split, parts: Sequence[Part]) -> Iterator[str]:
     if not any(train.num_of(chosen.base).values()):
         raise ValueError(
             f'none of the {len(chosen.base)} base classes has a box in '
-            f'{train.data.path}: there is nothing to train on')
+            f'{train.data.path}: there is nothing to train on'
+        )
     if not any(val.num_of([*chosen.base, *chosen.novel]).values()):
-        raise ValueError(f'no base or novel class has a box in '
-                         f'{val.data.path}: there is nothing to validate on')
+        raise ValueError(
+            f'no base or novel class has a box in '
+            f'{val.data.path}: there is nothing to validate on'
+        )
     named = {*chosen.base, *chosen.novel}
-    others = [category.name for category in train.data.categories
-              if category.name not in named]
+    others = [
+        category.name
+        for category in train.data.categories
+        if category.name not in named
+    ]
     if others:
-        yield (f'{len(others)} categories are neither base nor novel, and '
-               f'their boxes are left out: {listed(others, ())}')
+        yield (
+            f'{len(others)} categories are neither base nor novel, and '
+            f'their boxes are left out: {listed(others, ())}'
+        )
     for names, part, what in (
         (chosen.base, train, 'base classes have no box to train on'),
-        (chosen.novel, val, 'novel classes have no box to be tested on')):
+        (chosen.novel, val, 'novel classes have no box to be tested on'),
+    ):
         counts = part.num_of(names)
         if absent := [name for name in names if not counts[name]]:
             yield f'{len(absent)} {what}: {listed(absent, ())}'

@@ -1,4 +1,5 @@
 """Draw what runs logged over their iterations, as one picture."""
+
 import re
 from itertools import chain
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -11,8 +12,11 @@ from .log_pictures import Panel, draw_logs
 from .training_logs import TrainingLog, read_training_logs
 
 
-def plot_logs(folders: Sequence[PathLike], out: PathLike,
-              keys: Optional[Sequence[str]] = None) -> None:
+def plot_logs(
+    folders: Sequence[PathLike],
+    out: PathLike,
+    keys: Optional[Sequence[str]] = None,
+) -> None:
     """Draw losses and base/novel metrics of runs; print where.
 
     Args:
@@ -32,8 +36,9 @@ def plot_logs(folders: Sequence[PathLike], out: PathLike,
     print(f'{", ".join(log.name for log in logs)}: {out}')
 
 
-def choose_panels(logs: Sequence[TrainingLog],
-                  keys: Optional[Sequence[str]] = None) -> List[Panel]:
+def choose_panels(
+    logs: Sequence[TrainingLog], keys: Optional[Sequence[str]] = None
+) -> List[Panel]:
     """Return what to draw: base and novel of one metric go together.
 
     Args:
@@ -49,9 +54,11 @@ def choose_panels(logs: Sequence[TrainingLog],
     known = [*dict.fromkeys(chain.from_iterable(log.curves for log in logs))]
     for key in keys or ():
         if key not in known:
-            raise ValueError(f'no run logged "{key}"'
-                             f'{did_you_mean(key, known)}\nlogged: '
-                             f'{" ".join(sorted(known))}')
+            raise ValueError(
+                f'no run logged "{key}"'
+                f'{did_you_mean(key, known)}\nlogged: '
+                f'{" ".join(sorted(known))}'
+            )
     if keys is None:
         trained = set().union(*(log.trained for log in logs))
         losses = [key for key in known if key in trained and 'loss' in key]
@@ -64,8 +71,10 @@ def choose_panels(logs: Sequence[TrainingLog],
         title, group = _split_group(key)
         panels.setdefault(title, Panel(title, {})).keys[key] = group
     if not panels:
-        raise ValueError('no run logged a loss, or a metric of base and novel '
-                         f'classes: give --keys, of {" ".join(known)}')
+        raise ValueError(
+            'no run logged a loss, or a metric of base and novel '
+            f'classes: give --keys, of {" ".join(known)}'
+        )
     return [*panels.values()]
 
 
@@ -74,5 +83,7 @@ def _split_group(key: str) -> Tuple[str, Optional[str]]:
     found = re.search(r'(?<![a-zA-Z])(base|novel)(?![a-zA-Z])', key)
     if found is None:
         return key, None
-    title = (key[:found.start()].rstrip('_/') + key[found.end():]).strip('_/')
+    title = (key[: found.start()].rstrip('_/') + key[found.end() :]).strip(
+        '_/'
+    )
     return title or 'base and novel', found[1]

@@ -1,4 +1,5 @@
 """A config as it is in the end, and where each entry comes from."""
+
 import copy
 from typing import Any, Iterator, Sequence, Tuple
 
@@ -42,7 +43,8 @@ def _leaves(key: str, value: Any) -> Iterator[Tuple[str, Any]]:
             if name != '_scope_':  # a note of the host
                 yield from _leaves(f'{key}.{name}', part)
     elif isinstance(value, (list, tuple)) and any(
-            isinstance(item, (dict, list)) for item in value):
+        isinstance(item, (dict, list)) for item in value
+    ):
         for i, item in enumerate(value):
             yield from _leaves(f'{key}.{i}', item)
     else:

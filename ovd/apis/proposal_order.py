@@ -2,6 +2,7 @@
 
 Shapes: N images, P proposals of one.
 """
+
 from typing import Iterable, List, Optional, Sequence
 
 import numpy as np
@@ -14,7 +15,8 @@ from ovd.datasets.image_names import image_keys, image_sizes, read_images
 
 ORDERS = dict(
     file='the order of the images in the annotation file',
-    id='the order of ascending image ids')
+    id='the order of ascending image ids',
+)
 
 
 class ImageTable:
@@ -35,11 +37,13 @@ class ImageTable:
         self.keys = image_keys(images, ann_file, folder)
         self.orders = dict(
             file=list(range(len(images))),
-            id=sorted(range(len(images)), key=lambda i: images[i].id))
+            id=sorted(range(len(images)), key=lambda i: images[i].id),
+        )
         self._sizes = image_sizes(images, ann_file)
 
-    def find_outside(self, extents: np.ndarray,
-                     order: str = 'file') -> Optional[str]:
+    def find_outside(
+        self, extents: np.ndarray, order: str = 'file'
+    ) -> Optional[str]:
         """Return in words the first image that its boxes do not fit into.
 
         Args:
@@ -47,20 +51,24 @@ class ImageTable:
             order (str): Whose they are.
         """
         positions = self.orders[order]
-        outside = ((extents[:, :2] < -TOLERANCE).any(axis=1) | (
-            extents[:, 2:] > self._sizes[positions] + TOLERANCE).any(axis=1))
+        outside = (extents[:, :2] < -TOLERANCE).any(axis=1) | (
+            extents[:, 2:] > self._sizes[positions] + TOLERANCE
+        ).any(axis=1)
         if not outside.any():
             return None
         row = int(outside.argmax())
         width, height = self._sizes[positions[row]].astype(int)
-        return (f'{self.keys[positions[row]]} has {width} x {height} pixels, '
-                'and its boxes reach from (x, y) = '
-                f'{tuple(extents[row, :2].tolist())} to '
-                f'{tuple(extents[row, 2:].tolist())}')
+        return (
+            f'{self.keys[positions[row]]} has {width} x {height} pixels, '
+            'and its boxes reach from (x, y) = '
+            f'{tuple(extents[row, :2].tolist())} to '
+            f'{tuple(extents[row, 2:].tolist())}'
+        )
 
 
-def measure_extents(boxes: Iterable[np.ndarray], num_images: int
-                    ) -> np.ndarray:
+def measure_extents(
+    boxes: Iterable[np.ndarray], num_images: int
+) -> np.ndarray:
     """Return (N, 4): least x1, y1 and most x2, y2 of each image.
 
     Args:
@@ -69,8 +77,9 @@ def measure_extents(boxes: Iterable[np.ndarray], num_images: int
         num_images (int): N.
     """
     extents = np.zeros((num_images, 4))
-    progress = tqdm(boxes, 'check boxes', num_images, leave=False,
-                    unit='img', disable=None)
+    progress = tqdm(
+        boxes, 'check boxes', num_images, leave=False, unit='img', disable=None
+    )
     for extent, array in zip(extents, progress):
         if array.size:
             extent[:2] = array[:, :2].min(axis=0)
@@ -78,8 +87,9 @@ def measure_extents(boxes: Iterable[np.ndarray], num_images: int
     return extents
 
 
-def find_order(rows: Sequence[np.ndarray], images: ImageTable, order: str,
-               source: str) -> str:
+def find_order(
+    rows: Sequence[np.ndarray], images: ImageTable, order: str, source: str
+) -> str:
     """Return the order of a list, one of ``ORDERS``.
 
     Args:
@@ -99,17 +109,20 @@ def find_order(rows: Sequence[np.ndarray], images: ImageTable, order: str,
     faults = {name: images.find_outside(extents, name) for name in candidates}
     fitting = [name for name in candidates if faults[name] is None]
     if not fitting:
-        reasons = ''.join(f'\nin {ORDERS[name]}, {fault}'
-                          for name, fault in faults.items())
+        reasons = ''.join(
+            f'\nin {ORDERS[name]}, {fault}' for name, fault in faults.items()
+        )
         raise ValueError(
             f'{source} was not made for {images.ann_file}, or its entries are '
-            f'in another order: boxes lie outside their images{reasons}')
+            f'in another order: boxes lie outside their images{reasons}'
+        )
     if len(fitting) > 1 and images.orders['file'] != images.orders['id']:
         raise ValueError(
             f'all boxes of {source} lie in their images in both orders: say '
             'with --order file that entries are in '
             f'{ORDERS["file"]} (mmdet), or with --order id that they are in '
-            f'{ORDERS["id"]} (OADP, OLN)')
+            f'{ORDERS["id"]} (OADP, OLN)'
+        )
     return fitting[0]
 
 
@@ -120,11 +133,16 @@ def _check_length(length: int, images: ImageTable, source: str) -> None:
         return
     gzsl = load_header(images.ann_file).gzsl or {}
     whole = gzsl.get('kept', {}).get('images', 0) + gzsl.get(
-        'removed', {}).get('images', 0)
+        'removed', {}
+    ).get('images', 0)
     hint = 'give the annotation file that it was made for'
     if gzsl and length == whole:
-        hint = (f'as many as {gzsl["source"]["file"]}, from which '
-                f'{images.ann_file} was split: give that one, its images '
-                'include these')
-    raise ValueError(f'{source} has {length:,} entries, {images.ann_file} '
-                     f'{expected:,} images; {hint}')
+        hint = (
+            f'as many as {gzsl["source"]["file"]}, from which '
+            f'{images.ann_file} was split: give that one, its images '
+            'include these'
+        )
+    raise ValueError(
+        f'{source} has {length:,} entries, {images.ann_file} '
+        f'{expected:,} images; {hint}'
+    )

@@ -1,4 +1,5 @@
 """The HTML page about a run: all in one file, every name escaped."""
+
 import base64
 import io
 import math
@@ -60,7 +61,8 @@ class RunReport:
     panels: List[Panel] = field(default_factory=list)
     source: str = ''
     groups: Dict[str, Dict[str, Dict[str, float]]] = field(
-        default_factory=dict)
+        default_factory=dict
+    )
     classes: Dict[str, List[ClassRow]] = field(default_factory=dict)
     curves: Dict[str, Path] = field(default_factory=dict)
     errors: Optional[ErrorAnalysis] = None
@@ -76,13 +78,16 @@ def render_page(report: RunReport) -> str:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        undefined=StrictUndefined)
+        undefined=StrictUndefined,
+    )
     environment.filters.update(
         percent=lambda value: '–' if math.isnan(value) else f'{value:.1f}',
         measured=lambda rows: [
-            row for row in rows if not math.isnan(row.ap['AP50'])],
+            row for row in rows if not math.isnan(row.ap['AP50'])
+        ],
         jpeg=_jpeg_uri,
-        png=lambda path: _uri('png', Path(path).read_bytes()))
+        png=lambda path: _uri('png', Path(path).read_bytes()),
+    )
     errors = report.errors
     return environment.get_template('run_report.html').render(
         report=report,
@@ -93,9 +98,10 @@ def render_page(report: RunReport) -> str:
         confusion=errors and _confusion(errors),
         pairs=errors and confused_pairs(errors, MOST_PAIRS),
         novel=set(errors.truth.groups['novel']) if errors else set(),
-        training=report.panels and _figure_uri(
-            draw_logs([report.log], report.panels)),
-        config=list(config_entries(report.cfg)))
+        training=report.panels
+        and _figure_uri(draw_logs([report.log], report.panels)),
+        config=list(config_entries(report.cfg)),
+    )
 
 
 def _facts(report: RunReport) -> Iterator[tuple]:
@@ -125,13 +131,18 @@ def _confusion(errors: ErrorAnalysis) -> Dict[str, Any]:
     rows = []
     for i in [*chosen, size]:
         row = errors.confusion[i]
-        numbers = [*row[chosen].tolist(),
-                   *([int(row[others].sum())] if others else []),
-                   int(row[size])]
+        numbers = [
+            *row[chosen].tolist(),
+            *([int(row[others].sum())] if others else []),
+            int(row[size]),
+        ]
         total = max(1, sum(numbers))
         rows.append([(number, number / total) for number in numbers])
-    return dict(names=[errors.names[i] for i in chosen], rows=rows,
-                left_out=len(others))
+    return dict(
+        names=[errors.names[i] for i in chosen],
+        rows=rows,
+        left_out=len(others),
+    )
 
 
 def _figure_uri(figure: Figure) -> str:

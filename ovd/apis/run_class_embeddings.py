@@ -1,4 +1,5 @@
 """The job behind ``tools/class_embeddings.py``: one of two, by its options."""
+
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,17 @@ def run_class_embeddings(method: str, **options: Any) -> Path:
     """
     check_choice(method, [*TEMPLATE_SETS, LEARNED, 'convert'], 'method')
     given = {key: value for key, value in options.items() if value is not None}
-    job = convert_class_embeddings if method == 'convert' \
+    job = (
+        convert_class_embeddings
+        if method == 'convert'
         else make_class_embeddings
+    )
     taken = signature(job).parameters
     others = [key for key in given if key not in taken]
     if others:
         raise ValueError(
-            f'{method} takes no {" and no ".join(map(_option, others))}')
+            f'{method} takes no {" and no ".join(map(_option, others))}'
+        )
     if method == 'convert':
         if 'file' not in given:
             raise ValueError('convert needs the FILE to convert')

@@ -1,4 +1,5 @@
 """Verify, measure or look into a store: the work of embedding_store.py."""
+
 from pathlib import Path
 from shlex import quote
 from typing import Any, Dict, Optional
@@ -22,12 +23,14 @@ from .store_survey import survey_store
 COMMANDS = ('verify', 'stat', 'get')
 
 
-def run_embedding_store(command: str,
-                        store: PathLike,
-                        image: Optional[str] = None,
-                        remove: bool = False,
-                        retry_broken: bool = False,
-                        out: Optional[PathLike] = None) -> bool:
+def run_embedding_store(
+    command: str,
+    store: PathLike,
+    image: Optional[str] = None,
+    remove: bool = False,
+    retry_broken: bool = False,
+    out: Optional[PathLike] = None,
+) -> bool:
     """Do what the command line asks for.
 
     Args:
@@ -48,27 +51,32 @@ def run_embedding_store(command: str,
             damaged.
     """
     check_choice(command, COMMANDS, 'command')
-    for name, value, owner in (('IMAGE', image, 'get'), ('--out', out, 'get'),
-                               ('--remove', remove, 'verify'),
-                               ('--retry-broken', retry_broken, 'verify')):
+    for name, value, owner in (
+        ('IMAGE', image, 'get'),
+        ('--out', out, 'get'),
+        ('--remove', remove, 'verify'),
+        ('--retry-broken', retry_broken, 'verify'),
+    ):
         if value not in (None, False) and command != owner:
             raise ValueError(f'{name} is for {owner} alone')
-    require_file(Path(store) / MANIFEST, 'manifest of the embedding store',
-                 EXTRACT)
+    require_file(
+        Path(store) / MANIFEST, 'manifest of the embedding store', EXTRACT
+    )
     if command == 'verify':
         return verify_store(store, remove, retry_broken)
     if command == 'stat':
         return print_statistics(store)
     if not image:
-        raise ValueError('get needs an IMAGE: its id, "<folder>/<file>" or '
-                         'file name')
+        raise ValueError(
+            'get needs an IMAGE: its id, "<folder>/<file>" or file name'
+        )
     print_image(store, image, out)
     return True
 
 
-def verify_store(store: PathLike,
-                 remove: bool = False,
-                 retry_broken: bool = False) -> bool:
+def verify_store(
+    store: PathLike, remove: bool = False, retry_broken: bool = False
+) -> bool:
     """Read each byte of a store and print what is wrong with it.
 
     Args:
@@ -87,13 +95,18 @@ def verify_store(store: PathLike,
     print(*found.lines(str(store)), sep='\n')
     removed = [*survey.damaged] if remove else []
     if retry_broken:
-        removed += [Path(store) / shard_name(shard.shard)
-                    for shard in survey.sound if shard.broken]
+        removed += [
+            Path(store) / shard_name(shard.shard)
+            for shard in survey.sound
+            if shard.broken
+        ]
     if not (found.faults or removed):
         print('complete and sound')
         if any(shard.broken for shard in survey.sound):
-            print('once the broken images are mended, --retry-broken has '
-                  'them tried again')
+            print(
+                'once the broken images are mended, --retry-broken has '
+                'them tried again'
+            )
         return True
     for path in removed:
         try:
@@ -102,9 +115,11 @@ def verify_store(store: PathLike,
         except OSError as error:
             print(f'{path} could not be removed ({error.strerror})')
     if survey.damaged and not remove:
-        print('damaged shards are removed with: python '
-              f'tools/embedding_store.py verify {quote(str(store))} '
-              '--remove')
+        print(
+            'damaged shards are removed with: python '
+            f'tools/embedding_store.py verify {quote(str(store))} '
+            '--remove'
+        )
     print(f'resume with: {survey.resume}')
     return False
 
@@ -116,8 +131,9 @@ def print_statistics(store: PathLike) -> bool:
     return not found.faults
 
 
-def print_image(store: PathLike, image: str,
-                out: Optional[PathLike] = None) -> None:
+def print_image(
+    store: PathLike, image: str, out: Optional[PathLike] = None
+) -> None:
     """Print the boxes of an image, and write them with their embeddings.
 
     Args:
@@ -130,8 +146,7 @@ def print_image(store: PathLike, image: str,
     opened = EmbeddingStore(store, partial=True)
     image_id = find_image(opened.manifest, image)
     item: Dict[str, Any] = opened.get(image_id)
-    key = opened.manifest.image_keys[
-        opened.manifest.image_ids.index(image_id)]
+    key = opened.manifest.image_keys[opened.manifest.image_ids.index(image_id)]
     shape = 'x'.join(map(str, item['embeddings'].shape))
     print(f'{key} (id {image_id}): {shape} embeddings')
     reason = opened.why_broken(image_id)
@@ -139,10 +154,14 @@ def print_image(store: PathLike, image: str,
         print(f'it could not be read: {reason}')
     norms = np.linalg.norm(item['embeddings'].astype(np.float32), axis=1)
     print(f'{"x1":>8}{"y1":>8}{"x2":>8}{"y2":>8}{"score":>8}{"norm":>8}  kind')
-    for box, score, norm, kind in zip(item['bboxes'], item['scores'], norms,
-                                      item['kinds']):
-        print(*(f'{value:8.1f}' for value in box),
-              f'{score:8.4f}{norm:8.4f}  {BOX_KINDS[kind]}', sep='')
+    for box, score, norm, kind in zip(
+        item['bboxes'], item['scores'], norms, item['kinds']
+    ):
+        print(
+            *(f'{value:8.1f}' for value in box),
+            f'{score:8.4f}{norm:8.4f}  {BOX_KINDS[kind]}',
+            sep='',
+        )
     if out is not None:
         with atomic_write(out) as file:
             np.savez(file, **item)
@@ -161,18 +180,24 @@ def find_image(plan: StorePlan, image: str) -> int:
             that file name.
     """
     # Alone isdecimal() takes the digits of other scripts, too
-    if image.isascii() and image.isdecimal() and \
-            int(image) in plan.image_ids:
+    if image.isascii() and image.isdecimal() and int(image) in plan.image_ids:
         return int(image)
-    found = {key: image_id
-             for image_id, key in zip(plan.image_ids, plan.image_keys)
-             if image in (key, key.rpartition('/')[2])}
+    found = {
+        key: image_id
+        for image_id, key in zip(plan.image_ids, plan.image_keys)
+        if image in (key, key.rpartition('/')[2])
+    }
     if len(found) > 1:
         raise ValueError(f'{", ".join(found)} are called {image}: which?')
     if not found:
-        names = plan.image_keys if '/' in image else [
-            key.rpartition('/')[2] for key in plan.image_keys]
-        raise ValueError(f'the store has no image {image}, which may be an '
-                         'id, "<folder>/<file>" or a file name'
-                         f'{did_you_mean(image, names)}')
+        names = (
+            plan.image_keys
+            if '/' in image
+            else [key.rpartition('/')[2] for key in plan.image_keys]
+        )
+        raise ValueError(
+            f'the store has no image {image}, which may be an '
+            'id, "<folder>/<file>" or a file name'
+            f'{did_you_mean(image, names)}'
+        )
     return next(iter(found.values()))

@@ -1,4 +1,5 @@
 """One page about a run: the work of tools/report.py."""
+
 from datetime import datetime
 from pathlib import Path
 from typing import Optional, Sequence
@@ -24,10 +25,12 @@ PREDICTIONS = 'predictions.json'
 PAGE = 'index.html'
 
 
-def write_run_report(work_dir: PathLike,
-                     predictions: Optional[PathLike] = None,
-                     score_thr: float = 0.3,
-                     cfg_options: Sequence[str] = ()) -> Path:
+def write_run_report(
+    work_dir: PathLike,
+    predictions: Optional[PathLike] = None,
+    score_thr: float = 0.3,
+    cfg_options: Sequence[str] = (),
+) -> Path:
     """Write ``report/index.html`` into a run's work folder, and print where.
 
     Predictions are evaluated anew, as ``tools/eval.py`` does; without them
@@ -49,23 +52,32 @@ def write_run_report(work_dir: PathLike,
     """
     if not 0 <= score_thr <= 1:
         raise ValueError(f'--score-thr must be in 0 to 1, got {score_thr}')
-    log, = read_training_logs([work_dir])
+    (log,) = read_training_logs([work_dir])
     config = find_run_config(work_dir)
     cfg = read_config(str(config))
     apply_overrides(cfg, cfg_options)
     check_types(cfg)
     report = RunReport(
-        Path(work_dir).resolve().name, str(work_dir), cfg, log,
-        score_thr=score_thr, notices=list(log.notices))
+        Path(work_dir).resolve().name,
+        str(work_dir),
+        cfg,
+        log,
+        score_thr=score_thr,
+        notices=list(log.notices),
+    )
     folder = Path(work_dir, 'report')
     file = _find_predictions(report, predictions)
     if file is not None:
         _evaluate(report, file, folder)
         assert report.errors is not None
-        report.pictures.extend(draw_errors(
-            report.errors, build_dataset(config, 'test', False, cfg_options),
-            [row.name for row in next(iter(report.classes.values()))],
-            report.notices))
+        report.pictures.extend(
+            draw_errors(
+                report.errors,
+                build_dataset(config, 'test', False, cfg_options),
+                [row.name for row in next(iter(report.classes.values()))],
+                report.notices,
+            )
+        )
     else:
         _read_last_test(report, folder)
     try:
@@ -91,22 +103,26 @@ def find_run_config(work_dir: PathLike) -> Path:
     if not config.is_file():
         raise FileNotFoundError(
             f'there is no config {config} beside the log: expected the '
-            'work_dir of a training by tools/train.py, whole')
+            'work_dir of a training by tools/train.py, whole'
+        )
     return config
 
 
-def _find_predictions(report: RunReport,
-                      predictions: Optional[PathLike]) -> Optional[Path]:
+def _find_predictions(
+    report: RunReport, predictions: Optional[PathLike]
+) -> Optional[Path]:
     """Return the predictions file, or None and say what is missing."""
-    evaluators = [
-        str(e.get('type')) for e in list_test_evaluators(report.cfg)]
+    evaluators = [str(e.get('type')) for e in list_test_evaluators(report.cfg)]
     if not any(name.startswith('GZSL') for name in evaluators):
-        what = (f'this run is tested by {", ".join(evaluators) or "nothing"}'
-                ', not by GZSLCocoMetric or GZSLLVISMetric')
+        what = (
+            f'this run is tested by {", ".join(evaluators) or "nothing"}'
+            ', not by GZSLCocoMetric or GZSLLVISMetric'
+        )
         if predictions is not None:
             raise ValueError(f'{predictions} cannot be evaluated: {what}')
         report.notices.append(
-            f'{what}: it has no AP, no errors and no pictures')
+            f'{what}: it has no AP, no errors and no pictures'
+        )
         return None
     if predictions is not None:
         return Path(predictions)
@@ -116,15 +132,19 @@ def _find_predictions(report: RunReport,
     report.notices.append(
         'no predictions, so no error kinds, no confusion matrix and no '
         f'pictures: python tools/test.py CONFIG {report.work_dir} --out '
-        f'{path}, or give --predictions FILE')
+        f'{path}, or give --predictions FILE'
+    )
     return None
 
 
 def _evaluate(report: RunReport, file: Path, folder: Path) -> None:
     """Evaluate predictions, and read what that writes."""
     found = load_predictions(file)
-    metric = next(metric for metric in build_metrics(report.cfg)
-                  if isinstance(metric, GZSLCocoMetric))
+    metric = next(
+        metric
+        for metric in build_metrics(report.cfg)
+        if isinstance(metric, GZSLCocoMetric)
+    )
     metric.report_dir = str(folder)
     truth = metric.load_truth()
     metric.evaluate_predictions(truth, found.in_blocks)
@@ -132,7 +152,8 @@ def _evaluate(report: RunReport, file: Path, folder: Path) -> None:
         truth = truth.only_annotated()
     protocol = next(iter(metric.protocols.values()))
     report.errors = analyse_errors(
-        truth, found.in_blocks, protocol, report.score_thr)
+        truth, found.in_blocks, protocol, report.score_thr
+    )
     report.source = f'{file} of {_time_of(file)}, {truth.describe_images()}'
     for iou_type in metric.protocols:
         _read_test(report, folder, iou_type)
@@ -147,8 +168,8 @@ def _read_last_test(report: RunReport, folder: Path) -> None:
             report.source = f'the last test, of {_time_of(files[0])}'
             _read_test(report, folder, iou_type)
     if not report.groups and any(
-            'GZSL' in str(e.get('type'))
-            for e in list_test_evaluators(report.cfg)):
+        'GZSL' in str(e.get('type')) for e in list_test_evaluators(report.cfg)
+    ):
         report.notices.append(f'no test is in {folder}, so no AP')
 
 

@@ -1,4 +1,5 @@
 """Go through the files of an embedding store and sort them."""
+
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ class StoreSurvey:
         leftovers (list[str]): Names of temporary files, of runs under way or
             killed.
     """
+
     folder: Path
     plan: StorePlan
     sound: List[ShardContent] = field(default_factory=list)
@@ -60,8 +62,9 @@ def survey_store(
     """
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
-        raise ValueError(f'{folder} is no embedding store: it has no '
-                         f'{MANIFEST}')
+        raise ValueError(
+            f'{folder} is no embedding store: it has no {MANIFEST}'
+        )
     plan = StorePlan.load(folder / MANIFEST)
     survey = StoreSurvey(folder, plan)
     expected = [shard_name(shard) for shard in range(plan.num_shards)]
@@ -72,12 +75,13 @@ def survey_store(
         is_leftover = name[0] == '.' and name.endswith('.tmp')
         (survey.leftovers if is_leftover else survey.unknown).append(name)
     with tqdm(
-            desc='checking shards',
-            total=sum(sizes.values()),
-            unit='B',
-            unit_scale=True,
-            leave=False,
-            disable=None) as progress:
+        desc='checking shards',
+        total=sum(sizes.values()),
+        unit='B',
+        unit_scale=True,
+        leave=False,
+        disable=None,
+    ) as progress:
         digest = plan.digest()
         for name, size in sizes.items():
             _look_into(survey, folder / name, look, digest)
@@ -94,8 +98,9 @@ def _find_sizes(folder: Path, names: List[str]) -> Dict[str, int]:
     return sizes
 
 
-def _look_into(survey: StoreSurvey, path: Path, look: Callable,
-               digest: str) -> None:
+def _look_into(
+    survey: StoreSurvey, path: Path, look: Callable, digest: str
+) -> None:
     try:
         survey.sound.append(look(path, digest, survey.plan.dtype))
     except ForeignShardError as error:
@@ -103,6 +108,7 @@ def _look_into(survey: StoreSurvey, path: Path, look: Callable,
     except ValueError as error:
         survey.damaged[path] = str(error)
     except OSError as error:
-        reason = 'it is no file' if path.is_dir() else \
-            error.strerror or str(error)
+        reason = (
+            'it is no file' if path.is_dir() else error.strerror or str(error)
+        )
         survey.unreadable[path] = f'{path} cannot be read ({reason})'

@@ -1,4 +1,5 @@
 """Read what runs logged, and join what interruptions cut apart."""
+
 import json
 import os
 from dataclasses import dataclass
@@ -50,8 +51,9 @@ def read_training_logs(folders: Sequence[PathLike]) -> List[TrainingLog]:
     """
     paths = [Path(os.path.abspath(folder)) for folder in folders]
     if len(set(paths)) < len(paths):
-        raise ValueError('a folder is given twice: '
-                         + ', '.join(map(str, folders)))
+        raise ValueError(
+            'a folder is given twice: ' + ', '.join(map(str, folders))
+        )
     return [
         read_training_log(path, name)
         for path, name in zip(folders, _short_names(paths))
@@ -93,9 +95,11 @@ def read_training_log(folder: PathLike, name: str) -> TrainingLog:
         for key, value in values.items():
             points.setdefault(key, []).append((iteration, value))
     return TrainingLog(
-        name, {key: np.array(rows, float) for key, rows in points.items()},
+        name,
+        {key: np.array(rows, float) for key, rows in points.items()},
         {key for _, values, trained in lines if trained for key in values},
-        notices)
+        notices,
+    )
 
 
 def find_logs(folder: Path) -> List[Path]:
@@ -108,16 +112,22 @@ def find_logs(folder: Path) -> List[Path]:
         siblings = [path.name for path in folder.parent.glob('*/')]
         raise FileNotFoundError(
             f'work folder {folder} does not exist'
-            f'{did_you_mean(folder.name, siblings)}')
+            f'{did_you_mean(folder.name, siblings)}'
+        )
     found = sorted([*folder.glob(SCALARS), *folder.glob(f'*/{SCALARS}')])
     if found:
         return found
-    runs = sorted({
-        str(path.parents[2]) for path in folder.glob(f'*/*/{SCALARS}')})
+    runs = sorted(
+        {str(path.parents[2]) for path in folder.glob(f'*/*/{SCALARS}')}
+    )
     raise FileNotFoundError(
-        f'no {SCALARS} in {folder} or a folder in it' +
-        (f'; give the runs in it: {" ".join(runs)}' if runs else
-         ': expected the work_dir of a training'))
+        f'no {SCALARS} in {folder} or a folder in it'
+        + (
+            f'; give the runs in it: {" ".join(runs)}'
+            if runs
+            else ': expected the work_dir of a training'
+        )
+    )
 
 
 def _read_lines(path: Path, notices: List[str]) -> Iterator[Line]:
@@ -134,16 +144,22 @@ def _read_lines(path: Path, notices: List[str]) -> Iterator[Line]:
             step = int(logged['step'])
         except (ValueError, KeyError, TypeError) as error:
             if number == len(texts):
-                notices.append(f'the last line of {path} is cut off and '
-                               'passed over')
+                notices.append(
+                    f'the last line of {path} is cut off and passed over'
+                )
                 return
-            raise ValueError(f'line {number} of {path} is none of a log: '
-                             f'{text[:60]!r}') from error
+            raise ValueError(
+                f'line {number} of {path} is none of a log: {text[:60]!r}'
+            ) from error
         trained = 'iter' in logged
         iteration = step if trained else max(step, iteration)
         passed_over = PLACES if trained else PLACES | VALIDATION_TIMES
-        yield iteration, {
-            key: float(value)
-            for key, value in logged.items()
-            if isinstance(value, (int, float)) and key not in passed_over
-        }, trained
+        yield (
+            iteration,
+            {
+                key: float(value)
+                for key, value in logged.items()
+                if isinstance(value, (int, float)) and key not in passed_over
+            },
+            trained,
+        )

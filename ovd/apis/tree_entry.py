@@ -1,4 +1,5 @@
 """One place in the data tree, and the tree of one dataset."""
+
 from dataclasses import dataclass, replace
 from typing import Optional
 
@@ -64,5 +65,7 @@ class Tree:
 
     def all_entries(self) -> list[Entry]:
         """Return the entries, their paths from the folder of `data/`."""
-        return [replace(entry, path=f'{self.root}/{entry.path}')
-                for entry in self.entries]
+        return [
+            replace(entry, path=f'{self.root}/{entry.path}')
+            for entry in self.entries
+        ]

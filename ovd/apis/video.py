@@ -1,4 +1,5 @@
 """Videos: frames in, and a file that appears when it is whole."""
+
 import os
 import tempfile
 from contextlib import contextmanager
@@ -11,8 +12,16 @@ import numpy as np
 
 from ovd.artifacts.files import PathLike
 
-VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg',
-                  '.mpeg')
+VIDEO_SUFFIXES = (
+    '.mp4',
+    '.avi',
+    '.mov',
+    '.mkv',
+    '.webm',
+    '.m4v',
+    '.mpg',
+    '.mpeg',
+)
 CODEC = 'mp4v'  # what OpenCV's wheels can write everywhere
 USUAL_FPS = 25.0  # where a file does not say
 Write = Callable[[np.ndarray], None]
@@ -58,7 +67,8 @@ def atomic_video(path: PathLike, fps: float) -> Iterator[Write]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
-            dir=path.parent, prefix=f'.{path.name}.') as folder:
+        dir=path.parent, prefix=f'.{path.name}.'
+    ) as folder:
         temporary = Path(folder) / path.name
         writer: Optional[cv2.VideoWriter] = None
         written: List[int] = []
@@ -82,12 +92,15 @@ def atomic_video(path: PathLike, fps: float) -> Iterator[Write]:
 
 def _start(path: Path, fps: float, frame: np.ndarray) -> cv2.VideoWriter:
     height, width = frame.shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*CODEC), fps,
-                             (width, height))
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter.fourcc(*CODEC), fps, (width, height)
+    )
     if not writer.isOpened():
-        raise OSError(f'OpenCV can not write {path.name}, a video of '
-                      f'{width} x {height} pixels: is the disk full, or its '
-                      'FFmpeg missing?')
+        raise OSError(
+            f'OpenCV can not write {path.name}, a video of '
+            f'{width} x {height} pixels: is the disk full, or its '
+            'FFmpeg missing?'
+        )
     return writer
 
 
@@ -95,7 +108,9 @@ def _check(path: Path, written: int, final: Path) -> None:
     """Raise unless all frames are in the file: OpenCV does not say."""
     found = mmcv.VideoReader(str(path)).frame_cnt if path.is_file() else 0
     if found != written:
-        raise OSError(f'only {found} of {written} frames got into {final}: '
-                      'is the disk full?')
+        raise OSError(
+            f'only {found} of {written} frames got into {final}: '
+            'is the disk full?'
+        )
     with open(path, 'rb') as file:
         os.fsync(file.fileno())

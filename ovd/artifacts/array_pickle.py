@@ -5,6 +5,7 @@ A pickle is a program. This reader knows the handful of names that arrays,
 puts inert classes of its own behind them: neither NumPy's nor mmengine's
 unpickling code sees the file. Any other name raises.
 """
+
 import pickle
 import reprlib
 from typing import IO, Any, Callable, Dict, Literal, Tuple
@@ -22,7 +23,8 @@ class _Function:
     What a pickle builds upon, it writes to: to defaults, say, which would
     stay for the next file.
     """
-    __slots__ = ('_function', )
+
+    __slots__ = ('_function',)
 
     def __init__(self, function: Callable) -> None:
         self._function = function
@@ -51,7 +53,8 @@ class DTypeStandIn:
         if not isinstance(code, str) or code[:1] not in 'fiub':
             raise pickle.UnpicklingError(
                 f'arrays of type {reprlib.repr(code)} are not admitted, '
-                'numbers only')
+                'numbers only'
+            )
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Tuple) -> None:
@@ -68,11 +71,17 @@ class _Array:
         _, shape, dtype, is_fortran, data = state
         self.fill(data, dtype, shape, 'F' if is_fortran else 'C')
 
-    def fill(self, data: bytes, dtype: DTypeStandIn, shape: Tuple[int, ...],
-             order: Literal['C', 'F']) -> None:
+    def fill(
+        self,
+        data: bytes,
+        dtype: DTypeStandIn,
+        shape: Tuple[int, ...],
+        order: Literal['C', 'F'],
+    ) -> None:
         """Show raw bytes as an array."""
         self.view = np.frombuffer(data, dtype.dtype).reshape(
-            shape, order=order)
+            shape, order=order
+        )
 
     def detach(self) -> np.ndarray:
         """Return the array in memory of its own, the same one each time."""
@@ -90,8 +99,12 @@ def _reconstruct(subtype: type, shape: Tuple, code: bytes) -> _Array:
 
 
 @_Function
-def _frombuffer(data: bytes, dtype: DTypeStandIn, shape: Tuple[int, ...],
-                order: Literal['C', 'F']) -> _Array:
+def _frombuffer(
+    data: bytes,
+    dtype: DTypeStandIn,
+    shape: Tuple[int, ...],
+    order: Literal['C', 'F'],
+) -> _Array:
     """Stands for the function that protocol 5 makes arrays with."""
     made = _Array()
     made.fill(data, dtype, shape, order)
@@ -103,7 +116,8 @@ def _encode(text: str, encoding: str) -> bytes:
     """Stands for ``_codecs.encode``, with which protocol 2 writes bytes."""
     if encoding != 'latin1':
         raise pickle.UnpicklingError(
-            f'bytes encoded as {reprlib.repr(encoding)}')
+            f'bytes encoded as {reprlib.repr(encoding)}'
+        )
     return text.encode('latin1')
 
 
@@ -118,14 +132,10 @@ _ADMITTED: Dict[Tuple[str, str], Callable] = {
     ('numpy', 'dtype'): DTypeStandIn,
     ('_codecs', 'encode'): _encode,
     ('mmengine.structures.instance_data', 'InstanceData'): _Instances,
-    **{(module, '_reconstruct'): _reconstruct
-       for module in _ARRAY_MODULES},
-    **{(module, '_frombuffer'): _frombuffer
-       for module in _NUMERIC_MODULES},
-    **{(module, 'set'): _Function(set)
-       for module in _BUILTIN_MODULES},
-    **{(module, 'bytes'): _no_bytes
-       for module in _BUILTIN_MODULES},
+    **{(module, '_reconstruct'): _reconstruct for module in _ARRAY_MODULES},
+    **{(module, '_frombuffer'): _frombuffer for module in _NUMERIC_MODULES},
+    **{(module, 'set'): _Function(set) for module in _BUILTIN_MODULES},
+    **{(module, 'bytes'): _no_bytes for module in _BUILTIN_MODULES},
 }
 
 
@@ -138,7 +148,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         except KeyError:
             raise pickle.UnpicklingError(
                 f'it asks for {module}.{name}; only NumPy arrays and '
-                'InstanceData are admitted') from None
+                'InstanceData are admitted'
+            ) from None
 
 
 def load_arrays(file: IO[bytes]) -> Any:
@@ -156,11 +167,21 @@ def load_arrays(file: IO[bytes]) -> Any:
     """
     try:
         return _unwrap(_ArrayUnpickler(file).load(), {})
-    except (pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError,
-            ImportError, LookupError, MemoryError, RecursionError, TypeError,
-            ValueError) as error:
+    except (
+        pickle.UnpicklingError,
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        ImportError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
-            f'not a readable pickle of arrays: {error}') from error
+            f'not a readable pickle of arrays: {error}'
+        ) from error
 
 
 def _unwrap(value: Any, seen: Dict[int, Tuple[Any, Any]]) -> Any:

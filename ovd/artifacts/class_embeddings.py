@@ -3,6 +3,7 @@
 Shapes: C classes, D embedding size; G learned prompts of L tokens each, E
 token embedding size.
 """
+
 from collections import Counter
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Dict, List, Optional, Sequence
@@ -18,8 +19,10 @@ from .provenance import check_clip_identity
 from .torch_file import read_torch_file
 
 MAKE_IT = 'python tools/class_embeddings.py vild --dataset NAME'
-FOREIGN = ('if it is of another project, make it ours with: '
-           'python tools/class_embeddings.py convert FILE --dataset NAME')
+FOREIGN = (
+    'if it is of another project, make it ours with: '
+    'python tools/class_embeddings.py convert FILE --dataset NAME'
+)
 
 
 def check_class_names(names: Sequence[str]) -> None:
@@ -30,8 +33,9 @@ def check_class_names(names: Sequence[str]) -> None:
     """
     if isinstance(names, str):
         raise ValueError(f'names must be a list, got the string {names!r}')
-    wrong = [name for name in names
-             if not isinstance(name, str) or not name.strip()]
+    wrong = [
+        name for name in names if not isinstance(name, str) or not name.strip()
+    ]
     if wrong:
         raise ValueError(f'names must be non-empty strings, got {wrong}')
     doubled = [name for name, count in Counter(names).items() if count > 1]
@@ -59,6 +63,7 @@ class ClassEmbeddings:
     Raises:
         ValueError: If a part is not like that.
     """
+
     names: List[str]
     embeddings: Tensor
     clip: Dict[str, str]
@@ -69,21 +74,23 @@ class ClassEmbeddings:
     def __post_init__(self) -> None:
         if not isinstance(self.names, list):
             raise ValueError(
-                f'names must be a list, got {type(self.names).__name__}')
+                f'names must be a list, got {type(self.names).__name__}'
+            )
         check_class_names(self.names)
         _check_embeddings(self.embeddings, len(self.names))
         check_clip_identity(self.clip)
         if not isinstance(self.templates, str):
             raise ValueError(
-                f'templates must be a string, got {self.templates!r}')
+                f'templates must be a string, got {self.templates!r}'
+            )
         if not isinstance(self.settings, dict):
-            raise ValueError(
-                f'settings must be a dict, got {self.settings!r}')
+            raise ValueError(f'settings must be a dict, got {self.settings!r}')
         if (self.contexts is not None) != (self.templates == 'learned'):
             raise ValueError(
                 "contexts belong to templates 'learned' and to no others, "
                 f'got templates {self.templates!r} '
-                f'{"with" if self.contexts is not None else "without"} them')
+                f'{"with" if self.contexts is not None else "without"} them'
+            )
         if self.contexts is not None:
             check_contexts(self.contexts)
 
@@ -113,19 +120,26 @@ class ClassEmbeddings:
         """
         content = _read_dict(require_file(path, 'class embeddings', MAKE_IT))
         missing = [
-            key.name for key in fields(cls) if key.name not in content
-            and key.default is MISSING and key.default_factory is MISSING
+            key.name
+            for key in fields(cls)
+            if key.name not in content
+            and key.default is MISSING
+            and key.default_factory is MISSING
         ]
         if missing:
             raise ValueError(
                 f'{path} is no class embeddings file of ovd: it has no '
                 f'{", ".join(missing)}, only '
-                f'{", ".join([*map(str, content)][:10])}\n{FOREIGN}')
+                f'{", ".join([*map(str, content)][:10])}\n{FOREIGN}'
+            )
         try:
-            return cls(**{
-                key.name: content[key.name]
-                for key in fields(cls) if key.name in content
-            })
+            return cls(
+                **{
+                    key.name: content[key.name]
+                    for key in fields(cls)
+                    if key.name in content
+                }
+            )
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from error
 
@@ -148,12 +162,15 @@ class ClassEmbeddings:
         ]
         unknown = [name for name, row in zip(names, found) if row is None]
         if unknown:
-            listed = ''.join(f'\n  "{name}"{did_you_mean(name, rows)}'
-                             for name in unknown[:10])
+            listed = ''.join(
+                f'\n  "{name}"{did_you_mean(name, rows)}'
+                for name in unknown[:10]
+            )
             raise ValueError(
                 f'{len(unknown)} of {len(names)} classes have no embedding '
                 f'among the {len(rows)} there are:{listed}'
-                + ('\n  ...' if len(unknown) > 10 else ''))
+                + ('\n  ...' if len(unknown) > 10 else '')
+            )
         return self.embeddings[found]
 
 
@@ -163,12 +180,21 @@ def check_contexts(contexts: Any) -> None:
     Raises:
         ValueError: If they are not.
     """
-    if not isinstance(contexts, Tensor) or contexts.dtype != torch.float32 \
-            or contexts.ndim != 3 or 0 in contexts.shape:
-        form = f'{contexts.dtype} {tuple(contexts.shape)}' if isinstance(
-            contexts, Tensor) else type(contexts).__name__
-        raise ValueError('contexts must be a float32 tensor of the shape '
-                         f'(G, L, E), got {form}')
+    if (
+        not isinstance(contexts, Tensor)
+        or contexts.dtype != torch.float32
+        or contexts.ndim != 3
+        or 0 in contexts.shape
+    ):
+        form = (
+            f'{contexts.dtype} {tuple(contexts.shape)}'
+            if isinstance(contexts, Tensor)
+            else type(contexts).__name__
+        )
+        raise ValueError(
+            'contexts must be a float32 tensor of the shape '
+            f'(G, L, E), got {form}'
+        )
     if not torch.isfinite(contexts).all():
         raise ValueError('contexts must be finite, got NaN or infinity')
 
@@ -179,26 +205,29 @@ def _read_dict(path: PathLike) -> Dict[Any, Any]:
     if not isinstance(content, dict):
         raise ValueError(
             f'{path} is no class embeddings file of ovd: it holds a '
-            f'{type(content).__name__} without names\n{FOREIGN}')
+            f'{type(content).__name__} without names\n{FOREIGN}'
+        )
     return content
 
 
 def _check_embeddings(embeddings: Tensor, num_names: int) -> None:
     """Raise unless (num_names, D) float32, finite and of unit norm."""
     if not isinstance(embeddings, Tensor):
-        raise ValueError('embeddings must be a tensor, got '
-                         f'{type(embeddings).__name__}')
-    if embeddings.dtype != torch.float32:
         raise ValueError(
-            f'embeddings must be float32, got {embeddings.dtype}')
+            f'embeddings must be a tensor, got {type(embeddings).__name__}'
+        )
+    if embeddings.dtype != torch.float32:
+        raise ValueError(f'embeddings must be float32, got {embeddings.dtype}')
     if embeddings.ndim != 2 or embeddings.shape[0] != num_names:
         raise ValueError(
             f'embeddings must have the shape ({num_names}, D), one row for '
-            f'each name, got {tuple(embeddings.shape)}')
+            f'each name, got {tuple(embeddings.shape)}'
+        )
     if not torch.isfinite(embeddings).all():
         raise ValueError('embeddings must be finite, got NaN or infinity')
     norms = embeddings.norm(dim=1)
     if num_names and (norms - 1).abs().max() > 1e-3:
         raise ValueError(
             f'embeddings must have unit norm, got norms from '
-            f'{norms.min():.4f} to {norms.max():.4f}')
+            f'{norms.min():.4f} to {norms.max():.4f}'
+        )

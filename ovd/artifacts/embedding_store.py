@@ -10,6 +10,7 @@ k * n to (k + 1) * n - 1 (:mod:`ovd.artifacts.store_shard`).
 A shard's bytes depend on the plan alone, not on which process wrote it when.
 It exists when it is whole, so a run computes just the shards that are missing.
 """
+
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +25,12 @@ from .store_writer import EmbeddingStoreWriter
 from .tensor_file import TensorFile
 
 __all__ = [
-    'BOX_KINDS', 'EXTRACT', 'MANIFEST', 'EmbeddingStore',
-    'EmbeddingStoreWriter', 'shard_name'
+    'BOX_KINDS',
+    'EXTRACT',
+    'MANIFEST',
+    'EmbeddingStore',
+    'EmbeddingStoreWriter',
+    'shard_name',
 ]
 
 # What makes a store, where it does not say so itself
@@ -51,13 +56,13 @@ class EmbeddingStore:
             the command that computes them.
     """
 
-    def __init__(self,
-                 folder: PathLike,
-                 max_open: int = 512,
-                 partial: bool = False) -> None:
+    def __init__(
+        self, folder: PathLike, max_open: int = 512, partial: bool = False
+    ) -> None:
         self.folder = Path(folder)
         manifest = require_file(
-            self.folder / MANIFEST, 'manifest of the embedding store', EXTRACT)
+            self.folder / MANIFEST, 'manifest of the embedding store', EXTRACT
+        )
         self.manifest = StorePlan.load(manifest)
         self.max_open = max_open
         self._digest = self.manifest.digest()
@@ -73,7 +78,8 @@ class EmbeddingStore:
         if missing:
             raise ValueError(
                 f'{self.folder} is incomplete: {len(missing)} of {num_shards} '
-                f'shards are missing; resume with: {self._command}')
+                f'shards are missing; resume with: {self._command}'
+            )
 
     def __getstate__(self) -> Dict[str, Any]:
         return {**self.__dict__, '_open': OrderedDict()}
@@ -98,7 +104,8 @@ class EmbeddingStore:
         :meth:`get`.
         """
         return {
-            int(image_id): reason for k in range(self.manifest.num_shards)
+            int(image_id): reason
+            for k in range(self.manifest.num_shards)
             for image_id, reason in self._open_shard(k).info['broken'].items()
         }
 
@@ -138,7 +145,8 @@ class EmbeddingStore:
         if position == len(self) or self._image_ids[position] != image_id:
             raise KeyError(
                 f'image {image_id} is not in {self.folder}, which has the '
-                f'images of {self.manifest.annotations.get("file")}')
+                f'images of {self.manifest.annotations.get("file")}'
+            )
         return divmod(position, self.manifest.images_per_shard)
 
     def check_covers(self, images: Mapping[int, str]) -> None:
@@ -157,7 +165,8 @@ class EmbeddingStore:
         """
         known = dict(zip(self.manifest.image_ids, self.manifest.image_keys))
         missing = [
-            f'{key} (id {image_id})' for image_id, key in images.items()
+            f'{key} (id {image_id})'
+            for image_id, key in images.items()
             if known.get(image_id) != key
         ]
         if missing:
@@ -166,7 +175,8 @@ class EmbeddingStore:
                 f'{self.folder} lacks {len(missing)} of the {len(images)} '
                 f'images asked for: {first}'
                 f'{", ..." if len(missing) > 3 else ""}; it has those of '
-                f'{self.manifest.annotations.get("file")}')
+                f'{self.manifest.annotations.get("file")}'
+            )
         _ = self.broken  # opens every shard
 
     def _shard(self, k: int) -> TensorFile:
@@ -184,8 +194,10 @@ class EmbeddingStore:
         try:
             return open_shard(path, self._digest, self.manifest.dtype)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f'{path} is missing; resume with: '
-                                    f'{self._command}') from error
+            raise FileNotFoundError(
+                f'{path} is missing; resume with: {self._command}'
+            ) from error
         except ValueError as error:
-            raise type(error)(f'{error}; remove it and resume with: '
-                              f'{self._command}') from error
+            raise type(error)(
+                f'{error}; remove it and resume with: {self._command}'
+            ) from error

@@ -1,4 +1,5 @@
 """Whole files or none: atomic writing, digests, and files that must exist."""
+
 import errno
 import hashlib
 import os
@@ -13,7 +14,8 @@ PathLike = Union[str, os.PathLike]
 # The disk is full, the quota is used up, the file is larger than allowed
 NO_ROOM = {
     getattr(errno, name)
-    for name in ('ENOSPC', 'EDQUOT', 'EFBIG') if hasattr(errno, name)
+    for name in ('ENOSPC', 'EDQUOT', 'EFBIG')
+    if hasattr(errno, name)
 }
 
 
@@ -34,7 +36,8 @@ def atomic_write(path: PathLike, mode: str = 'wb') -> Iterator[IO]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+        dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp'
+    )
     try:
         encoding = None if 'b' in mode else 'utf-8'
         with os.fdopen(handle, mode, encoding=encoding) as file:
@@ -73,9 +76,9 @@ def sha256_file(path: PathLike) -> str:
     return digest.hexdigest()
 
 
-def require_file(path: PathLike,
-                 what: str,
-                 make_it: Optional[str] = None) -> Path:
+def require_file(
+    path: PathLike, what: str, make_it: Optional[str] = None
+) -> Path:
     """Return ``path`` if the file exists.
 
     Args:
@@ -90,10 +93,14 @@ def require_file(path: PathLike,
     path = Path(path)
     if path.is_file():
         return path
-    siblings = [p.name for p in path.parent.iterdir()
-                if p.is_file()] if path.parent.is_dir() else []
-    message = f'{what} {path} does not exist' \
-        f'{did_you_mean(path.name, siblings)}'
+    siblings = (
+        [p.name for p in path.parent.iterdir() if p.is_file()]
+        if path.parent.is_dir()
+        else []
+    )
+    message = (
+        f'{what} {path} does not exist{did_you_mean(path.name, siblings)}'
+    )
     if make_it:
         message += f'\nmake it with: {make_it}'
     raise FileNotFoundError(message)

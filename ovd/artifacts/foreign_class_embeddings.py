@@ -10,6 +10,7 @@ Shapes: C classes, D embedding size. The forms are:
 
 Some have rows of unit norm and some do not, which is no difference to cosines.
 """
+
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -32,8 +33,10 @@ from .torch_file import read_torch_file
 # A file of ovd has all of these.
 OURS = {'names', 'embeddings', 'clip', 'templates'}
 MAX_KEYS = 10  # of a dict, that a message lists
-EXPECTED = ('expected an array or tensor (classes, numbers) of floats, or a '
-            'dict of such "embeddings" and their "names"')
+EXPECTED = (
+    'expected an array or tensor (classes, numbers) of floats, or a '
+    'dict of such "embeddings" and their "names"'
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class ForeignTable:
         may_be_prompt (bool): Whether it has the shape of a learned prompt,
             too. Defaults to False.
     """
+
     path: Path
     numbers: Tensor
     names: Optional[List[str]]
@@ -57,8 +61,10 @@ class ForeignTable:
     @property
     def how_to_use_as_prompt(self) -> str:
         """The command that embeds names with a learned prompt."""
-        return ('python tools/class_embeddings.py learned --prompt '
-                f'{quote(str(self.path))}')
+        return (
+            'python tools/class_embeddings.py learned --prompt '
+            f'{quote(str(self.path))}'
+        )
 
 
 def read_foreign_table(path: PathLike) -> ForeignTable:
@@ -76,23 +82,36 @@ def read_foreign_table(path: PathLike) -> ForeignTable:
     if not isinstance(content, dict):
         numbers, form = _as_table(content, path)
         return ForeignTable(
-            path, numbers, None, form,
-            is_prompt_context(content) and not is_class_embeddings(numbers))
+            path,
+            numbers,
+            None,
+            form,
+            is_prompt_context(content) and not is_class_embeddings(numbers),
+        )
     if OURS <= content.keys():
         raise ValueError(
-            f"{path} is in ovd's own form already: use it as it is")
+            f"{path} is in ovd's own form already: use it as it is"
+        )
     if 'embeddings' not in content:
-        raise ValueError(f'{path} holds a dict of '
-                         f'{_list_keys(content) or "nothing"}, {EXPECTED}')
+        raise ValueError(
+            f'{path} holds a dict of '
+            f'{_list_keys(content) or "nothing"}, {EXPECTED}'
+        )
     if 'bboxes' in content:
-        raise ValueError(f"{path} is OADP's embeddings of proposals, not of "
-                         f'classes: {EXPECTED}')
+        raise ValueError(
+            f"{path} is OADP's embeddings of proposals, not of "
+            f'classes: {EXPECTED}'
+        )
     return _read_dict(content, path)
 
 
-def arrange_rows(table: ForeignTable, names: Sequence[str], embed_dims: int,
-                 background: str = 'last',
-                 transposed: bool = False) -> Tuple[Tensor, str]:
+def arrange_rows(
+    table: ForeignTable,
+    names: Sequence[str],
+    embed_dims: int,
+    background: str = 'last',
+    transposed: bool = False,
+) -> Tuple[Tensor, str]:
     """Return one row for each name, and what was done to get there.
 
     Args:
@@ -112,18 +131,25 @@ def arrange_rows(table: ForeignTable, names: Sequence[str], embed_dims: int,
         ValueError: If the table has another size, or a row no direction.
     """
     numbers, form = _turn(
-        table, len(names), embed_dims, background, transposed)
+        table, len(names), embed_dims, background, transposed
+    )
     numbers, what = _drop_background(numbers, len(names), background)
     done = [form, what]
     norms = numbers.norm(dim=1)
-    for bad, what in ((~torch.isfinite(norms), 'numbers that are NaN or '
-                       'infinite'), (norms == 0, 'only zeros')):
+    for bad, what in (
+        (~torch.isfinite(norms), 'numbers that are NaN or infinite'),
+        (norms == 0, 'only zeros'),
+    ):
         if bad.any():
-            raise ValueError(f'{table.path}: the row of '
-                             f'"{names[int(bad.int().argmax())]}" has {what}')
-    done.append('rows of unit norm' if have_unit_norm(numbers) else
-                f'rows of norms {norms.min():.3g} to {norms.max():.3g}, '
-                'made 1')
+            raise ValueError(
+                f'{table.path}: the row of '
+                f'"{names[int(bad.int().argmax())]}" has {what}'
+            )
+    done.append(
+        'rows of unit norm'
+        if have_unit_norm(numbers)
+        else f'rows of norms {norms.min():.3g} to {norms.max():.3g}, made 1'
+    )
     return F.normalize(numbers, dim=1), '; '.join(done)
 
 
@@ -132,14 +158,18 @@ def _read(path: Path) -> Any:
     if path.suffix in ('.pth', '.pt'):
         return read_torch_file(path, 'class embeddings')
     if path.suffix != '.npy':
-        raise ValueError(f'{path} is no file of class embeddings: expected '
-                         '.npy, .pth or .pt')
+        raise ValueError(
+            f'{path} is no file of class embeddings: expected '
+            '.npy, .pth or .pt'
+        )
     try:
         with open(path, 'rb') as file:
             return np.lib.format.read_array(file, allow_pickle=False)
     except (EOFError, TypeError, ValueError) as error:
-        raise ValueError(f'{path} is damaged, or no array of numbers as '
-                         f'numpy.save writes it: {error}') from error
+        raise ValueError(
+            f'{path} is damaged, or no array of numbers as '
+            f'numpy.save writes it: {error}'
+        ) from error
 
 
 def _read_dict(content: Dict[Any, Any], path: Path) -> ForeignTable:
@@ -149,8 +179,11 @@ def _read_dict(content: Dict[Any, Any], path: Path) -> ForeignTable:
     names = content.get('names')
     if names is not None:
         if not isinstance(names, (list, tuple)) or not names:
-            what = 'an empty one' if names in ([], ()) else \
-                f'a {type(names).__name__}'
+            what = (
+                'an empty one'
+                if names in ([], ())
+                else f'a {type(names).__name__}'
+            )
             raise ValueError(f'{path}: names must be a list, got {what}')
         try:
             check_class_names(names)
@@ -160,8 +193,9 @@ def _read_dict(content: Dict[Any, Any], path: Path) -> ForeignTable:
     others = [key for key in content if key not in ('embeddings', 'names')]
     if others:
         form += f', without its {_list_keys(others)}'
-    return ForeignTable(path, numbers, None if names is None else list(names),
-                        form)
+    return ForeignTable(
+        path, numbers, None if names is None else list(names), form
+    )
 
 
 def _list_keys(keys: Iterable[Any]) -> str:
@@ -180,67 +214,100 @@ def _as_table(content: Any, path: Path, what: str = '') -> Tuple[Tensor, str]:
         form = f'{"an array" if is_array else "a tensor"} {shape} {dtype}'
         is_table = len(shape) == 2 or len(shape) == 3 and shape[0] == 1
         if is_table and 0 not in shape and 'float' in dtype:
-            numbers = torch.from_numpy(content.astype(np.float32)) \
-                if isinstance(content, np.ndarray) \
+            numbers = (
+                torch.from_numpy(content.astype(np.float32))
+                if isinstance(content, np.ndarray)
                 else content.detach().float()
+            )
             return numbers.reshape(shape[-2:]), form
     raise ValueError(f'{path} holds {what}{form}, {EXPECTED}')
 
 
-def _turn(table: ForeignTable, num_names: int, embed_dims: int,
-          background: str, transposed: bool) -> Tuple[Tensor, str]:
+def _turn(
+    table: ForeignTable,
+    num_names: int,
+    embed_dims: int,
+    background: str,
+    transposed: bool,
+) -> Tuple[Tensor, str]:
     """Return the numbers with rows for classes, and how they lay."""
     rows, columns = table.numbers, table.numbers.T
     rows_fit, columns_fit = (
         len(turned) in (num_names, num_names + 1)
-        and turned.shape[1] == embed_dims for turned in (rows, columns))
+        and turned.shape[1] == embed_dims
+        for turned in (rows, columns)
+    )
     if transposed and columns_fit:
         return columns, f'{table.form}, transposed as told'
     if transposed or not (rows_fit or columns_fit):
         raise _misfit(table, num_names, embed_dims, transposed, rows_fit)
     if rows_fit != columns_fit:
-        return (rows, table.form) if rows_fit else (
-            columns, f'{table.form}, transposed')
+        return (
+            (rows, table.form)
+            if rows_fit
+            else (columns, f'{table.form}, transposed')
+        )
     rows_unit, columns_unit = (
         have_unit_norm(_drop_background(turned, num_names, background)[0])
-        for turned in (rows, columns))
+        for turned in (rows, columns)
+    )
     why = ', as they alone have unit norm'
     if columns_unit and not rows_unit:
-        return columns, (f'{table.form}, transposed; square: columns taken '
-                         f'for classes{why}')
+        return columns, (
+            f'{table.form}, transposed; square: columns taken for classes{why}'
+        )
     return rows, f'{table.form}; square: rows taken for classes' + (
-        why if rows_unit and not columns_unit else
-        '; say --transposed if columns are')
+        why
+        if rows_unit and not columns_unit
+        else '; say --transposed if columns are'
+    )
 
 
-def _misfit(table: ForeignTable, num_names: int, embed_dims: int,
-            transposed: bool, rows_fit: bool) -> ValueError:
+def _misfit(
+    table: ForeignTable,
+    num_names: int,
+    embed_dims: int,
+    transposed: bool,
+    rows_fit: bool,
+) -> ValueError:
     """Return the error of a table of another size."""
     text = f'{table.path} holds {table.form}'
     if transposed:
         text += f', which transposed is {tuple(table.numbers.T.shape)}'
-    text += (f', expected {num_names, embed_dims}, or '
-             f'{num_names + 1, embed_dims} with a background')
+    text += (
+        f', expected {num_names, embed_dims}, or '
+        f'{num_names + 1, embed_dims} with a background'
+    )
     if not transposed:
         text += ', or one of them transposed'
     elif rows_fit:
         text += '; it fits as it is: leave --transposed out'
     if table.may_be_prompt:
-        text += (f'\nit may be a learned prompt of {len(table.numbers)} '
-                 f'tokens: {table.how_to_use_as_prompt}')
+        text += (
+            f'\nit may be a learned prompt of {len(table.numbers)} '
+            f'tokens: {table.how_to_use_as_prompt}'
+        )
     return ValueError(text)
 
 
-def _drop_background(numbers: Tensor, num_names: int,
-                     background: str) -> Tuple[Tensor, str]:
+def _drop_background(
+    numbers: Tensor, num_names: int, background: str
+) -> Tuple[Tensor, str]:
     """Return the rows but that of the background, and which one that is."""
     total = len(numbers)
     if total == num_names:
         return numbers, 'no background row'
     zeros = [row for row in (0, total - 1) if not numbers[row].any()]
-    row = zeros[0] if len(zeros) == 1 else 0 if background == 'first' else \
-        total - 1
+    row = (
+        zeros[0]
+        if len(zeros) == 1
+        else 0
+        if background == 'first'
+        else total - 1
+    )
     rest = numbers[1:] if row == 0 else numbers[:-1]
     return rest, f'row {row + 1} of {total}' + (
-        ', all zeros, is the background and left out' if row in zeros else
-        ' is taken for the background and left out')
+        ', all zeros, is the background and left out'
+        if row in zeros
+        else ' is taken for the background and left out'
+    )

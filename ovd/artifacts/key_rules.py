@@ -1,4 +1,5 @@
 """How a layout of keys is written down: rules, each for some of the keys."""
+
 import re
 from dataclasses import dataclass
 from typing import Collection, Iterable, Optional, Tuple

@@ -4,6 +4,7 @@ Programs that compute their metrics with NumPy leave them in checkpoints, and
 torch opens no such file unless it may call NumPy's functions, which would let
 the file have arrays of objects made. Stand-ins take their places.
 """
+
 import pickle
 import re
 from contextlib import AbstractContextManager
@@ -20,6 +21,7 @@ _ASKED_FOR = re.compile(r'GLOBAL (numpy(?:\.\w+)*)')
 
 class _DType(DTypeStandIn):
     """The one of numbers, under the name by which torch finds it."""
+
     __module__, __qualname__ = 'numpy', 'dtype'
 
 
@@ -38,8 +40,11 @@ class _Scalar:
         return np.frombuffer(data, dtype.dtype).item()
 
 
-_STAND_INS = (_DType, _Scalar('numpy.core.multiarray'),
-              _Scalar('numpy._core.multiarray'))
+_STAND_INS = (
+    _DType,
+    _Scalar('numpy.core.multiarray'),
+    _Scalar('numpy._core.multiarray'),
+)
 _NAMES = {f'{item.__module__}.{item.__qualname__}' for item in _STAND_INS}
 
 

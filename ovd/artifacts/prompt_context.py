@@ -2,6 +2,7 @@
 
 Shapes: G prompts of L tokens each, E token embedding size.
 """
+
 from torch import Tensor
 
 from .class_embeddings import check_contexts
@@ -34,13 +35,17 @@ def load_prompt_contexts(path: PathLike) -> Tensor:
         _refuse_class_embeddings(content, path)
         content = content.detach().float()[None]
     else:
-        found = f'a tensor {tuple(content.shape)}' if isinstance(
-            content, Tensor) else f'a {type(content).__name__}'
+        found = (
+            f'a tensor {tuple(content.shape)}'
+            if isinstance(content, Tensor)
+            else f'a {type(content).__name__}'
+        )
         raise ValueError(
             f'{path} holds no learned prompt, which is a tensor of (tokens, '
             f'numbers per token) such as (8, 512), but {found}; class '
             'embeddings of others are read by: '
-            f'python tools/class_embeddings.py convert {path}')
+            f'python tools/class_embeddings.py convert {path}'
+        )
     try:
         check_contexts(content)
     except ValueError as error:
@@ -50,9 +55,13 @@ def load_prompt_contexts(path: PathLike) -> Tensor:
 
 def is_prompt_context(content: object) -> bool:
     """Whether what a file holds may be a learned prompt, by its shape."""
-    return isinstance(content, Tensor) and content.is_floating_point() \
-        and content.ndim == 2 and 0 < len(content) <= MAX_LENGTH \
+    return (
+        isinstance(content, Tensor)
+        and content.is_floating_point()
+        and content.ndim == 2
+        and 0 < len(content) <= MAX_LENGTH
         and content.shape[1] > 0
+    )
 
 
 def have_unit_norm(rows: Tensor) -> bool:
@@ -76,4 +85,5 @@ def _refuse_class_embeddings(content: Tensor, path: PathLike) -> None:
         raise ValueError(
             f'{path} holds a table {tuple(content.shape)} whose rows all have '
             'norm 1: those are class embeddings and no learned prompt; they '
-            f'are read by: python tools/class_embeddings.py convert {path}')
+            f'are read by: python tools/class_embeddings.py convert {path}'
+        )

@@ -3,6 +3,7 @@
 Shapes: P proposals of one image. An entry is ``{'bboxes': (P, 4) xyxy in
 pixels of the original image, 'scores': (P,)}``.
 """
+
 import json
 import pickle
 from collections.abc import Mapping
@@ -17,8 +18,9 @@ Entry = Dict[str, np.ndarray]
 _FOREIGN = '{"provenance": {}}'  # What stands for a second pickle of others
 
 
-def write_pickle(file: IO[bytes], entries: Mapping,
-                 info: Dict[str, Any]) -> None:
+def write_pickle(
+    file: IO[bytes], entries: Mapping, info: Dict[str, Any]
+) -> None:
     """Write a dict of entries, then a second pickle with what made it.
 
     mmdet's ``load_proposals`` reads the first one and doesn't look further.
@@ -51,7 +53,8 @@ def read_pickle(path: Path) -> Tuple[Union[dict, list], Dict[str, Any]]:
     if not isinstance(content, (dict, list)):
         raise ValueError(
             f'{path} holds a {type(content).__name__}, expected a dict '
-            '"<folder>/<file>" -> boxes')
+            '"<folder>/<file>" -> boxes'
+        )
     return content, check_provenance(_parse_info(text, path), str(path))
 
 
@@ -60,8 +63,10 @@ def _parse_info(text: Any, path: Path) -> Any:
     try:
         return json.loads(text) if isinstance(text, str) else text
     except (ValueError, RecursionError) as error:
-        raise ValueError(f'{path} is damaged: its second pickle is no JSON '
-                         f'({error}); make it again') from error
+        raise ValueError(
+            f'{path} is damaged: its second pickle is no JSON '
+            f'({error}); make it again'
+        ) from error
 
 
 def check_provenance(info: Any, source: str) -> Dict[str, Any]:
@@ -75,7 +80,8 @@ def check_provenance(info: Any, source: str) -> Dict[str, Any]:
         raise ValueError(
             f'{source} is damaged: what is stored beside its boxes must be an '
             'object with an object "provenance", which says what made them; '
-            f'got a {type(found).__name__}; make it again')
+            f'got a {type(found).__name__}; make it again'
+        )
     return found
 
 
@@ -87,22 +93,27 @@ def check_entry(key: Any, entry: Any, source: str) -> int:
     """
     if not isinstance(key, str) or not key or '\n' in key:
         raise ValueError(
-            f'{source}: an image is named by "<folder>/<file>", got {key!r}')
+            f'{source}: an image is named by "<folder>/<file>", got {key!r}'
+        )
     counts = []
-    for name, shape in (('bboxes', (4, )), ('scores', ())):
+    for name, shape in (('bboxes', (4,)), ('scores', ())):
         value = entry.get(name) if isinstance(entry, Mapping) else None
         expected = '(P, 4)' if shape else '(P,)'
         if not isinstance(value, np.ndarray) or value.dtype.kind != 'f':
             raise ValueError(
                 f'{source}: {key}: {name} must be a float array {expected}, '
-                f'got {getattr(value, "dtype", type(value).__name__)}')
+                f'got {getattr(value, "dtype", type(value).__name__)}'
+            )
         if not value.ndim or value.shape[1:] != shape:
-            raise ValueError(f'{source}: {key}: {name} must be {expected}, '
-                             f'got {value.shape}')
+            raise ValueError(
+                f'{source}: {key}: {name} must be {expected}, '
+                f'got {value.shape}'
+            )
         counts.append(len(value))
     if counts[0] != counts[1]:
-        raise ValueError(f'{source}: {key} has {counts[0]} boxes and '
-                         f'{counts[1]} scores')
+        raise ValueError(
+            f'{source}: {key} has {counts[0]} boxes and {counts[1]} scores'
+        )
     return counts[0]
 
 
@@ -117,15 +128,16 @@ def check_rows(rows: Sequence[Any], source: str) -> None:
             raise ValueError(
                 f'{source}: [{i}] must be a float array (P, 5) of x1, y1, '
                 'x2, y2 and score, got '
-                f'{getattr(array, "dtype", type(array).__name__)}')
+                f'{getattr(array, "dtype", type(array).__name__)}'
+            )
         if array.size and (array.ndim != 2 or array.shape[1] != 5):
             raise ValueError(
                 f'{source}: [{i}] must be (P, 5): x1, y1, x2, y2 and score; '
-                f'got {array.shape}')
+                f'got {array.shape}'
+            )
 
 
-def name_rows(rows: List[np.ndarray], keys: Sequence[str]
-              ) -> Dict[str, Entry]:
+def name_rows(rows: List[np.ndarray], keys: Sequence[str]) -> Dict[str, Entry]:
     """Return the entries of mmdet 2.x's list, named in its order.
 
     Args:

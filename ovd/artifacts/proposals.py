@@ -11,6 +11,7 @@ and its header says what made it. A ``.pkl`` holds the plain dict that mmdet's
 own ``load_proposals`` reads, followed by a second pickle with what made it,
 which mmdet doesn't look at.
 """
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Optional, Sequence, Tuple
@@ -55,28 +56,33 @@ class Proposals(Mapping):
             finite, or a box ends before it begins.
     """
 
-    def __init__(self,
-                 keys: Sequence[str],
-                 bboxes: np.ndarray,
-                 scores: np.ndarray,
-                 offsets: np.ndarray,
-                 provenance: Optional[Dict[str, Any]] = None,
-                 source: str = 'proposals') -> None:
+    def __init__(
+        self,
+        keys: Sequence[str],
+        bboxes: np.ndarray,
+        scores: np.ndarray,
+        offsets: np.ndarray,
+        provenance: Optional[Dict[str, Any]] = None,
+        source: str = 'proposals',
+    ) -> None:
         self.provenance = dict(provenance or {})
         self.source = source
         # Pickles of a subclass such as numpy.memmap would ask for it.
         self._bboxes, self._scores, self._offsets = map(
-            np.asarray, (bboxes, scores, offsets))
+            np.asarray, (bboxes, scores, offsets)
+        )
         self._index = {key: i for i, key in enumerate(keys)}
         if len(self._index) != len(keys):
             raise ValueError(f'{source} names an image twice')
         self._check(len(keys))
 
     @classmethod
-    def pack(cls,
-             entries: Dict[str, Entry],
-             provenance: Optional[Dict[str, Any]] = None,
-             source: str = 'proposals') -> 'Proposals':
+    def pack(
+        cls,
+        entries: Dict[str, Entry],
+        provenance: Optional[Dict[str, Any]] = None,
+        source: str = 'proposals',
+    ) -> 'Proposals':
         """Lay entries end to end.
 
         Args:
@@ -105,23 +111,29 @@ class Proposals(Mapping):
         """Check shapes and dtypes, then values."""
         total = int(self._offsets[-1]) if len(self._offsets) else -1
         for name, array, shape, dtype in (
-            ('offsets', self._offsets, (num_images + 1, ), np.int64),
+            ('offsets', self._offsets, (num_images + 1,), np.int64),
             ('bboxes', self._bboxes, (total, 4), np.float32),
-            ('scores', self._scores, (total, ), np.float32)):
+            ('scores', self._scores, (total,), np.float32),
+        ):
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(
                     f'{self.source}: {name} must be {shape} '
                     f'{np.dtype(dtype).name}, got {array.shape} '
-                    f'{array.dtype.name}')
+                    f'{array.dtype.name}'
+                )
         if self._offsets[0] != 0 or (np.diff(self._offsets) < 0).any():
             raise ValueError(f'{self.source}: offsets do not ascend from 0')
         for start in range(0, total, BLOCK):
-            bboxes = self._bboxes[start:start + BLOCK]
+            bboxes = self._bboxes[start : start + BLOCK]
             finite = np.isfinite(bboxes).all(1) & np.isfinite(
-                self._scores[start:start + BLOCK])
+                self._scores[start : start + BLOCK]
+            )
             self._refuse(~finite, start, 'a box or score that is not finite')
-            self._refuse(np.any(bboxes[:, 2:] < bboxes[:, :2], 1), start,
-                         'a box that is not (x1, y1, x2, y2)')
+            self._refuse(
+                np.any(bboxes[:, 2:] < bboxes[:, :2], 1),
+                start,
+                'a box that is not (x1, y1, x2, y2)',
+            )
 
     def _refuse(self, bad: np.ndarray, start: int, what: str) -> None:
         """Raise with the first box that is marked, from ``start`` on."""
@@ -131,7 +143,8 @@ class Proposals(Mapping):
         image = int(np.searchsorted(self._offsets, row, side='right')) - 1
         raise ValueError(
             f'{self.source}: {list(self._index)[image]} has {what}: '
-            f'{self._bboxes[row].tolist()}, score {float(self._scores[row])}')
+            f'{self._bboxes[row].tolist()}, score {float(self._scores[row])}'
+        )
 
     def __getitem__(self, key: str) -> Entry:
         if key not in self._index:
@@ -169,21 +182,23 @@ class Proposals(Mapping):
                     f'{self.source}: names of images have no folder, such as '
                     f'{bare}: name them "<folder>/<file>", as {missing[0]}'
                     f'{_and_more(len(missing))} of {ann_file}, which has no '
-                    'entry')
+                    'entry'
+                )
             known = next(iter(self), None)
             raise ValueError(
                 f'{self.source} holds proposals for other images: '
                 f'{missing[0]}{_and_more(len(missing))} of {ann_file} has '
-                f'no entry (its first entry is {known})')
+                f'no entry (its first entry is {known})'
+            )
 
 
 def _and_more(count: int) -> str:
     return f' (and {count - 1} more)' if count > 1 else ''
 
 
-def select_proposals(entry: Entry,
-                     num_max: Optional[int] = None,
-                     min_size: float = 0.0) -> Entry:
+def select_proposals(
+    entry: Entry, num_max: Optional[int] = None, min_size: float = 0.0
+) -> Entry:
     """Return the best proposals of an image, highest score first.
 
     Args:
@@ -198,8 +213,9 @@ def select_proposals(entry: Entry,
     return {name: array[rows[best]] for name, array in entry.items()}
 
 
-def save_proposals(path: PathLike, proposals: Mapping,
-                   provenance: Dict[str, Any]) -> None:
+def save_proposals(
+    path: PathLike, proposals: Mapping, provenance: Dict[str, Any]
+) -> None:
     """Write proposals as ``.safetensors`` or ``.pkl``, atomically.
 
     Args:
@@ -225,12 +241,12 @@ def save_proposals(path: PathLike, proposals: Mapping,
         bboxes=proposals._bboxes,
         scores=proposals._scores,
         offsets=proposals._offsets,
-        keys=np.frombuffer(keys, np.uint8))
+        keys=np.frombuffer(keys, np.uint8),
+    )
     write_tensors(path, arrays, info)
 
 
-def load_proposals(path: PathLike,
-                   make_it: Optional[str] = None) -> Proposals:
+def load_proposals(path: PathLike, make_it: Optional[str] = None) -> Proposals:
     """Read proposals of either form, or mmdet 3.x's ``DumpProposals``.
 
     Args:
@@ -243,8 +259,9 @@ def load_proposals(path: PathLike,
         FileNotFoundError: If the file does not exist.
         ValueError: If it is damaged, malformed, or holds anything else.
     """
-    make_it = make_it or ('python tools/test.py RPN_CONFIG CHECKPOINT '
-                          f'--out {path}')
+    make_it = make_it or (
+        f'python tools/test.py RPN_CONFIG CHECKPOINT --out {path}'
+    )
     suffix = check_suffix(path)
     path = require_file(path, 'proposals file', make_it)
     read = _read_tensors if suffix == '.safetensors' else _read_pickle
@@ -273,7 +290,8 @@ def check_suffix(path: PathLike) -> str:
     suffix = Path(path).suffix
     if suffix not in ('.safetensors', '.pkl'):
         raise ValueError(
-            f'proposals are .safetensors or .pkl files, got {path}')
+            f'proposals are .safetensors or .pkl files, got {path}'
+        )
     return suffix
 
 
@@ -282,7 +300,8 @@ def _open_tensors(path: Path) -> TensorFile:
     if file.info.get('format') != FORMAT:
         raise ValueError(
             f'{path} is no proposals file: its format is '
-            f'{file.info.get("format")!r}, expected {FORMAT!r}')
+            f'{file.info.get("format")!r}, expected {FORMAT!r}'
+        )
     return file
 
 
@@ -290,9 +309,13 @@ def _read_tensors(path: Path) -> Proposals:
     file = _open_tensors(path)
     text = file.read('keys').tobytes().decode('utf-8')
     return Proposals(
-        text.split('\n') if text else [], file.read('bboxes'),
-        file.read('scores'), file.read('offsets'),
-        check_provenance(file.info, str(path)), str(path))
+        text.split('\n') if text else [],
+        file.read('bboxes'),
+        file.read('scores'),
+        file.read('offsets'),
+        check_provenance(file.info, str(path)),
+        str(path),
+    )
 
 
 def _read_pickle(path: Path) -> Proposals:
@@ -301,5 +324,6 @@ def _read_pickle(path: Path) -> Proposals:
         raise ValueError(
             f'{path} is a list (mmdet 2.x), which does not say whose boxes '
             'they are\nname them with: python tools/convert_proposals.py '
-            f'{path} OUT --ann-file FILE')
+            f'{path} OUT --ann-file FILE'
+        )
     return Proposals.pack(content, provenance, str(path))

@@ -1,4 +1,5 @@
 """Which CLIP made an artefact, and whether two artefacts belong together."""
+
 from typing import Any, Mapping
 
 
@@ -14,20 +15,27 @@ def check_clip_identity(identity: Any) -> None:
     """
     if not isinstance(identity, Mapping):
         raise ValueError(
-            f'clip must be a dict of name and sha256, got {identity!r}')
+            f'clip must be a dict of name and sha256, got {identity!r}'
+        )
     if not isinstance(identity.get('name'), str):
         raise ValueError(
-            f'clip must have a name that is a string, got {identity!r}')
+            f'clip must have a name that is a string, got {identity!r}'
+        )
     sha256 = identity.get('sha256')
-    if not isinstance(sha256, str) or len(sha256) != 64 or set(
-            sha256) - set('0123456789abcdef'):
+    if (
+        not isinstance(sha256, str)
+        or len(sha256) != 64
+        or set(sha256) - set('0123456789abcdef')
+    ):
         raise ValueError(
             f'clip must have a sha256 of 64 hexadecimal digits, got '
-            f'{identity!r}')
+            f'{identity!r}'
+        )
 
 
-def check_same_clip(a: Mapping[str, str], b: Mapping[str, str], what_a: str,
-                    what_b: str) -> None:
+def check_same_clip(
+    a: Mapping[str, str], b: Mapping[str, str], what_a: str, what_b: str
+) -> None:
     """Raise unless two artefacts were made by one and the same CLIP.
 
     The digest of the weights decides; a file may have moved since.
@@ -46,11 +54,13 @@ def check_same_clip(a: Mapping[str, str], b: Mapping[str, str], what_a: str,
     raise ValueError(
         f"embeddings of two CLIPs can't be compared: {what_a} was made by "
         f'{_describe(a)}, {what_b} by {_describe(b)}; make one of them anew '
-        f'with the CLIP of the other')
+        f'with the CLIP of the other'
+    )
 
 
-def check_same_source(a: Mapping[str, str], b: Mapping[str, str], what_a: str,
-                      what_b: str) -> None:
+def check_same_source(
+    a: Mapping[str, str], b: Mapping[str, str], what_a: str, what_b: str
+) -> None:
     """Raise if two artefacts are known to be of different images.
 
     Args:
@@ -70,7 +80,8 @@ def check_same_source(a: Mapping[str, str], b: Mapping[str, str], what_a: str,
         raise ValueError(
             f'{what_b} is for other images than {what_a}: one comes from '
             f'{b.get("file")}, the other from {a.get("file")}, which are of '
-            'different sources; make it anew')
+            'different sources; make it anew'
+        )
 
 
 def _describe(identity: Mapping[str, str]) -> str:

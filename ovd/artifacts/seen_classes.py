@@ -1,4 +1,5 @@
 """Classes and CLIP a checkpoint was trained with, as far as it says so."""
+
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 from ovd.spelling import canonical_spelling
@@ -31,8 +32,11 @@ def read_seen_classes(checkpoint: PathLike) -> Seen:
     if _is_names(noted.get('base_classes')) and 'novel_classes' in noted:
         return list(noted['base_classes'])
     # mmdet 3.x, its first versions, and 2.x
-    for names in (noted.get('classes'), noted.get('CLASSES'),
-                  meta.get('CLASSES')):
+    for names in (
+        noted.get('classes'),
+        noted.get('CLASSES'),
+        meta.get('CLASSES'),
+    ):
         if _is_names(names) and names:
             return list(names)
     return UNKNOWN
@@ -51,7 +55,8 @@ def read_clip(checkpoint: PathLike) -> Optional[Dict[str, str]]:
 
 def _is_names(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(
-        isinstance(name, str) for name in value)
+        isinstance(name, str) for name in value
+    )
 
 
 def find_seen_novel(seen: Seen, novel: Sequence[str]) -> Seen:
@@ -80,11 +85,17 @@ def explain_leak(seen_novel: Seen) -> str:
     if not seen_novel:
         return ''
     if seen_novel == UNKNOWN:
-        what = ('the checkpoint does not say that novel classes were hidden '
-                "in its training; an RPN trained on all classes, as mmdet's "
-                'are, has seen novel boxes')
+        what = (
+            'the checkpoint does not say that novel classes were hidden '
+            "in its training; an RPN trained on all classes, as mmdet's "
+            'are, has seen novel boxes'
+        )
     else:
-        what = ('the checkpoint has seen the boxes of classes that are novel '
-                f'here in its training: {", ".join(seen_novel)}')
-    return (f'{what}. It finds novel objects better than an open-vocabulary '
-            'detector may: train one of configs/rpn on base boxes alone')
+        what = (
+            'the checkpoint has seen the boxes of classes that are novel '
+            f'here in its training: {", ".join(seen_novel)}'
+        )
+    return (
+        f'{what}. It finds novel objects better than an open-vocabulary '
+        'detector may: train one of configs/rpn on base boxes alone'
+    )

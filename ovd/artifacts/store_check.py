@@ -1,4 +1,5 @@
 """Look into a shard of an embedding store: what it has; each of its bytes."""
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Optional, Tuple
@@ -23,6 +24,7 @@ class ShardContent:
         broken (dict[int, str]): Images that could not be read: id -> reason.
         size (int): Of the file, in bytes.
     """
+
     shard: int
     boxes: Tuple[int, ...]
     kinds: Dict[str, int]
@@ -32,9 +34,9 @@ class ShardContent:
     size: int
 
 
-def check_shard(path: PathLike,
-                plan: Optional[str] = None,
-                dtype: Optional[str] = None) -> ShardContent:
+def check_shard(
+    path: PathLike, plan: Optional[str] = None, dtype: Optional[str] = None
+) -> ShardContent:
     """Read a shard and compare it with its digest and its place.
 
     Args:
@@ -54,9 +56,9 @@ def check_shard(path: PathLike,
     return _count(file)
 
 
-def count_shard(path: PathLike,
-                plan: Optional[str] = None,
-                dtype: Optional[str] = None) -> ShardContent:
+def count_shard(
+    path: PathLike, plan: Optional[str] = None, dtype: Optional[str] = None
+) -> ShardContent:
     """Return what a shard has without reading its embeddings.
 
     Arguments and errors are those of :func:`check_shard`, but bytes that
@@ -65,8 +67,9 @@ def count_shard(path: PathLike,
     return _count(_open(path, plan, dtype))
 
 
-def _open(path: PathLike, plan: Optional[str],
-          dtype: Optional[str]) -> TensorFile:
+def _open(
+    path: PathLike, plan: Optional[str], dtype: Optional[str]
+) -> TensorFile:
     path = require_file(path, 'shard of an embedding store')
     return open_shard(path, plan, dtype)
 
@@ -77,7 +80,9 @@ def _count(file: TensorFile) -> ShardContent:
     return ShardContent(
         file.info['shard'],
         tuple(np.diff(file.read('offsets')).tolist()),
-        dict(zip(BOX_KINDS, kinds.tolist())), embeddings.shape[1],
+        dict(zip(BOX_KINDS, kinds.tolist())),
+        embeddings.shape[1],
         embeddings.dtype.name,
         {int(key): reason for key, reason in file.info['broken'].items()},
-        Path(file.path).stat().st_size)
+        Path(file.path).stat().st_size,
+    )

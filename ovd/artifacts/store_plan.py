@@ -1,4 +1,5 @@
 """Plan of an embedding store: what it holds, and its division into shards."""
+
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -39,6 +40,7 @@ class StorePlan:
     Raises:
         ValueError: If an image id comes twice, or a setting is impossible.
     """
+
     clip: Dict[str, str]
     proposals: Optional[Dict[str, str]]
     annotations: Dict[str, str]
@@ -50,18 +52,25 @@ class StorePlan:
     format: str = field(default=FORMAT)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.images_per_shard, int) \
-                or self.images_per_shard < 1:
-            raise ValueError('images_per_shard must be a positive integer, '
-                             f'got {self.images_per_shard}')
+        if (
+            not isinstance(self.images_per_shard, int)
+            or self.images_per_shard < 1
+        ):
+            raise ValueError(
+                'images_per_shard must be a positive integer, '
+                f'got {self.images_per_shard}'
+            )
         ids = [int(image_id) for image_id in self.image_ids]
         if len(set(ids)) != len(ids):
-            raise ValueError(f'{self.annotations.get("file")} has an image '
-                             'id twice')
+            raise ValueError(
+                f'{self.annotations.get("file")} has an image id twice'
+            )
         if len(self.image_keys) != len(ids):
-            raise ValueError(f'there are {len(ids)} image_ids and '
-                             f'{len(self.image_keys)} image_keys, expected '
-                             'as many')
+            raise ValueError(
+                f'there are {len(ids)} image_ids and '
+                f'{len(self.image_keys)} image_keys, expected '
+                'as many'
+            )
         pairs = sorted(zip(ids, self.image_keys))
         self.image_ids = [image_id for image_id, _ in pairs]
         self.image_keys = [key for _, key in pairs]
@@ -82,7 +91,7 @@ class StorePlan:
     def shard_image_ids(self, shard: int) -> List[int]:
         """Return the image ids of a shard, ascending."""
         start = shard * self.images_per_shard
-        return self.image_ids[start:start + self.images_per_shard]
+        return self.image_ids[start : start + self.images_per_shard]
 
     def identity(self) -> Dict[str, Any]:
         """Return what two runs must share: names and ids by digest only."""
@@ -94,9 +103,11 @@ class StorePlan:
             'annotations.sha256': self.annotations.get('sha256'),
             'images_per_shard': self.images_per_shard,
             'image_ids': f'{len(self.image_ids)} ids, SHA-256 '
-                         f'{hashlib.sha256(ids).hexdigest()}',
-            **{f'settings.{key}': value
-               for key, value in self.settings.items()},
+            f'{hashlib.sha256(ids).hexdigest()}',
+            **{
+                f'settings.{key}': value
+                for key, value in self.settings.items()
+            },
             'settings.dtype': self.dtype,
         }
 
@@ -108,8 +119,10 @@ class StorePlan:
     def save(self, path: PathLike) -> None:
         """Write the manifest, one line per entry, with its digest."""
         content = dict(asdict(self), sha256=self.digest())
-        lines = [f' {json.dumps(key)}: {json.dumps(value)}'
-                 for key, value in content.items()]
+        lines = [
+            f' {json.dumps(key)}: {json.dumps(value)}'
+            for key, value in content.items()
+        ]
         with atomic_write(path, 'w') as file:
             file.write('{\n' + ',\n'.join(lines) + '\n}\n')
 
@@ -123,13 +136,15 @@ class StorePlan:
         try:
             content = json.loads(Path(path).read_text(encoding='utf-8'))
         except (ValueError, RecursionError) as error:
-            raise ValueError(f'{path} is damaged ({error}); {_REMEDY}'
-                             ) from error
+            raise ValueError(
+                f'{path} is damaged ({error}); {_REMEDY}'
+            ) from error
         found = content.get('format') if isinstance(content, dict) else None
         if found != FORMAT:
             raise ValueError(
                 f'{path} is of format {found!r}, expected {FORMAT!r}; one of '
-                'another version has to be made again')
+                'another version has to be made again'
+            )
         digest = content.pop('sha256', None)
         try:
             for key in content:
@@ -137,12 +152,15 @@ class StorePlan:
             plan = msgspec.convert(content, cls)
             expected = plan.digest()
         except (ValueError, RecursionError, msgspec.ValidationError) as error:
-            raise ValueError(f'{path} is no manifest: {error}; {_REMEDY}'
-                             ) from error
+            raise ValueError(
+                f'{path} is no manifest: {error}; {_REMEDY}'
+            ) from error
         if digest != expected:
             # Else all of its shards would be those of another store
-            raise ValueError(f'{path} is damaged: its content has another '
-                             f'digest than it says; {_REMEDY}')
+            raise ValueError(
+                f'{path} is damaged: its content has another '
+                f'digest than it says; {_REMEDY}'
+            )
         return plan
 
 

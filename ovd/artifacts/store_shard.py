@@ -13,6 +13,7 @@ The header has the digest of the plan, the shard's number, the images that
 could not be read, with the reason (``broken``), and the digest of all that,
 with the names, dtypes, shapes and places of the arrays.
 """
+
 import hashlib
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
@@ -33,7 +34,8 @@ Item = Dict[str, np.ndarray]
 _COLUMNS = dict(bboxes=np.float32, scores=np.float32, kinds=np.uint8)
 # Of all arrays but the embeddings
 _DTYPES = dict(
-    _COLUMNS, scales=np.float32, image_ids=np.int64, offsets=np.int64)
+    _COLUMNS, scales=np.float32, image_ids=np.int64, offsets=np.int64
+)
 _LEVELS = 127
 
 
@@ -41,8 +43,9 @@ class ForeignShardError(ValueError):
     """A sound shard of another store: it may be the only copy."""
 
 
-def write_shard(path: PathLike, info: Dict[str, Any],
-                arrays: Dict[str, np.ndarray]) -> None:
+def write_shard(
+    path: PathLike, info: Dict[str, Any], arrays: Dict[str, np.ndarray]
+) -> None:
     """Write a shard atomically, with its digest.
 
     Args:
@@ -55,9 +58,9 @@ def write_shard(path: PathLike, info: Dict[str, Any],
     write_tensors(path, arrays, dict(info, sha256=digest))
 
 
-def open_shard(path: PathLike,
-               plan: Optional[str] = None,
-               dtype: Optional[str] = None) -> TensorFile:
+def open_shard(
+    path: PathLike, plan: Optional[str] = None, dtype: Optional[str] = None
+) -> TensorFile:
     """Open a shard; only its header is read and checked.
 
     Args:
@@ -73,17 +76,21 @@ def open_shard(path: PathLike,
     """
     file = TensorFile(path)
     shard = file.info.get('shard')
-    if not {'plan', 'broken', 'sha256'} <= file.info.keys() or \
-            type(shard) is not int or \
-            not isinstance(file.info['broken'], dict):
+    if (
+        not {'plan', 'broken', 'sha256'} <= file.info.keys()
+        or type(shard) is not int
+        or not isinstance(file.info['broken'], dict)
+    ):
         raise ValueError(f'{path} is no shard of an embedding store')
     if plan is not None and file.info['plan'] != plan:
         raise ForeignShardError(f'{path} belongs to another store')
     if file.path.name != shard_name(shard):
-        raise ValueError(f'{path} is shard {shard} under another name: '
-                         f'expected {shard_name(shard)}')
+        raise ValueError(
+            f'{path} is shard {shard} under another name: '
+            f'expected {shard_name(shard)}'
+        )
     _check_shapes(file)
-    _check_dtypes(file, STORE_DTYPES if dtype is None else (dtype, ))
+    _check_dtypes(file, STORE_DTYPES if dtype is None else (dtype,))
     return file
 
 
@@ -91,26 +98,34 @@ def _check_shapes(file: TensorFile) -> None:
     """Raise a ValueError unless the arrays belong together."""
     rows, embed_dims = file.shape('scores')[:1], file.shape('embeddings')[-1:]
     expected = dict(
-        scores=rows, kinds=rows, bboxes=(*rows, 4),
+        scores=rows,
+        kinds=rows,
+        bboxes=(*rows, 4),
         embeddings=(*rows, *embed_dims),
-        offsets=tuple(n + 1 for n in file.shape('image_ids')))
+        offsets=tuple(n + 1 for n in file.shape('image_ids')),
+    )
     if file.read('embeddings').dtype == np.int8:
         expected['scales'] = rows
     for name, shape in expected.items():
         if file.shape(name) != shape:
-            raise ValueError(f'{file.path} is damaged: {name} are of shape '
-                             f'{file.shape(name)}, expected {shape}')
+            raise ValueError(
+                f'{file.path} is damaged: {name} are of shape '
+                f'{file.shape(name)}, expected {shape}'
+            )
 
 
 def _check_dtypes(file: TensorFile, dtypes: Sequence[str]) -> None:
     """Raise a ValueError unless each array is of the dtype it is to have."""
     for name, array in _arrays(file).items():
-        expected = dtypes if name == 'embeddings' else [
-            np.dtype(_DTYPES[name]).name]
+        expected = (
+            dtypes if name == 'embeddings' else [np.dtype(_DTYPES[name]).name]
+        )
         if array.dtype.name not in expected:
-            raise ValueError(f'{file.path} is damaged: {name} are '
-                             f'{array.dtype}, expected '
-                             f'{" or ".join(expected)}')
+            raise ValueError(
+                f'{file.path} is damaged: {name} are '
+                f'{array.dtype}, expected '
+                f'{" or ".join(expected)}'
+            )
 
 
 def check_digest(file: TensorFile) -> None:
@@ -121,28 +136,37 @@ def check_digest(file: TensorFile) -> None:
     header = encode_header(arrays, file.info)
     with open(file.path, 'rb') as opened:
         is_sound = opened.read(len(header)) == header
-    if not is_sound or \
-            _digest(arrays, info, file.digest()) != file.info['sha256']:
-        raise ValueError(f'{file.path} is damaged: its content has another '
-                         'digest than it says')
+    if (
+        not is_sound
+        or _digest(arrays, info, file.digest()) != file.info['sha256']
+    ):
+        raise ValueError(
+            f'{file.path} is damaged: its content has another '
+            'digest than it says'
+        )
 
 
 def _arrays(file: TensorFile) -> Dict[str, np.ndarray]:
     """Return the arrays of a shard, views of the file, by name."""
     is_int8 = file.read('embeddings').dtype == np.int8
-    return {name: file.read(name) for name in ('embeddings', *_DTYPES)
-            if name != 'scales' or is_int8}
+    return {
+        name: file.read(name)
+        for name in ('embeddings', *_DTYPES)
+        if name != 'scales' or is_int8
+    }
 
 
-def _digest(arrays: Dict[str, np.ndarray], info: Dict[str, Any],
-            content: str) -> str:
+def _digest(
+    arrays: Dict[str, np.ndarray], info: Dict[str, Any], content: str
+) -> str:
     """Return the digest of the header, without itself, and the content."""
     header = encode_header(arrays, info)
     return hashlib.sha256(header + content.encode()).hexdigest()
 
 
-def pack_items(image_ids: Sequence[int], items: Sequence[Item],
-               dtype: str) -> Dict[str, np.ndarray]:
+def pack_items(
+    image_ids: Sequence[int], items: Sequence[Item], dtype: str
+) -> Dict[str, np.ndarray]:
     """Lay the items of a shard end to end.
 
     Args:
@@ -156,14 +180,18 @@ def pack_items(image_ids: Sequence[int], items: Sequence[Item],
         ValueError: If an item is malformed or not finite, with its image.
     """
     # D of the first image is that of all
-    embed_dims = (np.shape(items[0].get('embeddings', 0)) or (0, ))[-1]
-    items = [_check_item(image_id, item, embed_dims)
-             for image_id, item in zip(image_ids, items, strict=True)]
+    embed_dims = (np.shape(items[0].get('embeddings', 0)) or (0,))[-1]
+    items = [
+        _check_item(image_id, item, embed_dims)
+        for image_id, item in zip(image_ids, items, strict=True)
+    ]
     offsets = np.cumsum(
-        [0] + [len(item['scores']) for item in items], dtype=np.int64)
+        [0] + [len(item['scores']) for item in items], dtype=np.int64
+    )
     arrays = {
-        name: np.concatenate([item[name] for item in items], dtype=column,
-                             casting='unsafe')
+        name: np.concatenate(
+            [item[name] for item in items], dtype=column, casting='unsafe'
+        )
         for name, column in _COLUMNS.items()
     }
     total = int(offsets[-1])
@@ -175,13 +203,15 @@ def pack_items(image_ids: Sequence[int], items: Sequence[Item],
         rows = slice(offsets[i], offsets[i + 1])
         if dtype == 'int8':
             embeddings[rows], arrays['scales'][rows] = quantise(
-                item['embeddings'])
+                item['embeddings']
+            )
         else:
             with np.errstate(over='ignore'):  # found in the next line
                 embeddings[rows] = item['embeddings']
             _check_finite(image_ids[i], 'embeddings', embeddings[rows])
-    return dict(arrays, image_ids=np.array(image_ids, np.int64),
-                offsets=offsets)
+    return dict(
+        arrays, image_ids=np.array(image_ids, np.int64), offsets=offsets
+    )
 
 
 def read_item(file: TensorFile, row: int) -> Item:
@@ -190,11 +220,14 @@ def read_item(file: TensorFile, row: int) -> Item:
     All but dequantised embeddings are read-only views of the file.
     """
     start, stop = file.read_rows('offsets', row, row + 2).tolist()
-    item = {name: file.read_rows(name, start, stop)
-            for name in ('embeddings', *_COLUMNS)}
+    item = {
+        name: file.read_rows(name, start, stop)
+        for name in ('embeddings', *_COLUMNS)
+    }
     if item['embeddings'].dtype == np.int8:
         item['embeddings'] = dequantise(
-            item['embeddings'], file.read_rows('scales', start, stop))
+            item['embeddings'], file.read_rows('scales', start, stop)
+        )
     return item
 
 
@@ -224,27 +257,35 @@ def dequantise(integers: np.ndarray, scales: np.ndarray) -> np.ndarray:
     return (integers * scales[:, None]).astype(np.float16)
 
 
-def _check_item(image_id: int, item: Mapping[str, np.ndarray],
-                embed_dims: int) -> Item:
+def _check_item(
+    image_id: int, item: Mapping[str, np.ndarray], embed_dims: int
+) -> Item:
     """Return an item with its kinds, if all of it is as it should be."""
     item = dict(item)
     num = len(np.atleast_1d(item.get('scores', 0)))
     if item.get('kinds') is None:
         item['kinds'] = np.zeros(num, np.uint8)
-    shapes = {name: np.shape(item.get(name, 0))
-              for name in ('embeddings', *_COLUMNS)}
-    if shapes != dict(embeddings=(num, embed_dims), bboxes=(num, 4),
-                      scores=(num, ), kinds=(num, )):
+    shapes = {
+        name: np.shape(item.get(name, 0)) for name in ('embeddings', *_COLUMNS)
+    }
+    if shapes != dict(
+        embeddings=(num, embed_dims),
+        bboxes=(num, 4),
+        scores=(num,),
+        kinds=(num,),
+    ):
         raise ValueError(
             f'image {image_id}: expected embeddings (P, {embed_dims}), bboxes '
-            f'(P, 4), scores (P,) and kinds (P,), got {shapes}')
+            f'(P, 4), scores (P,) and kinds (P,), got {shapes}'
+        )
     for name in ('embeddings', 'bboxes', 'scores'):
         _check_finite(image_id, name, item[name])
     wrong = ~np.isin(item['kinds'], range(len(BOX_KINDS)))
     if wrong.any():
         raise ValueError(
             f'image {image_id}: kinds must be 0 to {len(BOX_KINDS) - 1} '
-            f'({", ".join(BOX_KINDS)}), got {item["kinds"][wrong][0]}')
+            f'({", ".join(BOX_KINDS)}), got {item["kinds"][wrong][0]}'
+        )
     return item
 
 

@@ -1,4 +1,5 @@
 """Fill an embedding store, shard by shard, from any number of processes."""
+
 import os
 import time
 from contextlib import suppress
@@ -69,7 +70,7 @@ class EmbeddingStoreWriter:
                 missing.append(shard)
                 continue
             stamp = stat.st_mtime_ns, stat.st_size
-            if self._seen.get(shard, (None, ))[0] != stamp:
+            if self._seen.get(shard, (None,))[0] != stamp:
                 self._seen[shard] = stamp, self._find_fault(path)
             fault = self._seen[shard][1]
             if fault:
@@ -87,10 +88,12 @@ class EmbeddingStoreWriter:
             return str(error)
         return None
 
-    def write_shard(self,
-                    shard: int,
-                    items: Sequence[Item],
-                    broken: Optional[Mapping[int, str]] = None) -> None:
+    def write_shard(
+        self,
+        shard: int,
+        items: Sequence[Item],
+        broken: Optional[Mapping[int, str]] = None,
+    ) -> None:
         """Write one shard atomically.
 
         Args:
@@ -108,14 +111,25 @@ class EmbeddingStoreWriter:
         """
         image_ids = self.plan.shard_image_ids(shard)
         if len(items) != len(image_ids):
-            raise ValueError(f'shard {shard} has {len(image_ids)} images, got '
-                             f'{len(items)} items')
+            raise ValueError(
+                f'shard {shard} has {len(image_ids)} images, got '
+                f'{len(items)} items'
+            )
         broken = dict(sorted((broken or {}).items()))
         _check_broken(shard, broken, dict(zip(image_ids, items)))
-        info = dict(plan=self._digest, shard=shard, broken={
-            str(image_id): str(reason) for image_id, reason in broken.items()})
-        write_shard(self.folder / shard_name(shard), info,
-                    pack_items(image_ids, items, self.plan.dtype))
+        info = dict(
+            plan=self._digest,
+            shard=shard,
+            broken={
+                str(image_id): str(reason)
+                for image_id, reason in broken.items()
+            },
+        )
+        write_shard(
+            self.folder / shard_name(shard),
+            info,
+            pack_items(image_ids, items, self.plan.dtype),
+        )
 
     def remove_leftovers(self) -> None:
         """Remove what writers left that were killed an hour ago or before.
@@ -137,11 +151,13 @@ def _refuse_unknown_shards(folder: Path, plan: StorePlan) -> None:
         except (ValueError, OSError) as error:
             raise ValueError(
                 f'{folder} has shards and no {MANIFEST}, and they are not '
-                f'those of this run: {error}; {_REMEDY}') from error
+                f'those of this run: {error}; {_REMEDY}'
+            ) from error
 
 
-def _refuse_other_plan(folder: Path, found: StorePlan,
-                       plan: StorePlan) -> None:
+def _refuse_other_plan(
+    folder: Path, found: StorePlan, plan: StorePlan
+) -> None:
     """Raise a ValueError with every difference between two plans."""
     ours, theirs = plan.identity(), found.identity()
     differences = [
@@ -152,15 +168,19 @@ def _refuse_other_plan(folder: Path, found: StorePlan,
     if differences:
         raise ValueError(
             f'{folder} was begun with other settings:\n'
-            + '\n'.join(differences) + f'\n{_REMEDY}')
+            + '\n'.join(differences)
+            + f'\n{_REMEDY}'
+        )
 
 
-def _check_broken(shard: int, broken: Mapping[int, str],
-                  items: Mapping[int, Item]) -> None:
+def _check_broken(
+    shard: int, broken: Mapping[int, str], items: Mapping[int, Item]
+) -> None:
     """Raise unless broken images are of the shard and have no boxes."""
     for image_id in broken:
         if image_id not in items:
-            raise ValueError(f'broken image {image_id} is not in shard '
-                             f'{shard}')
+            raise ValueError(
+                f'broken image {image_id} is not in shard {shard}'
+            )
         if len(items[image_id]['scores']):
             raise ValueError(f'broken image {image_id} has boxes')

@@ -7,6 +7,7 @@ of them into one string before it writes, and out of the file when it reads.
 Here arrays go straight to the file, and are views of it when they are read:
 a machine needs no memory for what nobody looks at.
 """
+
 import hashlib
 import json
 import mmap
@@ -20,9 +21,18 @@ from .files import PathLike, atomic_write
 # Where safetensors have strings of the user's: one holds all of ours
 _METADATA, _METADATA_KEY = '__metadata__', 'ovd'
 DTYPES = {
-    'BOOL': '?', 'U8': 'u1', 'I8': 'i1', 'U16': '<u2', 'I16': '<i2',
-    'U32': '<u4', 'I32': '<i4', 'U64': '<u8', 'I64': '<i8', 'F16': '<f2',
-    'F32': '<f4', 'F64': '<f8',
+    'BOOL': '?',
+    'U8': 'u1',
+    'I8': 'i1',
+    'U16': '<u2',
+    'I16': '<i2',
+    'U32': '<u4',
+    'I32': '<i4',
+    'U64': '<u8',
+    'I64': '<i8',
+    'F16': '<f2',
+    'F32': '<f4',
+    'F64': '<f8',
 }
 # NumPy has no bfloat16: to it they are two bytes, and no number
 BFLOAT16 = np.dtype('V2')
@@ -35,14 +45,16 @@ BLOCK = 1 << 20
 
 class _Array(NamedTuple):
     """Place of an array in a file: bytes ``start`` to ``stop``."""
+
     dtype: np.dtype
     shape: Tuple[int, ...]
     start: int
     stop: int
 
 
-def write_tensors(path: PathLike, arrays: Dict[str, np.ndarray],
-                  info: Dict[str, Any]) -> None:
+def write_tensors(
+    path: PathLike, arrays: Dict[str, np.ndarray], info: Dict[str, Any]
+) -> None:
     """Write arrays and a JSON object atomically; same content, same bytes.
 
     Args:
@@ -70,8 +82,9 @@ def file_order(arrays: Dict[str, np.ndarray]) -> List[str]:
     return sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
 
 
-def encode_header(arrays: Dict[str, np.ndarray], info: Dict[str,
-                                                           Any]) -> bytes:
+def encode_header(
+    arrays: Dict[str, np.ndarray], info: Dict[str, Any]
+) -> bytes:
     """Return what stands in a file before its arrays."""
     header: Dict[str, Any] = {
         _METADATA: {_METADATA_KEY: json.dumps(info, sort_keys=True)}
@@ -82,16 +95,21 @@ def encode_header(arrays: Dict[str, np.ndarray], info: Dict[str,
         dtype = array.dtype.newbyteorder('<')
         if dtype not in _NAMES:
             known = ', '.join(map(str, map(np.dtype, DTYPES.values())))
-            raise ValueError(f'array "{name}" is of dtype {array.dtype}, '
-                             f'expected one of {known}')
+            raise ValueError(
+                f'array "{name}" is of dtype {array.dtype}, '
+                f'expected one of {known}'
+            )
         start, stop = stop, stop + array.nbytes
         header[name] = dict(
-            dtype=_NAMES[dtype], shape=array.shape, data_offsets=[start, stop])
+            dtype=_NAMES[dtype], shape=array.shape, data_offsets=[start, stop]
+        )
     text = json.dumps(header, sort_keys=True, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % 8)
     if len(text) > MAX_HEADER:
-        raise ValueError(f'a header of {len(text):,} bytes is too large: '
-                         f'safetensors have {MAX_HEADER:,} at most')
+        raise ValueError(
+            f'a header of {len(text):,} bytes is too large: '
+            f'safetensors have {MAX_HEADER:,} at most'
+        )
     return len(text).to_bytes(8, 'little') + text
 
 
@@ -131,8 +149,9 @@ class TensorFile:
             try:
                 header, self._start = _read_header(file)
             except ValueError as error:
-                raise ValueError(f'{path} is damaged or no safetensors file '
-                                 f'({error})') from error
+                raise ValueError(
+                    f'{path} is damaged or no safetensors file ({error})'
+                ) from error
             self.info = self._read_info(header.pop(_METADATA, {}))
             self._layout = {
                 name: self._place(name, entry)
@@ -142,39 +161,48 @@ class TensorFile:
         # A view keeps the mapping alive, whatever becomes of this object
         content = np.frombuffer(mapped, np.uint8)
         self._arrays: Dict[str, np.ndarray] = {
-            name: content[item.start:item.stop].view(item.dtype).reshape(
-                item.shape)
+            name: content[item.start : item.stop]
+            .view(item.dtype)
+            .reshape(item.shape)
             for name, item in self._layout.items()
         }
 
     def __reduce__(self) -> Tuple[type, Tuple[Path]]:
-        return type(self), (self.path, )
+        return type(self), (self.path,)
 
     def _read_info(self, metadata: Any) -> Dict[str, Any]:
         if not isinstance(metadata, dict) or _METADATA_KEY not in metadata:
             raise ValueError(
                 f'{self.path} was not written by ovd: its header has no entry '
-                f'"{_METADATA_KEY}"')
+                f'"{_METADATA_KEY}"'
+            )
         try:
             info = json.loads(metadata[_METADATA_KEY])
         except (TypeError, ValueError) as error:
-            raise ValueError(f'{self.path} is damaged: the entry '
-                             f'"{_METADATA_KEY}" of its header is no JSON '
-                             f'({error})') from error
+            raise ValueError(
+                f'{self.path} is damaged: the entry '
+                f'"{_METADATA_KEY}" of its header is no JSON '
+                f'({error})'
+            ) from error
         if not isinstance(info, dict):
-            raise ValueError(f'{self.path} is damaged: the entry '
-                             f'"{_METADATA_KEY}" of its header is no object')
+            raise ValueError(
+                f'{self.path} is damaged: the entry '
+                f'"{_METADATA_KEY}" of its header is no object'
+            )
         return info
 
     def _place(self, name: str, entry: Dict[str, Any]) -> _Array:
         """Return where an array is; its size must be that of its shape."""
         if entry['dtype'] not in _DTYPES:
-            raise ValueError(f'{self.path}: array "{name}" is of dtype '
-                             f'{entry["dtype"]!r}, expected one of '
-                             f'{", ".join(_DTYPES)}')
+            raise ValueError(
+                f'{self.path}: array "{name}" is of dtype '
+                f'{entry["dtype"]!r}, expected one of '
+                f'{", ".join(_DTYPES)}'
+            )
         dtype = _DTYPES[entry['dtype']]
-        start, stop = (self._start + offset
-                       for offset in entry['data_offsets'])
+        start, stop = (
+            self._start + offset for offset in entry['data_offsets']
+        )
         shape = tuple(entry['shape'])
         # Python's numbers, which don't overflow
         size = dtype.itemsize
@@ -184,7 +212,8 @@ class TensorFile:
             raise ValueError(
                 f'{self.path} is damaged: array "{name}" of shape {shape} and '
                 f'dtype {entry["dtype"]} has {stop - start} bytes, expected '
-                f'{size}')
+                f'{size}'
+            )
         return _Array(dtype, shape, start, stop)
 
     def names(self) -> List[str]:
@@ -223,7 +252,8 @@ class TensorFile:
         if name not in self._arrays:
             raise ValueError(
                 f'{self.path} has no array "{name}", only '
-                f'{", ".join(sorted(self._arrays))}')
+                f'{", ".join(sorted(self._arrays))}'
+            )
 
 
 def _read_header(file: BinaryIO) -> Tuple[Dict[str, Any], int]:
@@ -237,8 +267,11 @@ def _read_header(file: BinaryIO) -> Tuple[Dict[str, Any], int]:
     file.seek(0)
     length = int.from_bytes(file.read(8), 'little')
     if size < 8 or length > min(size - 8, MAX_HEADER):
-        raise ValueError(f'a header of {length:,} bytes in a file of {size:,}'
-                         if size >= 8 else f'it has {size} bytes')
+        raise ValueError(
+            f'a header of {length:,} bytes in a file of {size:,}'
+            if size >= 8
+            else f'it has {size} bytes'
+        )
     text = file.read(length)
     try:
         header = json.loads(text.decode('utf-8'))
@@ -260,15 +293,19 @@ def _read_header(file: BinaryIO) -> Tuple[Dict[str, Any], int]:
 
 def _is_entry(entry: Any) -> bool:
     """Whether an entry of a header has the three parts that it needs."""
-    return (isinstance(entry, dict) and isinstance(entry.get('dtype'), str)
-            and _are_sizes(entry.get('shape'))
-            and _are_sizes(entry.get('data_offsets'))
-            and len(entry['data_offsets']) == 2)
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get('dtype'), str)
+        and _are_sizes(entry.get('shape'))
+        and _are_sizes(entry.get('data_offsets'))
+        and len(entry['data_offsets']) == 2
+    )
 
 
 def _are_sizes(values: Any) -> bool:
     return isinstance(values, list) and all(
-        type(value) is int and value >= 0 for value in values)
+        type(value) is int and value >= 0 for value in values
+    )
 
 
 def _check_places(places: List[Tuple[int, int, str]], size: int) -> None:
@@ -276,9 +313,12 @@ def _check_places(places: List[Tuple[int, int, str]], size: int) -> None:
     end = 0
     for start, stop, name in places:
         if start != end or stop < start:
-            raise ValueError(f'array "{name}" has bytes {start} to {stop} of '
-                             f'its content, expected them from {end} on')
+            raise ValueError(
+                f'array "{name}" has bytes {start} to {stop} of '
+                f'its content, expected them from {end} on'
+            )
         end = stop
     if end != size:
-        raise ValueError(f'its arrays have {end:,} bytes, the file has '
-                         f'{size:,} for them')
+        raise ValueError(
+            f'its arrays have {end:,} bytes, the file has {size:,} for them'
+        )

@@ -1,4 +1,5 @@
 """Reading files of ``torch.save`` without running what they hold."""
+
 import errno
 import pickle
 import re
@@ -15,7 +16,8 @@ COLOURS = re.compile('\x1b\\[[0-9;]*m')
 ASKED_FOR = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]*\w)')
 # Sentences of torch that tell to read the file in a way that runs it
 ADVICE = re.compile(
-    '`weights_only` |trust|Weights only load failed|documentation|two options')
+    '`weights_only` |trust|Weights only load failed|documentation|two options'
+)
 
 
 class NotPlainError(ValueError):
@@ -53,16 +55,19 @@ def read_torch_file(path: PathLike, what: str, mmap: bool = False) -> Any:
                 'and plain containers alone, which checkpoints of other '
                 'programs are not\n'
                 'whoever trusts it can save its tensors alone, in the '
-                'program that wrote it') from error
+                'program that wrote it'
+            ) from error
         raise ValueError(
             f'{path} is damaged, or no file of {what} as torch.save writes '
             f'it, with tensors and plain containers alone '
-            f'({_reason(error)})') from error
+            f'({_reason(error)})'
+        ) from error
 
 
 def _load(path: PathLike, mmap: bool) -> Any:
     load = partial(
-        torch.load, path, map_location='cpu', weights_only=True, mmap=mmap)
+        torch.load, path, map_location='cpu', weights_only=True, mmap=mmap
+    )
     try:
         return load()
     except pickle.UnpicklingError as error:

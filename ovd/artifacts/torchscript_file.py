@@ -4,6 +4,7 @@ An archive is a program: ``torch.jit.load`` runs the ``__setstate__`` of its
 classes, which may write files. Here its ``data.pkl`` is read with inert
 stand-ins for all that it names, and its code is left alone.
 """
+
 import pickle
 import zipfile
 from typing import IO, Any, Dict, Tuple
@@ -15,11 +16,16 @@ from .files import PathLike
 from .torch_file import NotPlainError
 
 _DTYPES = {
-    'BFloat16Storage': torch.bfloat16, 'BoolStorage': torch.bool,
-    'ByteStorage': torch.uint8, 'CharStorage': torch.int8,
-    'DoubleStorage': torch.float64, 'FloatStorage': torch.float32,
-    'HalfStorage': torch.float16, 'IntStorage': torch.int32,
-    'LongStorage': torch.int64, 'ShortStorage': torch.int16,
+    'BFloat16Storage': torch.bfloat16,
+    'BoolStorage': torch.bool,
+    'ByteStorage': torch.uint8,
+    'CharStorage': torch.int8,
+    'DoubleStorage': torch.float64,
+    'FloatStorage': torch.float32,
+    'HalfStorage': torch.float16,
+    'IntStorage': torch.int32,
+    'LongStorage': torch.int64,
+    'ShortStorage': torch.int16,
 }
 
 
@@ -39,8 +45,14 @@ class _Module:
 class _Tensor:
     """Stands for ``torch._utils._rebuild_tensor_v2``."""
 
-    def __init__(self, storage: Tensor, offset: int, size: Tuple[int, ...],
-                 stride: Tuple[int, ...], *_: Any) -> None:
+    def __init__(
+        self,
+        storage: Tensor,
+        offset: int,
+        size: Tuple[int, ...],
+        stride: Tuple[int, ...],
+        *_: Any,
+    ) -> None:
         self.value = storage.as_strided(size, stride, offset)
 
     def __setstate__(self, state: Any) -> None:
@@ -60,8 +72,9 @@ class _Ignored:
 class _Unpickler(pickle.Unpickler):
     """Finds stand-ins only, and imports nothing."""
 
-    def __init__(self, file: IO[bytes], archive: zipfile.ZipFile,
-                 root: str) -> None:
+    def __init__(
+        self, file: IO[bytes], archive: zipfile.ZipFile, root: str
+    ) -> None:
         super().__init__(file)
         self._archive, self._root = archive, root
         self._storages: Dict[str, Tensor] = {}
@@ -73,8 +86,10 @@ class _Unpickler(pickle.Unpickler):
             return name
         if (module, name) == ('torch._utils', '_rebuild_tensor_v2'):
             return _Tensor
-        if (module, name) == ('collections', 'OrderedDict') or \
-                module == 'torch.jit._pickle':
+        if (module, name) == (
+            'collections',
+            'OrderedDict',
+        ) or module == 'torch.jit._pickle':
             return _Ignored
         raise _NotAdmitted(f'{module}.{name}')
 
@@ -83,9 +98,11 @@ class _Unpickler(pickle.Unpickler):
         _, kind, key, _, _ = pid
         if key not in self._storages:
             content = self._archive.read(f'{self._root}data/{key}')
-            self._storages[key] = torch.frombuffer(
-                bytearray(content), dtype=_DTYPES[kind]) if content else \
-                torch.empty(0, dtype=_DTYPES[kind])
+            self._storages[key] = (
+                torch.frombuffer(bytearray(content), dtype=_DTYPES[kind])
+                if content
+                else torch.empty(0, dtype=_DTYPES[kind])
+            )
         return self._storages[key]
 
 
@@ -102,8 +119,11 @@ def read_torchscript(path: PathLike) -> Dict[str, Tensor]:
     found: Dict[str, Tensor] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            name = next(name for name in archive.namelist()
-                        if name.endswith('/data.pkl'))
+            name = next(
+                name
+                for name in archive.namelist()
+                if name.endswith('/data.pkl')
+            )
             with archive.open(name) as file:
                 root = name.removesuffix('data.pkl')
                 content = _Unpickler(file, archive, root).load()
@@ -114,12 +134,14 @@ def read_torchscript(path: PathLike) -> Dict[str, Tensor]:
             f'{error}; expected a TorchScript archive of a model whose '
             'attributes are tensors and modules alone\n'
             'whoever trusts it can save its state_dict(), in the program '
-            'that wrote it') from error
+            'that wrote it'
+        ) from error
     # Given bytes that are no pickle, the unpickler raises nearly anything.
     except Exception as error:
         raise ValueError(
             f'{path} is damaged, or no TorchScript archive '
-            f'({type(error).__name__}: {error})') from error
+            f'({type(error).__name__}: {error})'
+        ) from error
     return found
 
 

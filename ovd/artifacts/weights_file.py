@@ -1,4 +1,5 @@
 """Weights of a trained model as safetensors: no pickle, read as they lie."""
+
 from pathlib import Path
 from typing import Any, Dict
 
@@ -14,8 +15,9 @@ SUFFIX = '.safetensors'
 FORMAT = 'ovd-weights'
 
 
-def write_weights(path: PathLike, state_dict: Dict[str, Tensor],
-                  meta: Dict[str, Any]) -> None:
+def write_weights(
+    path: PathLike, state_dict: Dict[str, Tensor], meta: Dict[str, Any]
+) -> None:
     """Write weights and what made them, atomically.
 
     Args:
@@ -27,8 +29,11 @@ def write_weights(path: PathLike, state_dict: Dict[str, Tensor],
         name: _to_array(value.detach().cpu())
         for name, value in state_dict.items()
     }
-    write_tensors(path, arrays, dict(
-        format=FORMAT, meta=meta, sha256=digest_tensors(arrays)))
+    write_tensors(
+        path,
+        arrays,
+        dict(format=FORMAT, meta=meta, sha256=digest_tensors(arrays)),
+    )
 
 
 def read_weights(path: PathLike) -> Any:
@@ -47,18 +52,23 @@ def read_weights(path: PathLike) -> Any:
         return read_torch_file(path, 'weights')
     file = TensorFile(path)
     if file.info.get('format') != FORMAT:
-        raise ValueError(f'{path} is no file of weights, but of '
-                         f'{file.info.get("format", "something else")}')
+        raise ValueError(
+            f'{path} is no file of weights, but of '
+            f'{file.info.get("format", "something else")}'
+        )
     if file.digest() != file.info['sha256']:
-        raise ValueError(f'{path} is damaged: its content does not have the '
-                         'digest that was noted when it was written')
+        raise ValueError(
+            f'{path} is damaged: its content does not have the '
+            'digest that was noted when it was written'
+        )
     return dict(
         state_dict={
             # Copied: the view of the file is read-only.
             name: _to_tensor(file.read(name).copy())
             for name in file.names()
         },
-        meta=file.info['meta'])
+        meta=file.info['meta'],
+    )
 
 
 def _to_array(value: Tensor) -> np.ndarray:

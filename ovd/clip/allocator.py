@@ -1,4 +1,5 @@
 """Keep the memory of one batch for the next one."""
+
 import ctypes
 import sys
 
@@ -23,5 +24,7 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is None or not mallopt(_M_TRIM_THRESHOLD, KEPT):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, KEPT)
-                or mallopt(_M_MMAP_THRESHOLD, MOST_OF_OLD_GLIBC))
+    return bool(
+        mallopt(_M_MMAP_THRESHOLD, KEPT)
+        or mallopt(_M_MMAP_THRESHOLD, MOST_OF_OLD_GLIBC)
+    )

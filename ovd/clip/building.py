@@ -1,4 +1,5 @@
 """CLIPs of one's own: built with random weights, saved as published ones."""
+
 import copy
 from typing import Sequence, Union
 
@@ -9,15 +10,17 @@ from ovd.artifacts.files import PathLike, atomic_write
 from .openai import CLIP, convert_weights
 
 
-def build_clip(embed_dim: int,
-               image_resolution: int,
-               vision_layers: Union[int, Sequence[int]],
-               vision_width: int,
-               transformer_width: int,
-               transformer_layers: int,
-               vision_patch_size: int = 32,
-               context_length: int = 77,
-               vocab_size: int = 49408) -> CLIP:
+def build_clip(
+    embed_dim: int,
+    image_resolution: int,
+    vision_layers: Union[int, Sequence[int]],
+    vision_width: int,
+    transformer_width: int,
+    transformer_layers: int,
+    vision_patch_size: int = 32,
+    context_length: int = 77,
+    vocab_size: int = 49408,
+) -> CLIP:
     """Build a CLIP with random weights (float32, in training mode).
 
     The number of heads is width / 64 in both towers, as a loader infers it.
@@ -40,17 +43,21 @@ def build_clip(embed_dim: int,
         ValueError: If a saved file would not load again as this model.
     """
     is_vit = isinstance(vision_layers, int)
-    layers = vision_layers if isinstance(vision_layers, int) \
+    layers = (
+        vision_layers
+        if isinstance(vision_layers, int)
         else tuple(vision_layers)
+    )
     step = vision_patch_size if is_vit else 32
     for what, value, divisor in (
         ('image_resolution', image_resolution, step),
         ('vision_width', vision_width, 64 if is_vit else 2),
-        ('transformer_width', transformer_width, 64)):
+        ('transformer_width', transformer_width, 64),
+    ):
         if value <= 0 or value % divisor:
             raise ValueError(
-                f'{what} must be a positive multiple of {divisor}, got '
-                f'{value}')
+                f'{what} must be a positive multiple of {divisor}, got {value}'
+            )
     return CLIP(
         embed_dim=embed_dim,
         image_resolution=image_resolution,
@@ -61,7 +68,8 @@ def build_clip(embed_dim: int,
         vocab_size=vocab_size,
         transformer_width=transformer_width,
         transformer_heads=transformer_width // 64,
-        transformer_layers=transformer_layers)
+        transformer_layers=transformer_layers,
+    )
 
 
 def save_clip(model: CLIP, path: PathLike) -> None:
@@ -80,6 +88,7 @@ def save_clip(model: CLIP, path: PathLike) -> None:
         if not torch.isfinite(value).all():
             raise ValueError(
                 f'{path} is not written: {key} has values that are NaN, or '
-                f'beyond the range of half precision')
+                f'beyond the range of half precision'
+            )
     with atomic_write(path) as file:
         torch.save(state_dict, file)

@@ -1,4 +1,5 @@
 """What turns class names into class embeddings, and whether a file is that."""
+
 import hashlib
 import json
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class Recipe:
         ValueError: If an argument is none of those, or learned prompts are
             of different shapes.
     """
+
     pretrained: str
     templates: str = 'vild'
     prompts: Sequence[PathLike] = ()
@@ -51,12 +53,14 @@ class Recipe:
         check_choice(self.templates, [*TEMPLATE_SETS, LEARNED], 'templates')
         check_choice(self.precision, PRECISIONS, 'precision')
         if isinstance(self.prompts, (str, Path)):
-            raise ValueError('prompts must be a list of files, got '
-                             f'{str(self.prompts)!r}')
+            raise ValueError(
+                f'prompts must be a list of files, got {str(self.prompts)!r}'
+            )
         if (self.templates == LEARNED) != bool(self.prompts):
             raise ValueError(
                 f"'{LEARNED}' and --prompt go together, got "
-                f"'{self.templates}' and {len(self.prompts)} learned prompts")
+                f"'{self.templates}' and {len(self.prompts)} learned prompts"
+            )
         _ = self.contexts  # refuse bad ones now, not after a download
 
     @cached_property
@@ -66,8 +70,11 @@ class Recipe:
         if len({context.shape[1:] for context in contexts}) > 1:
             raise ValueError(
                 'learned prompts that are ensembled must have one shape, got '
-                + ', '.join(f'{tuple(context.shape[1:])} in {path}'
-                            for path, context in zip(self.prompts, contexts)))
+                + ', '.join(
+                    f'{tuple(context.shape[1:])} in {path}'
+                    for path, context in zip(self.prompts, contexts)
+                )
+            )
         return torch.cat(contexts) if contexts else None
 
     @cached_property
@@ -86,7 +93,8 @@ class Recipe:
             synonyms (Synonyms, optional): See :meth:`make`.
         """
         settings: Dict[str, Any] = dict(
-            precision=self.precision, synonyms=_digest(synonyms))
+            precision=self.precision, synonyms=_digest(synonyms)
+        )
         if self.prompts:
             settings['prompts'] = [
                 dict(file=Path(path).name, sha256=sha256_file(path))
@@ -94,8 +102,9 @@ class Recipe:
             ]
         return settings
 
-    def differences(self, found: ClassEmbeddings,
-                    synonyms: Optional[Synonyms] = None) -> List[str]:
+    def differences(
+        self, found: ClassEmbeddings, synonyms: Optional[Synonyms] = None
+    ) -> List[str]:
         """Return in what class embeddings differ from what this makes.
 
         Names and the CLIP aside.
@@ -107,14 +116,16 @@ class Recipe:
         theirs = {**DEFAULT_SETTINGS, **found.settings}
         ours = self.settings(synonyms)
         same = dict(templates=found.templates == self.templates)
-        same.update((key, theirs[key] == ours[key])
-                    for key in DEFAULT_SETTINGS)
+        same.update(
+            (key, theirs[key] == ours[key]) for key in DEFAULT_SETTINGS
+        )
         # Their mean has no order, and they may lie in other files.
         same['prompts'] = _contents(found.contexts) == _contents(self.contexts)
         return [what for what, is_same in same.items() if not is_same]
 
-    def make(self, names: Sequence[str],
-             synonyms: Optional[Synonyms] = None) -> ClassEmbeddings:
+    def make(
+        self, names: Sequence[str], synonyms: Optional[Synonyms] = None
+    ) -> ClassEmbeddings:
         """Embed class names, on the GPU where there is one.
 
         Args:
@@ -125,10 +136,16 @@ class Recipe:
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         clip = load_clip(self.pretrained, device, self.precision)
         embeddings = embed_class_names(
-            clip, names, self.templates, synonyms, self.contexts)
+            clip, names, self.templates, synonyms, self.contexts
+        )
         return ClassEmbeddings(
-            list(names), embeddings, clip.identity, self.templates,
-            self.settings(synonyms), self.contexts)
+            list(names),
+            embeddings,
+            clip.identity,
+            self.templates,
+            self.settings(synonyms),
+            self.contexts,
+        )
 
 
 def _digest(synonyms: Optional[Synonyms]) -> Optional[str]:
@@ -140,5 +157,8 @@ def _digest(synonyms: Optional[Synonyms]) -> Optional[str]:
 
 
 def _contents(contexts: Optional[Tensor]) -> List[bytes]:
-    return [] if contexts is None else sorted(
-        context.numpy().tobytes() for context in contexts)
+    return (
+        []
+        if contexts is None
+        else sorted(context.numpy().tobytes() for context in contexts)
+    )

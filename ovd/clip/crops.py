@@ -3,6 +3,7 @@
 Shapes: P boxes of an image, S crop scales, U different windows, n side of
 CLIP's input in pixels.
 """
+
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple, Union
 
@@ -30,13 +31,16 @@ class CropPlan:
         windows (Tensor): (U, 4) int64 xyxy in pixels, end exclusive.
         index (Tensor): (S, P) int64, the window of a box at a scale.
     """
+
     windows: Tensor
     index: Tensor
 
 
-def plan_crops(bboxes: Boxes,
-               crop_scales: Sequence[float],
-               as_they_are: Optional[np.ndarray] = None) -> CropPlan:
+def plan_crops(
+    bboxes: Boxes,
+    crop_scales: Sequence[float],
+    as_they_are: Optional[np.ndarray] = None,
+) -> CropPlan:
     """Return the crops of P boxes at S scales.
 
     Args:
@@ -49,10 +53,14 @@ def plan_crops(bboxes: Boxes,
     Raises:
         ValueError: If a scale is not positive, or there is none.
     """
-    if not isinstance(crop_scales, (list, tuple)) or not crop_scales or any(
-            not isinstance(s, (int, float)) or s <= 0 for s in crop_scales):
+    if (
+        not isinstance(crop_scales, (list, tuple))
+        or not crop_scales
+        or any(not isinstance(s, (int, float)) or s <= 0 for s in crop_scales)
+    ):
         raise ValueError(
-            f'crop_scales must be positive numbers, got {crop_scales!r}')
+            f'crop_scales must be positive numbers, got {crop_scales!r}'
+        )
     windows = torch.stack([crop_windows(bboxes, s) for s in crop_scales])
     if as_they_are is not None:
         rows = torch.from_numpy(as_they_are)
@@ -77,16 +85,21 @@ def crop_windows(bboxes: Boxes, scale: float = 1.0) -> Tensor:
     bboxes = torch.as_tensor(bboxes, dtype=torch.float64)
     top_left, bottom_right = bboxes[:, :2], bboxes[:, 2:]
     grow = (bottom_right - top_left) * (scale - 1) / 2
-    return torch.cat([
-        (top_left - grow - 0.001).floor(),
-        (bottom_right + grow + 0.001).ceil(),
-    ], dim=1).long()
+    return torch.cat(
+        [
+            (top_left - grow - 0.001).floor(),
+            (bottom_right + grow + 0.001).ceil(),
+        ],
+        dim=1,
+    ).long()
 
 
-def cut_crops(image: np.ndarray,
-              windows: Tensor,
-              side: int = 224,
-              crop_mode: str = 'fast') -> Tensor:
+def cut_crops(
+    image: np.ndarray,
+    windows: Tensor,
+    side: int = 224,
+    crop_mode: str = 'fast',
+) -> Tensor:
     """Cut windows out of an image, as CLIP's input: uint8 (U, 3, n, n).
 
     A crop's shorter side is resized to n (bicubic, antialiased), then the
@@ -108,8 +121,11 @@ def cut_crops(image: np.ndarray,
     check_choice(crop_mode, CROP_MODES, 'crop_mode')
     check_image(image)
     # Channels last in memory: the resizing kernel and convolutions like it.
-    crops = torch.empty((len(windows), 3, side, side), dtype=torch.uint8,
-                        memory_format=torch.channels_last)
+    crops = torch.empty(
+        (len(windows), 3, side, side),
+        dtype=torch.uint8,
+        memory_format=torch.channels_last,
+    )
     if crop_mode == 'clip':
         picture = Image.fromarray(image)
         for crop, window in zip(crops, windows.tolist()):
@@ -121,9 +137,11 @@ def cut_crops(image: np.ndarray,
     return crops
 
 
-def normalize_crops(crops: Tensor,
-                    mean: Sequence[float] = CLIP_MEAN,
-                    std: Sequence[float] = CLIP_STD) -> Tensor:
+def normalize_crops(
+    crops: Tensor,
+    mean: Sequence[float] = CLIP_MEAN,
+    std: Sequence[float] = CLIP_STD,
+) -> Tensor:
     """Map uint8 crops (B, 3, n, n) to float32 input of CLIP's image tower.
 
     Args:
@@ -131,19 +149,29 @@ def normalize_crops(crops: Tensor,
         mean (Sequence[float]): Of RGB in [0, 1]. Defaults to openai-clip's.
         std (Sequence[float]): Likewise.
     """
-    means, stds = (torch.tensor(values, device=crops.device).view(3, 1, 1)
-                   for values in (mean, std))
+    means, stds = (
+        torch.tensor(values, device=crops.device).view(3, 1, 1)
+        for values in (mean, std)
+    )
     return crops.float().div_(255).sub_(means).div_(stds)
 
 
 def check_image(image: np.ndarray) -> None:
     """Raise a ValueError unless this is (H, W, 3) uint8."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 \
-            or image.ndim != 3 or image.shape[2] != 3:
-        form = f'{image.dtype} {tuple(image.shape)}' if isinstance(
-            image, np.ndarray) else type(image).__name__
+    if (
+        not isinstance(image, np.ndarray)
+        or image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] != 3
+    ):
+        form = (
+            f'{image.dtype} {tuple(image.shape)}'
+            if isinstance(image, np.ndarray)
+            else type(image).__name__
+        )
         raise ValueError(
-            f'image must be a uint8 array (H, W, 3) in RGB order, got {form}')
+            f'image must be a uint8 array (H, W, 3) in RGB order, got {form}'
+        )
 
 
 def check_bboxes(bboxes: Boxes, height: int, width: int) -> Tensor:
@@ -155,17 +183,26 @@ def check_bboxes(bboxes: Boxes, height: int, width: int) -> Tensor:
     bboxes = torch.as_tensor(bboxes, dtype=torch.float64).cpu()
     if bboxes.ndim != 2 or bboxes.shape[1] != 4:
         raise ValueError(
-            f'bboxes must have the shape (P, 4), got {tuple(bboxes.shape)}')
+            f'bboxes must have the shape (P, 4), got {tuple(bboxes.shape)}'
+        )
     x1, y1, x2, y2 = bboxes.unbind(dim=1)
     # NaN fails each comparison
-    good = (x1 <= x2) & (y1 <= y2) & (x2 >= 0) & (y2 >= 0) & (
-        x1 <= width) & (y1 <= height) & bboxes.isfinite().all(dim=1)
+    good = (
+        (x1 <= x2)
+        & (y1 <= y2)
+        & (x2 >= 0)
+        & (y2 >= 0)
+        & (x1 <= width)
+        & (y1 <= height)
+        & bboxes.isfinite().all(dim=1)
+    )
     if not good.all():
         row = int((~good).nonzero()[0])
         raise ValueError(
             f'bboxes must be x1 <= x2, y1 <= y2 within the image of width '
             f'{width} and height {height}, got {bboxes[row].tolist()} in row '
-            f'{row}; are they boxes of another image?')
+            f'{row}; are they boxes of another image?'
+        )
     return bboxes
 
 
@@ -178,8 +215,9 @@ def _cut(image: Tensor, x1: int, y1: int, x2: int, y2: int) -> Tensor:
         return image[:, y1:y2, x1:x2]
     crop = image.new_zeros(y2 - y1, x2 - x1, 3).permute(2, 0, 1)
     if left < right and top < bottom:
-        crop[:, top - y1:bottom - y1, left - x1:right - x1] = \
-            image[:, top:bottom, left:right]
+        crop[:, top - y1 : bottom - y1, left - x1 : right - x1] = image[
+            :, top:bottom, left:right
+        ]
     return crop
 
 
@@ -190,9 +228,10 @@ def _resize(crop: Tensor, side: int) -> Tensor:
     shorter = min(height, width)
     new_hw = [side * height // shorter, side * width // shorter]
     crop = TF.resize_image(
-        crop, new_hw, interpolation=InterpolationMode.BICUBIC, antialias=True)
+        crop, new_hw, interpolation=InterpolationMode.BICUBIC, antialias=True
+    )
     top, left = (round((length - side) / 2) for length in new_hw)
-    return crop[:, top:top + side, left:left + side]
+    return crop[:, top : top + side, left : left + side]
 
 
 def _drop_ends(crop: Tensor) -> Tensor:
@@ -208,8 +247,9 @@ def _drop_ends(crop: Tensor) -> Tensor:
     return crop.narrow(dim, end, longer - 2 * end)
 
 
-def _cut_as_clip(picture: Image.Image, window: Tuple[int, int, int, int],
-                 side: int) -> Tensor:
+def _cut_as_clip(
+    picture: Image.Image, window: Tuple[int, int, int, int], side: int
+) -> Tensor:
     """Return a crop (3, n, n) by the transforms that openai-clip uses."""
     crop = PILF.resize(picture.crop(window), side, InterpolationMode.BICUBIC)
     return PILF.pil_to_tensor(PILF.center_crop(crop, side))

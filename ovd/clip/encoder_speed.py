@@ -2,6 +2,7 @@
 
 Shapes: B crops of a batch, n side of CLIP's input in pixels.
 """
+
 import copy
 import time
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ class EncoderSpeed:
         crops_per_second (float): Of the image tower alone.
         cosine (float): The least of an embedding to that in fp32.
     """
+
     precision: str
     batch_size: int
     crops_per_second: float
@@ -47,18 +49,22 @@ def with_precision(clip: LoadedCLIP, precision: str) -> LoadedCLIP:
     if clip.precision == precision:
         return clip
     if clip.precision != 'fp32':
-        raise ValueError(f'{clip.name} is in {clip.precision}, not fp32: load '
-                         f'it anew to have it in {precision}')
+        raise ValueError(
+            f'{clip.name} is in {clip.precision}, not fp32: load '
+            f'it anew to have it in {precision}'
+        )
     model = copy.deepcopy(clip.model)
     round_weights(model, PRECISIONS[precision])
     return replace(clip, model=model, precision=precision)
 
 
-def measure_encoder(clip: LoadedCLIP,
-                    crops: Optional[Tensor] = None,
-                    precisions: Optional[Sequence[str]] = None,
-                    batch_sizes: Optional[Sequence[int]] = None,
-                    seconds: float = 0.5) -> List[EncoderSpeed]:
+def measure_encoder(
+    clip: LoadedCLIP,
+    crops: Optional[Tensor] = None,
+    precisions: Optional[Sequence[str]] = None,
+    batch_sizes: Optional[Sequence[int]] = None,
+    seconds: float = 0.5,
+) -> List[EncoderSpeed]:
     """Encode crops in every precision and batch size, the fastest first.
 
     What is less than half as fast as the best, or further than
@@ -77,8 +83,8 @@ def measure_encoder(clip: LoadedCLIP,
         ValueError: If the device has no memory for any of the batches.
     """
     device = clip.device.type
-    precisions = precisions or CANDIDATES.get(device, ('fp32', ))
-    batch_sizes = batch_sizes or BATCH_SIZES.get(device, (64, ))
+    precisions = precisions or CANDIDATES.get(device, ('fp32',))
+    batch_sizes = batch_sizes or BATCH_SIZES.get(device, (64,))
     found: List[EncoderSpeed] = []
     images = _prepare(clip, crops, max(batch_sizes))
     exact = clip.encode_image(images[:SOME])
@@ -100,31 +106,38 @@ def measure_encoder(clip: LoadedCLIP,
     if not found:
         raise ValueError(
             f'the memory of {clip.device} is too small for batches of '
-            f'{min(batch_sizes)} crops: give a smaller model.batch_size')
+            f'{min(batch_sizes)} crops: give a smaller model.batch_size'
+        )
     return sorted(found, key=lambda speed: -speed.crops_per_second)
 
 
-def time_encoder(clip: LoadedCLIP,
-                 batch_size: int,
-                 crops: Optional[Tensor] = None,
-                 seconds: float = 0.2) -> EncoderSpeed:
+def time_encoder(
+    clip: LoadedCLIP,
+    batch_size: int,
+    crops: Optional[Tensor] = None,
+    seconds: float = 0.2,
+) -> EncoderSpeed:
     """Measure a CLIP as it is; see :func:`measure_encoder`."""
     speed = _time(clip, _prepare(clip, crops, batch_size), seconds)
     return EncoderSpeed(clip.precision, batch_size, speed)
 
 
-def _prepare(clip: LoadedCLIP, crops: Optional[Tensor],
-             number: int) -> Tensor:
+def _prepare(clip: LoadedCLIP, crops: Optional[Tensor], number: int) -> Tensor:
     """Return ``number`` normalised crops, repeated if there are fewer."""
     if crops is None or not len(crops):
         side = clip.image_size
         generator = torch.Generator().manual_seed(0)
         crops = torch.randint(
-            0, 256, (min(number, 64), 3, side, side), dtype=torch.uint8,
-            generator=generator)
+            0,
+            256,
+            (min(number, 64), 3, side, side),
+            dtype=torch.uint8,
+            generator=generator,
+        )
     crops = crops[torch.arange(number) % len(crops)]
     return normalize_crops(
-        crops.to(clip.device), clip.image_mean, clip.image_std)
+        crops.to(clip.device), clip.image_mean, clip.image_std
+    )
 
 
 def _time(clip: LoadedCLIP, images: Tensor, seconds: float) -> float:

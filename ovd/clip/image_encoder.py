@@ -3,6 +3,7 @@
 Shapes: P boxes of an image, S crop scales, U different crops of it, B crops
 of a batch, n side of CLIP's input in pixels, D embedding size.
 """
+
 from collections import deque
 from typing import Deque, Iterable, Iterator, List, Optional, Sequence, Tuple
 
@@ -22,12 +23,14 @@ from .crops import (
 from .loading import LoadedCLIP
 
 
-def embed_boxes(clip: LoadedCLIP,
-                image: np.ndarray,
-                bboxes: Boxes,
-                crop_scales: Sequence[float] = (1.0, 1.5),
-                batch_size: int = 256,
-                crop_mode: str = 'fast') -> Tensor:
+def embed_boxes(
+    clip: LoadedCLIP,
+    image: np.ndarray,
+    bboxes: Boxes,
+    crop_scales: Sequence[float] = (1.0, 1.5),
+    batch_size: int = 256,
+    crop_mode: str = 'fast',
+) -> Tensor:
     """Return the image embeddings (P, D) of boxes of one image.
 
     The features of a box's crops at all scales are added as CLIP gives them
@@ -50,16 +53,19 @@ def embed_boxes(clip: LoadedCLIP,
         ValueError: If the image or a box is not of that form, or a box lies
             outside the image.
     """
-    return embed_boxes_of_images(clip, [image], [bboxes], crop_scales,
-                                 batch_size, crop_mode)[0]
+    return embed_boxes_of_images(
+        clip, [image], [bboxes], crop_scales, batch_size, crop_mode
+    )[0]
 
 
-def embed_boxes_of_images(clip: LoadedCLIP,
-                          images: Iterable[np.ndarray],
-                          bboxes_list: Sequence[Boxes],
-                          crop_scales: Sequence[float] = (1.0, 1.5),
-                          batch_size: int = 256,
-                          crop_mode: str = 'fast') -> List[Tensor]:
+def embed_boxes_of_images(
+    clip: LoadedCLIP,
+    images: Iterable[np.ndarray],
+    bboxes_list: Sequence[Boxes],
+    crop_scales: Sequence[float] = (1.0, 1.5),
+    batch_size: int = 256,
+    crop_mode: str = 'fast',
+) -> List[Tensor]:
     """Return :func:`embed_boxes` of many images, in batches across images.
 
     Args:
@@ -80,7 +86,8 @@ def embed_boxes_of_images(clip: LoadedCLIP,
         for image, bboxes in zip(images, bboxes_list, strict=True):
             check_image(image)
             plan = plan_crops(
-                check_bboxes(bboxes, *image.shape[:2]), crop_scales)
+                check_bboxes(bboxes, *image.shape[:2]), crop_scales
+            )
             plans.append(plan.index)
             yield cut_crops(image, plan.windows, clip.image_size, crop_mode)
 
@@ -104,8 +111,9 @@ def combine(features: Tensor, index: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode_crops(clip: LoadedCLIP, chunks: Iterable[Tensor],
-                 batch_size: int) -> Iterator[Tensor]:
+def encode_crops(
+    clip: LoadedCLIP, chunks: Iterable[Tensor], batch_size: int
+) -> Iterator[Tensor]:
     """Yield the features of each chunk of crops, in order.
 
     Batches go across chunks: only the last one may be smaller. While a GPU
@@ -130,7 +138,9 @@ def encode_crops(clip: LoadedCLIP, chunks: Iterable[Tensor],
     for batch in _regroup(chunks, sizes, batch_size):
         features = clip.encode_image(
             normalize_crops(
-                batch.to(clip.device), clip.image_mean, clip.image_std))
+                batch.to(clip.device), clip.image_mean, clip.image_std
+            )
+        )
         while sizes and done.ready >= sizes[0]:
             yield done.take(sizes.popleft())
         done.add(features)
@@ -138,21 +148,24 @@ def encode_crops(clip: LoadedCLIP, chunks: Iterable[Tensor],
         yield done.take(size)
 
 
-def _regroup(chunks: Iterable[Tensor], sizes: Deque[int],
-             batch_size: int) -> Iterator[Tensor]:
+def _regroup(
+    chunks: Iterable[Tensor], sizes: Deque[int], batch_size: int
+) -> Iterator[Tensor]:
     """Yield the crops of all chunks in batches; note the chunks' sizes."""
     buffer: Optional[Tensor] = None
     filled = 0
     for chunk in chunks:
         sizes.append(len(chunk))
         if buffer is None:
-            buffer = torch.empty((batch_size, *chunk.shape[1:]),
-                                 dtype=torch.uint8,
-                                 memory_format=torch.channels_last)
+            buffer = torch.empty(
+                (batch_size, *chunk.shape[1:]),
+                dtype=torch.uint8,
+                memory_format=torch.channels_last,
+            )
         start = 0
         while start < len(chunk):
             number = min(len(chunk) - start, batch_size - filled)
-            buffer[filled:filled + number] = chunk[start:start + number]
+            buffer[filled : filled + number] = chunk[start : start + number]
             start, filled = start + number, filled + number
             if filled == batch_size:
                 yield buffer
@@ -166,8 +179,9 @@ class _Features:
 
     def __init__(self, embed_dims: int) -> None:
         self._rows = torch.empty(0, embed_dims)
-        self._coming: Deque[Tuple[Tensor, Optional[torch.cuda.Event]]] = \
+        self._coming: Deque[Tuple[Tensor, Optional[torch.cuda.Event]]] = (
             deque()
+        )
 
     @property
     def ready(self) -> int:
@@ -180,7 +194,8 @@ class _Features:
             self._coming.append((features, None))
             return
         rows = torch.empty(
-            features.shape, dtype=features.dtype, pin_memory=True)
+            features.shape, dtype=features.dtype, pin_memory=True
+        )
         rows.copy_(features, non_blocking=True)
         event = torch.cuda.Event()
         # Of its device, which need not be the current one

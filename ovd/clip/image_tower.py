@@ -3,6 +3,7 @@
 Shapes: B images, n side in pixels, g patches along a side, k side of a patch
 in pixels, S = g * g + 1 tokens, E token embedding size, D embedding size.
 """
+
 import torch
 from torch import Tensor, nn
 
@@ -48,17 +49,30 @@ def _is_known(visual: nn.Module) -> bool:
     open_clip's own variants of it are run by its own code.
     """
     blocks = getattr(getattr(visual, 'transformer', None), 'resblocks', ())
-    needed = ('conv1', 'class_embedding', 'positional_embedding', 'ln_pre',
-              'ln_post', 'proj')
+    needed = (
+        'conv1',
+        'class_embedding',
+        'positional_embedding',
+        'ln_pre',
+        'ln_post',
+        'proj',
+    )
     variant = getattr(visual, 'pool_type', 'tok') != 'tok' or any(
         getattr(visual, name, False)
-        for name in ('attn_pool', 'final_ln_after_pool', 'output_tokens'))
-    return bool(blocks) and not variant and all(
-        getattr(visual, name, None) is not None for name in needed) and all(
+        for name in ('attn_pool', 'final_ln_after_pool', 'output_tokens')
+    )
+    return (
+        bool(blocks)
+        and not variant
+        and all(getattr(visual, name, None) is not None for name in needed)
+        and all(
             type(block.attn) is nn.MultiheadAttention
-            and not hasattr(block, 'ln_attn') for block in blocks) and \
-        type(visual.ln_pre).__name__.startswith('LayerNorm') and \
-        visual.conv1.bias is None
+            and not hasattr(block, 'ln_attn')
+            for block in blocks
+        )
+        and type(visual.ln_pre).__name__.startswith('LayerNorm')
+        and visual.conv1.bias is None
+    )
 
 
 def _encode_vit(visual: nn.Module, images: Tensor) -> Tensor:
@@ -70,7 +84,7 @@ def _encode_vit(visual: nn.Module, images: Tensor) -> Tensor:
         x = finish(x, block, *project(h, block.attn))
     block = blocks[-1]
     h = layer_norm(x, block.ln_1)
-    query, = project(h[:, :1], block.attn, slice(0, 1))
+    (query,) = project(h[:, :1], block.attn, slice(0, 1))
     x = finish(x[:, :1], block, query, *project(h, block.attn, slice(1, 3)))
     x = layer_norm(x[:, 0], visual.ln_post)
     return (x.to(visual.proj.dtype) @ visual.proj).float()
@@ -85,7 +99,8 @@ def _embed(visual: nn.Module, images: Tensor) -> Tensor:
     patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
     tokens = linear(patches, weight.flatten(1))
     x = tokens.new_empty(
-        len(images), tokens.shape[1] + 1, len(weight), dtype=torch.float32)
+        len(images), tokens.shape[1] + 1, len(weight), dtype=torch.float32
+    )
     x[:, 0] = visual.class_embedding.float()
     x[:, 1:] = tokens
     return x.add_(visual.positional_embedding.float())

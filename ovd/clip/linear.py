@@ -1,4 +1,5 @@
 """Linear layers as fast as the processor is."""
+
 from typing import Optional
 
 import torch
@@ -23,19 +24,27 @@ def linear(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
         weight (Tensor): (out, in), of the same dtype.
         bias (Tensor, optional): (out,).
     """
-    if not _suits_onednn(x.device, x.dtype) or not x.numel() \
-            or tracks_gradients(x, weight):
+    if (
+        not _suits_onednn(x.device, x.dtype)
+        or not x.numel()
+        or tracks_gradients(x, weight)
+    ):
         return F.linear(x, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(
-        x.contiguous(), weight, bias, 'none', [], '')
+        x.contiguous(), weight, bias, 'none', [], ''
+    )
 
 
 def _suits_onednn(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether oneDNN has the operation for this dtype here."""
-    if device.type != 'cpu' or not torch.backends.mkldnn.is_available() \
-            or not torch.backends.mkldnn.enabled \
-            or not hasattr(torch.ops.mkldnn, '_linear_pointwise'):
+    if (
+        device.type != 'cpu'
+        or not torch.backends.mkldnn.is_available()
+        or not torch.backends.mkldnn.enabled
+        or not hasattr(torch.ops.mkldnn, '_linear_pointwise')
+    ):
         return False
     return dtype == torch.float32 or (
         dtype == torch.bfloat16
-        and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )

@@ -1,4 +1,5 @@
 """A CLIP by name or file, as one frozen model with its digest."""
+
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +43,7 @@ class LoadedCLIP:
         image_mean (tuple[float]): Of the RGB that its image tower takes.
         image_std (tuple[float]): Likewise.
     """
+
     model: nn.Module
     name: str
     sha256: str
@@ -91,9 +93,11 @@ class LoadedCLIP:
         return self.image_tower.encode(images, PRECISIONS[self.precision])
 
 
-def load_clip(name: str,
-              device: Union[str, torch.device] = 'cpu',
-              precision: str = 'fp32') -> LoadedCLIP:
+def load_clip(
+    name: str,
+    device: Union[str, torch.device] = 'cpu',
+    precision: str = 'fp32',
+) -> LoadedCLIP:
     """Load a CLIP by its name or from a file.
 
     Args:
@@ -131,7 +135,8 @@ def load_clip(name: str,
         digest = sha256_file(path)
     model.eval().requires_grad_(False)
     return LoadedCLIP(
-        model.to(device), str(name), digest, precision, mean, std)
+        model.to(device), str(name), digest, precision, mean, std
+    )
 
 
 def _build_openai(path: Path) -> nn.Module:
@@ -141,21 +146,30 @@ def _build_openai(path: Path) -> nn.Module:
         model = build_model(state_dict)
         # build_model rounds to half precision: load once more, unrounded.
         model.float().load_state_dict(state_dict)
-    except (AssertionError, AttributeError, IndexError, KeyError,
-            RuntimeError) as error:
+    except (
+        AssertionError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        RuntimeError,
+    ) as error:
         raise ValueError(
             f"{path} is not a state dict of openai-clip's CLIP class: "
-            f'{type(error).__name__}: {error}') from error
+            f'{type(error).__name__}: {error}'
+        ) from error
     if model.vocab_size != VOCAB_SIZE:
         raise ValueError(
             f'{path} knows {model.vocab_size} tokens, expected the '
-            f"{VOCAB_SIZE} of openai-clip's tokenizer")
+            f"{VOCAB_SIZE} of openai-clip's tokenizer"
+        )
     if state_dict['text_projection'].dtype == torch.float32:
         # open_clip's files have the same entries and another activation.
         warnings.warn(
             f"is {path} of openai-clip's class, with QuickGELU? It is taken "
             f'for one; if it is of open_clip, name it '
-            f'{open_clip_models.PREFIX}NAME/{path}', stacklevel=3)
+            f'{open_clip_models.PREFIX}NAME/{path}',
+            stacklevel=3,
+        )
     return model
 
 

@@ -1,4 +1,5 @@
 """Names to class embeddings, in the way that a detector's were made."""
+
 import threading
 from typing import List, Optional, Sequence, Union
 
@@ -27,18 +28,21 @@ class NameEmbedder:
         cache (TextCache, optional): Where embeddings are kept.
     """
 
-    def __init__(self,
-                 trained: ClassEmbeddings,
-                 device: Union[str, torch.device] = 'cpu',
-                 cache: Optional[TextCache] = None) -> None:
+    def __init__(
+        self,
+        trained: ClassEmbeddings,
+        device: Union[str, torch.device] = 'cpu',
+        cache: Optional[TextCache] = None,
+    ) -> None:
         self.trained = trained
         self.device = device
         self.cache = cache
         self._clip: Optional[LoadedCLIP] = None
         self._lock = threading.Lock()
 
-    def embed(self, names: Sequence[str],
-              templates: Optional[str] = None) -> ClassEmbeddings:
+    def embed(
+        self, names: Sequence[str], templates: Optional[str] = None
+    ) -> ClassEmbeddings:
         """Return the class embeddings of names, less the spaces about them.
 
         Args:
@@ -63,20 +67,27 @@ class NameEmbedder:
         templates = self._choose(templates)
         contexts = self.trained.contexts if templates == LEARNED else None
         sentences = digest_sentences(
-            self.trained.clip['sha256'], templates, contexts)
+            self.trained.clip['sha256'], templates, contexts
+        )
         with self._lock:
-            found = {} if self.cache is None else self.cache.find(
-                sentences, names)
+            found = (
+                {} if self.cache is None else self.cache.find(sentences, names)
+            )
             new = [name for name in names if name not in found]
             if new:
                 embeddings = embed_class_names(
-                    self._load(), new, templates, contexts=contexts)
+                    self._load(), new, templates, contexts=contexts
+                )
                 found.update(zip(new, embeddings))
                 if self.cache is not None:
                     self.cache.add(sentences, new, embeddings)
         return ClassEmbeddings(
-            names, torch.stack([found[name] for name in names]),
-            self.trained.clip, templates, contexts=contexts)
+            names,
+            torch.stack([found[name] for name in names]),
+            self.trained.clip,
+            templates,
+            contexts=contexts,
+        )
 
     def _choose(self, templates: Optional[str]) -> str:
         """Return the templates to use.
@@ -90,7 +101,8 @@ class NameEmbedder:
                 'the class embeddings that the detector was trained with come '
                 'from another project, which does not say in which sentences '
                 'it put the names: say it with templates=, such as '
-                f'{", ".join(TEMPLATE_SETS)}')
+                f'{", ".join(TEMPLATE_SETS)}'
+            )
         choices: List[str] = [*TEMPLATE_SETS]
         if self.trained.contexts is not None:
             choices.append(LEARNED)
@@ -101,9 +113,12 @@ class NameEmbedder:
         """Return the CLIP of the detector, loaded once."""
         if self._clip is None:
             clip = load_clip(self.trained.clip['name'], self.device)
-            check_same_clip(clip.identity, self.trained.clip,
-                            f'the CLIP found as {clip.name}',
-                            'the class embeddings of the detector')
+            check_same_clip(
+                clip.identity,
+                self.trained.clip,
+                f'the CLIP found as {clip.name}',
+                'the class embeddings of the detector',
+            )
             self._clip = clip
         return self._clip
 
@@ -119,4 +134,5 @@ def _check_encodable(names: List[str]) -> None:
             name.encode()
         except UnicodeEncodeError as error:
             raise ValueError(
-                f'the name {name!r} is no text in UTF-8') from error
+                f'the name {name!r} is no text in UTF-8'
+            ) from error

@@ -1,4 +1,5 @@
 """openai-clip, imported in one place, with what it needs to import at all."""
+
 from ovd.host import repair_pkg_resources
 
 repair_pkg_resources()  # openai-clip does not import without it
@@ -8,6 +9,10 @@ from clip.clip import _download as download  # noqa: E402
 from clip.model import CLIP, build_model, convert_weights  # noqa: E402
 
 __all__ = [
-    'CLIP', 'OPENAI_URLS', 'build_model', 'clip', 'convert_weights',
-    'download'
+    'CLIP',
+    'OPENAI_URLS',
+    'build_model',
+    'clip',
+    'convert_weights',
+    'download',
 ]

@@ -3,6 +3,7 @@
 Sources, as data: ViLD's published notebook (63 sentences, its rules for
 articles and names) and DetPro's ``template_list`` (74 sentences, raw names).
 """
+
 from typing import Dict, List, NamedTuple, Tuple
 
 from ovd.suggest import check_choice
@@ -162,6 +163,7 @@ class TemplateSet(NamedTuple):
         this_is (bool): Whether "This is " goes before each filled sentence
             that starts with "a" or "the".
     """
+
     templates: Tuple[str, ...]
     clean_names: bool = False
     this_is: bool = False
@@ -170,8 +172,8 @@ class TemplateSet(NamedTuple):
 TEMPLATE_SETS: Dict[str, TemplateSet] = {
     'vild': TemplateSet(VILD_TEMPLATES, clean_names=True, this_is=True),
     'detpro': TemplateSet(DETPRO_TEMPLATES),
-    'photo': TemplateSet(('a photo of {article} {}.', ), clean_names=True),
-    'none': TemplateSet(('{}', )),
+    'photo': TemplateSet(('a photo of {article} {}.',), clean_names=True),
+    'none': TemplateSet(('{}',)),
 }
 
 

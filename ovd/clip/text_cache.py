@@ -2,6 +2,7 @@
 
 Shapes: C classes, D embedding size.
 """
+
 import hashlib
 import json
 import warnings
@@ -13,11 +14,7 @@ import torch
 from torch import Tensor
 
 from ovd.artifacts.files import PathLike
-from ovd.artifacts.tensor_file import (
-    TensorFile,
-    digest_tensors,
-    write_tensors,
-)
+from ovd.artifacts.tensor_file import TensorFile, digest_tensors, write_tensors
 
 from .prompt_templates import TEMPLATE_SETS
 
@@ -27,8 +24,9 @@ FORMAT = 1
 EMBEDDINGS = 'embeddings'
 
 
-def digest_sentences(clip_sha256: str, templates: str,
-                     contexts: Optional[Tensor] = None) -> str:
+def digest_sentences(
+    clip_sha256: str, templates: str, contexts: Optional[Tensor] = None
+) -> str:
     """Return what tells all embeddings of one name apart.
 
     Args:
@@ -37,14 +35,22 @@ def digest_sentences(clip_sha256: str, templates: str,
         contexts (Tensor, optional): (G, L, E), the prompts of ``'learned'``.
     """
     chosen = TEMPLATE_SETS.get(templates)
-    return _digest([
-        FORMAT, clip_sha256, templates,
-        None if chosen is None else
-        [chosen.templates, chosen.clean_names, chosen.this_is],
-        None if contexts is None else
-        [contexts.shape, hashlib.sha256(
-            contexts.contiguous().numpy().data).hexdigest()]
-    ])
+    return _digest(
+        [
+            FORMAT,
+            clip_sha256,
+            templates,
+            None
+            if chosen is None
+            else [chosen.templates, chosen.clean_names, chosen.this_is],
+            None
+            if contexts is None
+            else [
+                contexts.shape,
+                hashlib.sha256(contexts.contiguous().numpy().data).hexdigest(),
+            ],
+        ]
+    )
 
 
 def _digest(content: list) -> str:
@@ -77,13 +83,17 @@ class TextCache:
         """
         rows = self._rows.setdefault(sentences, {})
         if any(name not in rows for name in names):
-            for path in sorted((self.folder / sentences).glob(
-                    '*.safetensors')):
+            for path in sorted(
+                (self.folder / sentences).glob('*.safetensors')
+            ):
                 if path not in self._seen:
                     rows.update(self._read(path))
                     self._seen.add(path)
-        return {name: torch.from_numpy(rows[name])
-                for name in names if name in rows}
+        return {
+            name: torch.from_numpy(rows[name])
+            for name in names
+            if name in rows
+        }
 
     def _read(self, path: Path) -> Dict[str, np.ndarray]:
         """Return the rows of a file, none of one that is damaged."""
@@ -100,7 +110,9 @@ class TextCache:
         except (ValueError, OSError, KeyError, TypeError) as error:
             warnings.warn(
                 f'{path}, where class embeddings are cached, is damaged and '
-                f'made anew ({error})', stacklevel=2)
+                f'made anew ({error})',
+                stacklevel=2,
+            )
             self._remove(path)
             return {}
 
@@ -108,11 +120,11 @@ class TextCache:
         try:
             path.unlink()
         except OSError as error:
-            warnings.warn(f'{path} can not be removed ({error})',
-                          stacklevel=2)
+            warnings.warn(f'{path} can not be removed ({error})', stacklevel=2)
 
-    def add(self, sentences: str, names: List[str],
-            embeddings: Tensor) -> None:
+    def add(
+        self, sentences: str, names: List[str], embeddings: Tensor
+    ) -> None:
         """Keep the embeddings (C, D) float32 of C names.
 
         Where the disk takes them not, they are kept in memory, with a
@@ -125,13 +137,17 @@ class TextCache:
         """
         arrays = {EMBEDDINGS: embeddings.numpy().copy()}
         self._rows.setdefault(sentences, {}).update(
-            zip(names, arrays[EMBEDDINGS]))
+            zip(names, arrays[EMBEDDINGS])
+        )
         path = self.folder / sentences / f'{_digest(names)}.safetensors'
         try:
-            write_tensors(path, arrays, dict(
-                names=names, sha256=digest_tensors(arrays)))
+            write_tensors(
+                path, arrays, dict(names=names, sha256=digest_tensors(arrays))
+            )
         except OSError as error:
             warnings.warn(
                 f'class embeddings can not be cached in {self.folder} '
-                f'({error}): set OVD_CACHE to another folder', stacklevel=2)
+                f'({error}): set OVD_CACHE to another folder',
+                stacklevel=2,
+            )
         self._seen.add(path)

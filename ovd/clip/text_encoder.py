@@ -3,6 +3,7 @@
 Shapes: C classes, M names of them with synonyms, T sentences per name, G
 learned prompts of L tokens each, E token embedding size, D embedding size.
 """
+
 from itertools import groupby
 from typing import Iterator, List, Optional, Sequence, Tuple
 
@@ -29,12 +30,14 @@ CHUNK = 4096
 
 
 @torch.no_grad()
-def embed_class_names(clip: LoadedCLIP,
-                      names: Sequence[str],
-                      templates: str = 'vild',
-                      synonyms: Optional[Sequence[Sequence[str]]] = None,
-                      contexts: Optional[Tensor] = None,
-                      batch_size: int = 256) -> Tensor:
+def embed_class_names(
+    clip: LoadedCLIP,
+    names: Sequence[str],
+    templates: str = 'vild',
+    synonyms: Optional[Sequence[Sequence[str]]] = None,
+    contexts: Optional[Tensor] = None,
+    batch_size: int = 256,
+) -> Tensor:
     """Return the class embeddings (C, D) of class names.
 
     Each sentence's embedding is normalised, then their mean is (ViLD, by the
@@ -65,52 +68,71 @@ def embed_class_names(clip: LoadedCLIP,
     check_choice(templates, [*TEMPLATE_SETS, LEARNED], 'templates')
     _check_contexts(clip, templates, contexts)
     words = _words(names, synonyms)
-    per_word = len(TEMPLATE_SETS[templates].templates) \
-        if contexts is None else len(contexts)
+    per_word = (
+        len(TEMPLATE_SETS[templates].templates)
+        if contexts is None
+        else len(contexts)
+    )
     sums = torch.zeros(len(names), clip.embed_dims)
     with tqdm(
-            total=len(words) * per_word,
-            desc='class embeddings',
-            unit='text',
-            disable=len(words) * per_word <= batch_size) as progress:
+        total=len(words) * per_word,
+        desc='class embeddings',
+        unit='text',
+        disable=len(words) * per_word <= batch_size,
+    ) as progress:
         for chunk in _chunks(words):
             rows = torch.tensor([row for row, _ in chunk])
             for texts, context in _sentences(
-                    [word for _, word in chunk], templates, contexts):
+                [word for _, word in chunk], templates, contexts
+            ):
                 features = clip.text_tower.encode(
-                    tokenize(texts, clip.text_tower.context_length), context,
-                    batch_size)
+                    tokenize(texts, clip.text_tower.context_length),
+                    context,
+                    batch_size,
+                )
                 sums.index_add_(0, rows, F.normalize(features, dim=-1).cpu())
                 progress.update(len(texts))
     return F.normalize(sums, dim=-1)  # of the sum, hence of the mean
 
 
-def _check_contexts(clip: LoadedCLIP, templates: str,
-                    contexts: Optional[Tensor]) -> None:
+def _check_contexts(
+    clip: LoadedCLIP, templates: str, contexts: Optional[Tensor]
+) -> None:
     """Raise unless contexts are there if need be, and of this CLIP's size."""
     if (templates == LEARNED) != (contexts is not None):
         raise ValueError(
             f"templates '{LEARNED}' and contexts go together, got templates "
-            f'{templates!r} and {"no " if contexts is None else ""}contexts')
+            f'{templates!r} and {"no " if contexts is None else ""}contexts'
+        )
     token_dims = clip.text_tower.token_dims
     if contexts is not None and contexts.shape[-1] != token_dims:
         raise ValueError(
             f'the learned prompts have {contexts.shape[-1]} numbers per '
             f'token, CLIP {clip.name} has {token_dims}: they were learned '
-            'with another CLIP')
+            'with another CLIP'
+        )
 
 
-def _words(names: Sequence[str],
-           synonyms: Optional[Sequence[Sequence[str]]]
-           ) -> List[Tuple[int, str]]:
+def _words(
+    names: Sequence[str], synonyms: Optional[Sequence[Sequence[str]]]
+) -> List[Tuple[int, str]]:
     """Return (class, name) for each name and synonym, none of them twice."""
     if synonyms is not None and len(synonyms) != len(names):
-        raise ValueError(f'expected the synonyms of {len(names)} classes, got '
-                         f'those of {len(synonyms)}')
-    words = [[name, *others] for name, others in zip(
-        names, synonyms if synonyms is not None else [()] * len(names))]
-    return [(row, mended_spelling(word))
-            for row, own in enumerate(words) for word in dict.fromkeys(own)]
+        raise ValueError(
+            f'expected the synonyms of {len(names)} classes, got '
+            f'those of {len(synonyms)}'
+        )
+    words = [
+        [name, *others]
+        for name, others in zip(
+            names, synonyms if synonyms is not None else [()] * len(names)
+        )
+    ]
+    return [
+        (row, mended_spelling(word))
+        for row, own in enumerate(words)
+        for word in dict.fromkeys(own)
+    ]
 
 
 def _chunks(words: List[Tuple[int, str]]) -> Iterator[List[Tuple[int, str]]]:
@@ -122,11 +144,11 @@ def _chunks(words: List[Tuple[int, str]]) -> Iterator[List[Tuple[int, str]]]:
     for _, words_of in groupby(ordered, key=lambda word: article(word[1])):
         group = list(words_of)
         for start in range(0, len(group), CHUNK):
-            yield group[start:start + CHUNK]
+            yield group[start : start + CHUNK]
 
 
 def _sentences(
-        words: List[str], templates: str, contexts: Optional[Tensor]
+    words: List[str], templates: str, contexts: Optional[Tensor]
 ) -> Iterator[Tuple[Sequence[str], Optional[Tensor]]]:
     """Yield one sentence for each word, with the context it stands for."""
     if contexts is None:

@@ -3,6 +3,7 @@
 Shapes: B texts, L tokens, p of them common to all texts at their start, S the
 others, E token embedding size, H heads, D embedding size.
 """
+
 from typing import List, NamedTuple, Optional
 
 import torch
@@ -19,6 +20,7 @@ class Prefix(NamedTuple):
         keys (list[Tensor]): (H, p, E / H) of each block.
         values (list[Tensor]): (H, p, E / H) of each block.
     """
+
     length: int
     keys: List[Tensor]
     values: List[Tensor]
@@ -52,8 +54,11 @@ class TextTower:
     def embed_dims(self) -> int:
         """D, the size of the embeddings."""
         projection = self.text.text_projection
-        return projection.out_features if isinstance(projection, nn.Linear) \
+        return (
+            projection.out_features
+            if isinstance(projection, nn.Linear)
             else projection.shape[1]
+        )
 
     @property
     def context_length(self) -> int:
@@ -65,10 +70,12 @@ class TextTower:
         """E, the size of token embeddings."""
         return self.text.positional_embedding.shape[1]
 
-    def encode(self,
-               tokens: Tensor,
-               context: Optional[Tensor] = None,
-               batch_size: int = 256) -> Tensor:
+    def encode(
+        self,
+        tokens: Tensor,
+        context: Optional[Tensor] = None,
+        batch_size: int = 256,
+    ) -> Tensor:
         """Return the features (B, D) of tokens, float32, not normalised.
 
         Args:
@@ -87,12 +94,14 @@ class TextTower:
         if len(ends) and ends.min() <= size:
             raise ValueError(
                 f'a context of {size} tokens needs texts of at least as many, '
-                f'got one of {int(ends.min()) - 1}')
+                f'got one of {int(ends.min()) - 1}'
+            )
         length = _common_length(tokens, ends, size)
         prefix = None
         if length:
             prefix = self._encode_prefix(
-                self._embed(tokens[:1, :length].to(device), context))
+                self._embed(tokens[:1, :length].to(device), context)
+            )
         if length > size:
             context = None  # all of it is in the prefix
         parts = [torch.empty(0, self.embed_dims, device=device)]
@@ -102,8 +111,10 @@ class TextTower:
             stop = int(ends[rows].max()) + 1
             x = self._embed(tokens[rows, :stop].to(device), context)
             parts.append(
-                self._encode(x[:, length:], ends[rows].to(device) - length,
-                             prefix))
+                self._encode(
+                    x[:, length:], ends[rows].to(device) - length, prefix
+                )
+            )
         return torch.cat(parts)[order.argsort().to(device)]
 
     def _embed(self, tokens: Tensor, context: Optional[Tensor]) -> Tensor:
@@ -112,14 +123,15 @@ class TextTower:
         if context is not None:
             size = len(context)
             context = context.to(x).expand(len(x), -1, -1)
-            x = torch.cat([x[:, :1], context, x[:, 1 + size:]], dim=1)
-        return x + self.text.positional_embedding[:x.shape[1]].float()
+            x = torch.cat([x[:, :1], context, x[:, 1 + size :]], dim=1)
+        return x + self.text.positional_embedding[: x.shape[1]].float()
 
     def _encode_prefix(self, x: Tensor) -> Prefix:
         """Run (1, p, E) through the blocks, keeping keys and values."""
         length = x.shape[1]
         mask = torch.ones(
-            length, length, dtype=torch.bool, device=x.device).tril()
+            length, length, dtype=torch.bool, device=x.device
+        ).tril()
         keys, values = [], []
         for block in self.blocks:
             h = layer_norm(x, block.ln_1)
@@ -130,14 +142,15 @@ class TextTower:
                 x = finish(x, block, query, key, value, mask)
         return Prefix(length, keys, values)
 
-    def _encode(self, x: Tensor, ends: Tensor,
-                prefix: Optional[Prefix]) -> Tensor:
+    def _encode(
+        self, x: Tensor, ends: Tensor, prefix: Optional[Prefix]
+    ) -> Tensor:
         """Run (B, S, E) behind a prefix; read the features at ``ends``."""
         size = x.shape[1]
         length = prefix.length if prefix else 0
         mask = torch.ones(
-            size, length + size, dtype=torch.bool,
-            device=x.device).tril(length)
+            size, length + size, dtype=torch.bool, device=x.device
+        ).tril(length)
         texts = torch.arange(len(x), device=x.device)
         for i, block in enumerate(self.blocks):
             h = layer_norm(x, block.ln_1)
@@ -146,13 +159,16 @@ class TextTower:
             else:
                 key, value = project(h, block.attn, slice(1, 3))
                 x, h = (part[texts, ends, None] for part in (x, h))
-                query, = project(h, block.attn, slice(0, 1))
+                (query,) = project(h, block.attn, slice(0, 1))
                 mask = mask[ends][:, None, None]  # (B, 1, 1, p + S)
             if prefix:
                 key, value = (
                     torch.cat([part[i].expand(len(x), -1, -1, -1), own], dim=2)
-                    for part, own in ((prefix.keys, key),
-                                      (prefix.values, value)))
+                    for part, own in (
+                        (prefix.keys, key),
+                        (prefix.values, value),
+                    )
+                )
             x = finish(x, block, query, key, value, mask)
         x = layer_norm(x[:, 0], self.text.ln_final)
         projection = self.text.text_projection
@@ -164,20 +180,29 @@ class TextTower:
 def _check_kind(text: nn.Module) -> None:
     """Raise unless this is a causal transformer, pooled at the end token."""
     blocks = getattr(getattr(text, 'transformer', None), 'resblocks', ())
-    pool = getattr(text, 'text_pool_type', getattr(text, 'pool_type',
-                                                   'argmax'))
+    pool = getattr(
+        text, 'text_pool_type', getattr(text, 'pool_type', 'argmax')
+    )
     mask = getattr(text, 'attn_mask', None)
     if mask is None and blocks:
         mask = getattr(blocks[0], 'attn_mask', None)  # openai-clip's place
-    good = blocks and pool == 'argmax' and mask is not None and getattr(
-        text, 'cls_emb', None) is None and all(
+    good = (
+        blocks
+        and pool == 'argmax'
+        and mask is not None
+        and getattr(text, 'cls_emb', None) is None
+        and all(
             type(block.attn) is nn.MultiheadAttention
-            and not hasattr(block, 'ln_attn') for block in blocks)
+            and not hasattr(block, 'ln_attn')
+            for block in blocks
+        )
+    )
     if not good:
         raise ValueError(
             'this CLIP has a text tower that ovd does not know: expected a '
             'causal transformer that is read at the end token, as in '
-            f'openai-clip, got {type(text).__name__} pooled by {pool!r}')
+            f'openai-clip, got {type(text).__name__} pooled by {pool!r}'
+        )
 
 
 def _batch_sizes(ends: Tensor, batch_size: int) -> List[int]:
@@ -208,5 +233,5 @@ def _common_length(tokens: Tensor, ends: Tensor, context_size: int) -> int:
     if not len(tokens):
         return 0
     same = (tokens == tokens[0]).all(dim=0)
-    same[1:1 + context_size] = True
+    same[1 : 1 + context_size] = True
     return min(int(same.long().cumprod(dim=0).sum()), int(ends.min()))

@@ -1,4 +1,5 @@
 """Texts to the tokens of CLIP's byte pair encoding."""
+
 from typing import Sequence
 
 from torch import Tensor
@@ -21,4 +22,5 @@ def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
     except RuntimeError as error:
         raise ValueError(
             f'{error} tokens: shorten the text, or the class name or template '
-            f'that it is made of') from error
+            f'that it is made of'
+        ) from error

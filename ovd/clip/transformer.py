@@ -5,6 +5,7 @@ memory; weights stay where they are.
 
 Shapes: B sequences, S tokens, E token embedding size, H heads.
 """
+
 from typing import Any, List, Optional, Tuple
 
 import torch
@@ -19,12 +20,18 @@ QUICK_GELU_SLOPE = 1.702
 
 def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """Apply a layer norm in float32, whatever its weights are in."""
-    return F.layer_norm(x, norm.normalized_shape, norm.weight.float(),
-                        norm.bias.float(), norm.eps)
+    return F.layer_norm(
+        x,
+        norm.normalized_shape,
+        norm.weight.float(),
+        norm.bias.float(),
+        norm.eps,
+    )
 
 
-def project(h: Tensor, attn: nn.MultiheadAttention,
-            parts: slice = slice(0, 3)) -> List[Tensor]:
+def project(
+    h: Tensor, attn: nn.MultiheadAttention, parts: slice = slice(0, 3)
+) -> List[Tensor]:
     """Return queries, keys and values of (B, S, E), each (B, H, S, E / H).
 
     Args:
@@ -36,16 +43,19 @@ def project(h: Tensor, attn: nn.MultiheadAttention,
     rows = slice(parts.start * h.shape[-1], parts.stop * h.shape[-1])
     packed = linear(h.to(weight.dtype), weight[rows], bias[rows])
     packed = packed.unflatten(
-        -1, (parts.stop - parts.start, attn.num_heads, -1))
+        -1, (parts.stop - parts.start, attn.num_heads, -1)
+    )
     return list(packed.permute(2, 0, 3, 1, 4).unbind(0))
 
 
-def finish(x: Tensor,
-           block: nn.Module,
-           query: Tensor,
-           key: Tensor,
-           value: Tensor,
-           mask: Optional[Tensor] = None) -> Tensor:
+def finish(
+    x: Tensor,
+    block: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Optional[Tensor] = None,
+) -> Tensor:
     """Return what a block makes of (B, S, E), given its projections.
 
     The sum that runs through the blocks stays in float32. Where there are no
@@ -63,15 +73,19 @@ def _add(x: Tensor, y: Tensor) -> Tensor:
     return x + y if tracks_gradients(x, y) else x.add_(y)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor,
-           mask: Optional[Tensor]) -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor]
+) -> Tensor:
     """Return the attention (B, H, S, E / H) of queries to keys."""
-    if mask is None and query.dtype == torch.bfloat16 \
-            and query.device.type == 'cpu':
+    if (
+        mask is None
+        and query.dtype == torch.bfloat16
+        and query.device.type == 'cpu'
+    ):
         # torch 2.11's fused kernel takes longer for so short sequences, and
         # its softmax in bfloat16 than that in float32.
         q, k, v = (item.flatten(0, 1) for item in (query, key, value))
-        logits = torch.bmm(q * q.shape[-1]**-0.5, k.transpose(1, 2))
+        logits = torch.bmm(q * q.shape[-1] ** -0.5, k.transpose(1, 2))
         weights = logits.softmax(-1, dtype=torch.float32).to(q.dtype)
         return torch.bmm(weights, v).view(query.shape)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -89,8 +103,9 @@ def _mlp(mlp: nn.Sequential, h: Tensor) -> Tensor:
         return mlp(h)
     if not tracks_gradients(h):
         hidden = linear(h, fc.weight, fc.bias).mul_(QUICK_GELU_SLOPE)
-        return _project_back(F.silu(hidden, inplace=True), proj.weight,
-                             proj.bias)
+        return _project_back(
+            F.silu(hidden, inplace=True), proj.weight, proj.bias
+        )
     if torch.is_autocast_enabled(h.device.type):
         return mlp(h)  # its dtypes are autocast's business
     return _FrozenMLP.apply(h, fc.weight, fc.bias, proj.weight, proj.bias)
@@ -108,8 +123,14 @@ class _FrozenMLP(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor,
-                proj_weight: Tensor, proj_bias: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        h: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        proj_weight: Tensor,
+        proj_bias: Tensor,
+    ) -> Tensor:
         hidden = linear(h, weight, bias).mul_(QUICK_GELU_SLOPE)
         ctx.save_for_backward(hidden, weight, proj_weight)
         return _project_back(F.silu(hidden), proj_weight, proj_bias)
@@ -120,7 +141,8 @@ class _FrozenMLP(torch.autograd.Function):
         hidden, weight, proj_weight = ctx.saved_tensors
         # The slope of silu(a x) / a is silu'(a x).
         grad = torch.ops.aten.silu_backward(
-            linear(grad, proj_weight.t()), hidden)
+            linear(grad, proj_weight.t()), hidden
+        )
         return linear(grad, weight.t()), None, None, None, None
 
 

@@ -3,6 +3,7 @@
 openai-clip's own ``load`` is not used: it fails on plain state dicts, which
 this package writes, and knows neither digests nor ``.safetensors``.
 """
+
 import os
 import tempfile
 import zipfile
@@ -59,7 +60,8 @@ def identify_clip(name: str) -> Tuple[Dict[str, str], int]:
     if open_clip_models.is_spec(name):
         digest = open_clip_models.digest(name)
         return dict(name=name, sha256=digest), open_clip_models.embed_dims(
-            name)
+            name
+        )
     path = find_weights(name)
     embed_dims = read_state_dict(path)['text_projection'].shape[1]
     return dict(name=str(name), sha256=sha256_file(path)), embed_dims
@@ -84,13 +86,17 @@ def find_weights(name: str) -> Path:
         return path
     if path.suffix in ('.bin', '.pt', '.pth', '.safetensors'):
         return require_file(
-            path, 'CLIP weights',
-            MAKE_MINIATURE if path == WEIGHTS_FOLDER / 'miniature.pt' else
-            None)
+            path,
+            'CLIP weights',
+            MAKE_MINIATURE
+            if path == WEIGHTS_FOLDER / 'miniature.pt'
+            else None,
+        )
     raise FileNotFoundError(
         f'"{name}" is neither a file nor one of {", ".join(OPENAI_URLS)}, '
         f'nor {open_clip_models.FORM}'
-        f'{did_you_mean(str(name), OPENAI_URLS)}')
+        f'{did_you_mean(str(name), OPENAI_URLS)}'
+    )
 
 
 def _find_openai_weights(name: str) -> Path:
@@ -104,7 +110,8 @@ def _find_openai_weights(name: str) -> Path:
             raise ValueError(
                 f'{ours} is not the published {name}: its SHA-256 is '
                 f'{found}, expected {sha256}; remove it, or load it as '
-                f'./{ours} if it is meant to differ')
+                f'./{ours} if it is meant to differ'
+            )
         return ours
     cached = CACHE_FOLDER.expanduser() / file_name
     if cached.is_file() and sha256_file(cached) == sha256:
@@ -119,7 +126,8 @@ def _find_openai_weights(name: str) -> Path:
         raise FileNotFoundError(
             f'the weights of CLIP {name} are neither at {ours} nor at '
             f'{cached}, and downloading them failed ({error}); put the file '
-            f'{url} at {ours}') from error
+            f'{url} at {ours}'
+        ) from error
     return cached
 
 
@@ -134,11 +142,13 @@ def read_state_dict(path: Path) -> Dict[str, Tensor]:
             state_dict = read_torch_file(path, 'CLIP weights')
     except (RuntimeError, SafetensorError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f'{path} is damaged, or no CLIP weights: {error}') from error
+            f'{path} is damaged, or no CLIP weights: {error}'
+        ) from error
     if not isinstance(state_dict, dict) or 'text_projection' not in state_dict:
         raise ValueError(
             f"{path} is not a state dict of openai-clip's CLIP class: it "
-            f'has no entry text_projection')
+            f'has no entry text_projection'
+        )
     return state_dict
 
 
@@ -163,4 +173,5 @@ def _is_jit_archive(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(
-            Path(name).name == 'constants.pkl' for name in archive.namelist())
+            Path(name).name == 'constants.pkl' for name in archive.namelist()
+        )

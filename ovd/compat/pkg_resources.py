@@ -4,6 +4,7 @@ On the path only where setuptools no longer brings the real one (82 and
 later); see :func:`ovd.host.repair_pkg_resources`. A file of its own because
 mmengine reloads the module each time it looks a package up.
 """
+
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,4 +1,5 @@
 """GZSL splits, datasets and transforms."""
+
 from importlib.util import find_spec
 
 if find_spec('mmdet') is not None:

@@ -4,6 +4,7 @@ The file is mapped into memory. Images and annotations stay slices of it; what
 is kept of them are their ids and, per annotation, the positions of its image
 and its category in NumPy arrays. So memory is the file and little more.
 """
+
 import codecs
 import json
 import mmap
@@ -25,7 +26,7 @@ CHUNK = 4096  # objects that are decoded at a time
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: 'UTF-8',
     codecs.BOM_UTF16_LE: 'UTF-16',
-    codecs.BOM_UTF16_BE: 'UTF-16'
+    codecs.BOM_UTF16_BE: 'UTF-16',
 }
 Id = Union[int, str]
 Content = Union[mmap.mmap, bytes]
@@ -88,10 +89,15 @@ def how_to_make(ann_file: PathLike) -> Optional[str]:
     if match is None:
         return 'python tools/build_miniature.py' if miniature else None
     own = path.with_name(f'{match[1]}.json')
-    config = ('configs/_base_/datasets/miniature_instance.py'
-              if miniature else 'CONFIG')
-    return (f'python tools/build_zsl_dataset.py {config} --split '
-            f'{own if miniature or own.is_file() else match[1]}')
+    config = (
+        'configs/_base_/datasets/miniature_instance.py'
+        if miniature
+        else 'CONFIG'
+    )
+    return (
+        f'python tools/build_zsl_dataset.py {config} --split '
+        f'{own if miniature or own.is_file() else match[1]}'
+    )
 
 
 def map_annotation_file(ann_file: PathLike) -> tuple[Path, Content]:
@@ -111,7 +117,8 @@ def decode(content: Content, kind: Any, path: Path) -> Any:
         raise ValueError(f'{path} is not in COCO format: {error}') from error
     except msgspec.DecodeError as error:
         raise ValueError(
-            f'{path} {_why_not_json(content, str(error))}: {error}') from error
+            f'{path} {_why_not_json(content, str(error))}: {error}'
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not UTF-8: {error}') from error
 
@@ -119,19 +126,24 @@ def decode(content: Content, kind: Any, path: Path) -> Any:
 def _why_not_json(content: Content, error: str) -> str:
     """Say what is wrong with bytes that do not decode."""
     for mark, name in BYTE_ORDER_MARKS.items():
-        if content[:len(mark)] == mark:
-            return (f'starts with a byte order mark of {name}: save it as '
-                    'UTF-8 without one')
+        if content[: len(mark)] == mark:
+            return (
+                f'starts with a byte order mark of {name}: save it as '
+                'UTF-8 without one'
+            )
     if place := re.search(r'\(byte (\d+)\)', error):
         start = int(place[1])
-        if word := re.match(b'NaN|Infinity', content[start:start + 8]):
-            return (f'has {word[0].decode()}, which is no json: put a number '
-                    'there or remove the object')
+        if word := re.match(b'NaN|Infinity', content[start : start + 8]):
+            return (
+                f'has {word[0].decode()}, which is no json: put a number '
+                'there or remove the object'
+            )
     return 'is not json or is cut off'
 
 
-def load_annotation_file(path: PathLike,
-                         digest: bool = False) -> AnnotationFile:
+def load_annotation_file(
+    path: PathLike, digest: bool = False
+) -> AnnotationFile:
     """Read and check an annotation file.
 
     Args:
@@ -150,19 +162,29 @@ def load_annotation_file(path: PathLike,
         # Hashing lets other threads run: with a second core it costs nothing
         hashed = pool.submit(sha256, content) if digest else None
         decoded = _check_keys(decode(content, _Content, path), content, path)
-        image_ids = [image.id for image in decode_each(
-            decoded.images, _Image, path, 'images')]
+        image_ids = [
+            image.id
+            for image in decode_each(decoded.images, _Image, path, 'images')
+        ]
         _check_unique(image_ids, 'images id', path)
-        _check_unique([c.id for c in decoded.categories], 'categories id',
-                      path)
-        _check_unique([c.name for c in decoded.categories], 'category name',
-                      path)
+        _check_unique(
+            [c.id for c in decoded.categories], 'categories id', path
+        )
+        _check_unique(
+            [c.name for c in decoded.categories], 'category name', path
+        )
         columns = _read_annotations(decoded, image_ids, path)
         return AnnotationFile(
-            path, content, hashed.result().hexdigest() if hashed else '',
-            decoded.categories, decoded.images, decoded.annotations,
-            image_ids, *columns,
-            None if decoded.gzsl is msgspec.UNSET else decoded.gzsl)
+            path,
+            content,
+            hashed.result().hexdigest() if hashed else '',
+            decoded.categories,
+            decoded.images,
+            decoded.annotations,
+            image_ids,
+            *columns,
+            None if decoded.gzsl is msgspec.UNSET else decoded.gzsl,
+        )
 
 
 def _check_keys(decoded: _Content, content: Content, path: Path) -> _Content:
@@ -172,14 +194,17 @@ def _check_keys(decoded: _Content, content: Content, path: Path) -> _Content:
         if name not in keys:
             raise ValueError(
                 f'{path} lacks the key `{name}`, it has '
-                f'{", ".join(keys) or "none"}: expected COCO format')
+                f'{", ".join(keys) or "none"}: expected COCO format'
+            )
     for name in _Content.__struct_fields__:
         if keys[name] > 1:
             # Readers take the last one, a copy of the file has them all
             raise ValueError(f'{path} has the key "{name}" twice')
     if decoded.gzsl is None:
-        raise ValueError(f'{path} has the key "gzsl" with null, which would '
-                         'hide the `gzsl` block of a split: remove the key')
+        raise ValueError(
+            f'{path} has the key "gzsl" with null, which would '
+            'hide the `gzsl` block of a split: remove the key'
+        )
     return decoded
 
 
@@ -191,8 +216,10 @@ def _find_keys(decoded: _Content, content: Content, path: Path) -> list:
     """
     view, done, rest = memoryview(content), 0, b''
     for start, stop in sorted(
-            find_range(content, objects)
-            for objects in (decoded.images, decoded.annotations) if objects):
+        find_range(content, objects)
+        for objects in (decoded.images, decoded.annotations)
+        if objects
+    ):
         rest += view[done:start]
         done = stop
     rest += view[done:]
@@ -203,7 +230,8 @@ def _find_keys(decoded: _Content, content: Content, path: Path) -> list:
             strict=False,
             parse_int=str,
             parse_float=str,
-            object_pairs_hook=lambda pairs: [key for key, _ in pairs])
+            object_pairs_hook=lambda pairs: [key for key, _ in pairs],
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f'{path} is not json: {error}') from error
 
@@ -213,15 +241,17 @@ def find_range(content: Content, objects: Sequence) -> tuple[int, int]:
     # A msgspec.Raw is a slice of what was decoded, but does not say which
     origin, first, last = (
         np.frombuffer(buffer, np.uint8)
-        for buffer in (content, objects[0], objects[-1]))
+        for buffer in (content, objects[0], objects[-1])
+    )
     start = first.ctypes.data - origin.ctypes.data
     stop = last.ctypes.data - origin.ctypes.data + last.size
     assert 0 < start < stop < origin.size
     return start, stop
 
 
-def decode_each(objects: Sequence, kind: type, path: Path, name: str,
-                start: int = 0) -> list:
+def decode_each(
+    objects: Sequence, kind: type, path: Path, name: str, start: int = 0
+) -> list:
     """Decode objects one by one; the first of them has position `start`.
 
     Raises:
@@ -235,12 +265,14 @@ def decode_each(objects: Sequence, kind: type, path: Path, name: str,
     except msgspec.ValidationError as error:
         raise ValueError(
             f'{path} is not in COCO format: `{name}[{start + len(found)}]`: '
-            f'{error}') from error
+            f'{error}'
+        ) from error
     return found
 
 
-def _read_annotations(decoded: _Content, image_ids: list,
-                      path: Path) -> tuple[list, np.ndarray, np.ndarray]:
+def _read_annotations(
+    decoded: _Content, image_ids: list, path: Path
+) -> tuple[list, np.ndarray, np.ndarray]:
     """Return ids, image positions and category positions of annotations."""
     place = {image_id: i for i, image_id in enumerate(image_ids)}
     row = {category.id: i for i, category in enumerate(decoded.categories)}
@@ -249,8 +281,9 @@ def _read_annotations(decoded: _Content, image_ids: list,
     # In chunks, so that not all decoded objects are in memory at once
     for start in range(0, total, CHUNK):
         part = slice(start, start + CHUNK)
-        found = decode_each(decoded.annotations[part], _Annotation, path,
-                            'annotations', start)
+        found = decode_each(
+            decoded.annotations[part], _Annotation, path, 'annotations', start
+        )
         ids += [annotation.id for annotation in found]
         try:
             images[part] = [place[a.image_id] for a in found]
@@ -261,15 +294,20 @@ def _read_annotations(decoded: _Content, image_ids: list,
     return ids, images, categories
 
 
-def _raise_stray(annotations: Sequence[_Annotation], place: dict, row: dict,
-                 path: Path) -> None:
+def _raise_stray(
+    annotations: Sequence[_Annotation], place: dict, row: dict, path: Path
+) -> None:
     """Name the first annotation whose image or category is not there."""
     for annotation in annotations:
-        for what, found, known in (('image', annotation.image_id, place),
-                                   ('category', annotation.category_id, row)):
+        for what, found, known in (
+            ('image', annotation.image_id, place),
+            ('category', annotation.category_id, row),
+        ):
             if found not in known:
-                raise ValueError(f'annotation {annotation.id} of {path} is '
-                                 f'of {what} {found}, which the file lacks')
+                raise ValueError(
+                    f'annotation {annotation.id} of {path} is '
+                    f'of {what} {found}, which the file lacks'
+                )
 
 
 def _check_unique(ids: Sequence, what: str, path: Path) -> None:

@@ -3,6 +3,7 @@
 Shapes: P proposals of an image, G ground-truth boxes, B boxes in all. Frame:
 xyxy in pixels of the original image.
 """
+
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -19,9 +20,15 @@ TOLERANCE = 1.0
 
 _NUMBER = (int, float)
 _TYPES: Dict[str, Tuple[type, ...]] = dict(
-    num_max=(int, type(None)), min_size=_NUMBER,
-    nms_iou=(*_NUMBER, type(None)), ground_truth=(bool, ), jitter=(int, ),
-    jitter_scale=_NUMBER, seed=(int, ), whole_image=(bool, ))
+    num_max=(int, type(None)),
+    min_size=_NUMBER,
+    nms_iou=(*_NUMBER, type(None)),
+    ground_truth=(bool,),
+    jitter=(int,),
+    jitter_scale=_NUMBER,
+    seed=(int,),
+    whole_image=(bool,),
+)
 
 
 class OutsideError(ValueError):
@@ -52,6 +59,7 @@ class BoxSelection:
     Raises:
         ValueError: If an option is of another type, or out of its range.
     """
+
     num_max: Optional[int] = None
     min_size: float = 0.0
     nms_iou: Optional[float] = None
@@ -66,27 +74,38 @@ class BoxSelection:
             value = getattr(self, name)
             # bool is an int to Python
             if not isinstance(value, types) or (
-                    isinstance(value, bool) and bool not in types):
+                isinstance(value, bool) and bool not in types
+            ):
                 raise ValueError(
                     f'{name} must be of type '
                     f'{" or ".join(item.__name__ for item in types)}, got '
-                    f'{value!r}')
+                    f'{value!r}'
+                )
         for name, good, what in (
-            ('num_max', self.num_max is None or self.num_max > 0,
-             'positive or None'),
+            (
+                'num_max',
+                self.num_max is None or self.num_max > 0,
+                'positive or None',
+            ),
             ('min_size', self.min_size >= 0, '0 or more'),
-            ('nms_iou', self.nms_iou is None or 0 < self.nms_iou <= 1,
-             'in (0, 1] or None'),
+            (
+                'nms_iou',
+                self.nms_iou is None or 0 < self.nms_iou <= 1,
+                'in (0, 1] or None',
+            ),
             ('seed', self.seed >= 0, '0 or more'),
             ('jitter', self.jitter >= 0, '0 or more'),
-            ('jitter_scale', 0 < self.jitter_scale < 1, 'in (0, 1)')):
+            ('jitter_scale', 0 < self.jitter_scale < 1, 'in (0, 1)'),
+        ):
             if not good:
                 raise ValueError(
-                    f'{name} must be {what}, got {getattr(self, name)}')
+                    f'{name} must be {what}, got {getattr(self, name)}'
+                )
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any],
-                     has_proposals: bool) -> 'BoxSelection':
+    def from_options(
+        cls, options: Mapping[str, Any], has_proposals: bool
+    ) -> 'BoxSelection':
         """Return the selection that a config describes.
 
         Args:
@@ -97,14 +116,22 @@ class BoxSelection:
             ValueError: If an option is unknown, or no box would be selected.
         """
         for name in options:
-            check_choice(name, [field.name for field in fields(cls)],
-                         'an option of boxes')
+            check_choice(
+                name,
+                [field.name for field in fields(cls)],
+                'an option of boxes',
+            )
         selection = cls(**options)
-        if not (has_proposals or selection.ground_truth or selection.jitter
-                or selection.whole_image):
+        if not (
+            has_proposals
+            or selection.ground_truth
+            or selection.jitter
+            or selection.whole_image
+        ):
             raise ValueError(
                 'there is nothing to embed: give proposals, or boxes with '
-                'ground_truth=True, jitter or whole_image=True')
+                'ground_truth=True, jitter or whole_image=True'
+            )
         return selection
 
     def settings(self, has_proposals: bool = True) -> Dict[str, Any]:
@@ -119,9 +146,13 @@ class BoxSelection:
             settings.pop('seed')
         return settings
 
-    def select(self, image_id: int, proposals: Optional[Entry],
-               ground_truth: np.ndarray,
-               size_hw: Tuple[int, int]) -> Dict[str, np.ndarray]:
+    def select(
+        self,
+        image_id: int,
+        proposals: Optional[Entry],
+        ground_truth: np.ndarray,
+        size_hw: Tuple[int, int],
+    ) -> Dict[str, np.ndarray]:
         """Return ``bboxes`` (B, 4), ``scores`` and ``kinds`` (B,).
 
         Args:
@@ -147,19 +178,23 @@ class BoxSelection:
             moved = _with_area(self._move(image_id, boxes).clip(0, limits))
             parts.append((moved, np.ones(len(moved)), 'jittered'))
         if self.whole_image:
-            parts.append((np.array([[0, 0, width, height]]), np.ones(1),
-                          'image'))
+            parts.append(
+                (np.array([[0, 0, width, height]]), np.ones(1), 'image')
+            )
         return dict(
-            bboxes=np.concatenate([
-                np.zeros((0, 4)), *(part[0] for part in parts)
-            ]).astype(np.float32),
-            scores=np.concatenate([
-                np.zeros(0), *(part[1] for part in parts)
-            ]).astype(np.float32),
+            bboxes=np.concatenate(
+                [np.zeros((0, 4)), *(part[0] for part in parts)]
+            ).astype(np.float32),
+            scores=np.concatenate(
+                [np.zeros(0), *(part[1] for part in parts)]
+            ).astype(np.float32),
             kinds=np.repeat(
-                np.array([BOX_KINDS.index(part[2]) for part in parts],
-                         np.uint8),
-                np.array([len(part[1]) for part in parts], np.int64)))
+                np.array(
+                    [BOX_KINDS.index(part[2]) for part in parts], np.uint8
+                ),
+                np.array([len(part[1]) for part in parts], np.int64),
+            ),
+        )
 
     def _thin_out(self, proposals: Entry) -> Entry:
         """Return the proposals to embed, best score first."""
@@ -167,8 +202,10 @@ class BoxSelection:
             return select_proposals(proposals, self.num_max, self.min_size)
         found = select_proposals(proposals, None, self.min_size)
         kept = nms(
-            torch.tensor(found['bboxes']), torch.tensor(found['scores']),
-            self.nms_iou)[:self.num_max].numpy()
+            torch.tensor(found['bboxes']),
+            torch.tensor(found['scores']),
+            self.nms_iou,
+        )[: self.num_max].numpy()
         return {name: array[kept] for name, array in found.items()}
 
     def _move(self, image_id: int, boxes: np.ndarray) -> np.ndarray:
@@ -189,7 +226,8 @@ def annotated_boxes(info: Mapping[str, Any]) -> np.ndarray:
     Crowds are left out.
     """
     boxes = [
-        instance['bbox'] for instance in info.get('instances', ())
+        instance['bbox']
+        for instance in info.get('instances', ())
         if not instance.get('ignore_flag')
     ]
     return np.array(boxes, np.float32).reshape(-1, 4)
@@ -197,13 +235,15 @@ def annotated_boxes(info: Mapping[str, Any]) -> np.ndarray:
 
 def _check_inside(bboxes: np.ndarray, limits: np.ndarray) -> None:
     """Raise a ValueError unless all boxes (P, 4) are in their image."""
-    outside = (bboxes < -TOLERANCE).any(1) | (
-        bboxes > limits + TOLERANCE).any(1)
+    outside = (bboxes < -TOLERANCE).any(1) | (bboxes > limits + TOLERANCE).any(
+        1
+    )
     if outside.any():
         raise OutsideError(
             f'the box {bboxes[outside][0].tolist()} lies outside the image '
             f'of {limits[0]:.0f} x {limits[1]:.0f} pixels: is it of another '
-            'image?')
+            'image?'
+        )
 
 
 def _with_area(boxes: np.ndarray) -> np.ndarray:

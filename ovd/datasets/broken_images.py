@@ -3,6 +3,7 @@
 OpenCV 4 gives a JPEG that is cut off a grey lower half and says nothing, and
 no decoder minds zeros in place of what was never copied.
 """
+
 import json
 import os
 import re
@@ -17,8 +18,14 @@ if os.name == 'posix':
     import fcntl
 
 # What the host and its decoders raise for files that can't be read
-UNREADABLE = (OSError, AssertionError, SyntaxError, ValueError, cv2.error,
-              Image.DecompressionBombError)
+UNREADABLE = (
+    OSError,
+    AssertionError,
+    SyntaxError,
+    ValueError,
+    cv2.error,
+    Image.DecompressionBombError,
+)
 JPEG, JPEG_END = b'\xff\xd8\xff', b'\xff\xd9'
 # Behind coded pixels: a marker that is neither a stuffed zero nor a restart
 MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
@@ -48,7 +55,10 @@ def broken(path: str, reason: str) -> BrokenImageError:
     """Return the error for a file that can't be used."""
     return BrokenImageError(
         f'{path} cannot be used: {reason}\nmend or replace it, or go on '
-        'without such images by --skip-broken', path, reason)
+        'without such images by --skip-broken',
+        path,
+        reason,
+    )
 
 
 def describe_error(error: Exception) -> str:
@@ -80,7 +90,7 @@ def _has_jpeg_end(content: bytes) -> bool:
         if marker == JPEG_END[1]:
             return True
         if marker != 1:  # which has no length
-            place += int.from_bytes(content[place:place + 2], 'big')
+            place += int.from_bytes(content[place : place + 2], 'big')
     return False
 
 
@@ -88,10 +98,10 @@ def _has_png_end(content: bytes) -> bool:
     """Go from chunk to chunk."""
     place = len(PNG)
     while place + 8 <= len(content):
-        if content[place + 4:place + 8] == PNG_END:
+        if content[place + 4 : place + 8] == PNG_END:
             return True
         # besides the data: length, name, checksum
-        place += 12 + int.from_bytes(content[place:place + 4], 'big')
+        place += 12 + int.from_bytes(content[place : place + 4], 'big')
     return False
 
 

@@ -1,4 +1,5 @@
 """Crops with captions, to train the miniature CLIP on."""
+
 import json
 from pathlib import Path
 from typing import Any, List, Optional
@@ -31,11 +32,13 @@ class CaptionedCrops(BaseDataset):
         kwargs: Of mmengine's ``BaseDataset``.
     """
 
-    def __init__(self,
-                 ann_file: str,
-                 crops_file: str,
-                 split_file: Optional[str] = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        crops_file: str,
+        split_file: Optional[str] = None,
+        **kwargs: Any,
+    ) -> None:
         self.crops_file = crops_file
         self.split_file = split_file
         super().__init__(ann_file=ann_file, **kwargs)
@@ -49,25 +52,33 @@ class CaptionedCrops(BaseDataset):
         """
         names_file = require_file(self.ann_file, 'names of crops', MAKE_CROPS)
         self._metainfo['classes'] = tuple(
-            json.loads(names_file.read_text(encoding='utf-8')))
+            json.loads(names_file.read_text(encoding='utf-8'))
+        )
         crops_file = require_file(
-            Path(self.data_root, self.crops_file), 'crops', MAKE_CROPS)
+            Path(self.data_root, self.crops_file), 'crops', MAKE_CROPS
+        )
         labels_file = require_file(
             crops_file.with_name(f'{crops_file.stem}_labels.npy'),
-            'labels of crops', MAKE_CROPS)
+            'labels of crops',
+            MAKE_CROPS,
+        )
         labels = _load_array(labels_file)
         self._crops = _load_array(crops_file, mmap_mode='r')
         if len(labels) != len(self._crops):
             raise ValueError(
                 f'{labels_file} has {len(labels)} labels for '
-                f'{len(self._crops)} crops; remove both and run {MAKE_CROPS}')
+                f'{len(self._crops)} crops; remove both and run {MAKE_CROPS}'
+            )
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(
-                self._metainfo['classes']):
+            self._metainfo['classes']
+        ):
             raise ValueError(
                 f'{labels_file} has labels {labels.min()} to {labels.max()}, '
-                f'{names_file} has {len(self._metainfo["classes"])} names')
-        infos = [dict(crop=i, labels=int(label))
-                 for i, label in enumerate(labels)]
+                f'{names_file} has {len(self._metainfo["classes"])} names'
+            )
+        infos = [
+            dict(crop=i, labels=int(label)) for i, label in enumerate(labels)
+        ]
         if self.split_file is None:
             return infos
         return self._in_split(infos, Path(self.data_root, self.split_file))
@@ -82,10 +93,12 @@ class CaptionedCrops(BaseDataset):
         self._metainfo.update(
             classes=classes,
             base_classes=tuple(n for n in classes if n in split['base']),
-            novel_classes=tuple(n for n in classes if n in split['novel']))
+            novel_classes=tuple(n for n in classes if n in split['novel']),
+        )
         return [
             dict(info, labels=classes.index(names[info['labels']]))
-            for info in infos if names[info['labels']] in named
+            for info in infos
+            if names[info['labels']] in named
         ]
 
     def prepare_data(self, idx: int) -> dict:
@@ -101,4 +114,5 @@ def _load_array(path: Path, **kwargs: Any) -> np.ndarray:
     except (EOFError, ValueError) as error:
         raise ValueError(
             f'{path} is damaged, or no array of numbers ({error}); remove it '
-            f'and run {MAKE_CROPS}') from error
+            f'and run {MAKE_CROPS}'
+        ) from error

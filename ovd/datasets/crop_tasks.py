@@ -2,6 +2,7 @@
 
 Shapes: U crops of a task, n side of CLIP's input in pixels.
 """
+
 from dataclasses import dataclass
 from typing import Dict, Optional, Tuple, Union
 
@@ -32,6 +33,7 @@ class CropTask:
         ends_image (bool): Whether it is the image's last task.
         ends_shard (bool): Whether it is the last task of a shard.
     """
+
     image_id: int
     index: int
     size_hw: Tuple[int, int]
@@ -53,8 +55,9 @@ class CropDataset(Dataset):
         crop_mode (str): See :func:`ovd.clip.crops.cut_crops`.
     """
 
-    def __init__(self, dataset: BaseDataset, side: int,
-                 crop_mode: str) -> None:
+    def __init__(
+        self, dataset: BaseDataset, side: int, crop_mode: str
+    ) -> None:
         self.dataset = dataset
         self.side = side
         self.crop_mode = crop_mode
@@ -72,7 +75,8 @@ class CropDataset(Dataset):
         if isinstance(image, str):
             task.broken = image
             return task, torch.empty(
-                0, 3, self.side, self.side, dtype=torch.uint8)
+                0, 3, self.side, self.side, dtype=torch.uint8
+            )
         return task, cut_crops(image, task.windows, self.side, self.crop_mode)
 
     def _load(self, task: CropTask) -> Union[np.ndarray, str]:
@@ -92,12 +96,16 @@ class CropDataset(Dataset):
         if results['img_id'] != task.image_id:
             raise RuntimeError(
                 f'the dataset gives image {results["img_id"]} for '
-                f'{task.image_id}; it needs test_mode=True')
+                f'{task.image_id}; it needs test_mode=True'
+            )
         image = results['img']
-        for what, size in (('the pipeline gives', image.shape[:2]),
-                           ('the file has', results['ori_shape'][:2])):
+        for what, size in (
+            ('the pipeline gives', image.shape[:2]),
+            ('the file has', results['ori_shape'][:2]),
+        ):
             if tuple(size) != task.size_hw:
                 raise ValueError(
                     f'{what} {size[1]} x {size[0]} pixels, the annotation '
-                    f'file says {task.size_hw[1]} x {task.size_hw[0]}')
+                    f'file says {task.size_hw[1]} x {task.size_hw[0]}'
+                )
         return np.ascontiguousarray(image[..., ::-1])

@@ -2,6 +2,7 @@
 
 Shapes: M regions, D embedding size.
 """
+
 import zipfile
 from typing import Any, List
 
@@ -38,21 +39,24 @@ class DetProRegions(LabelledRegions):
         self.embed_dims = self._features.shape[1]
         self.labels = labels.numpy().astype(np.int64)
         self.ious = ious.numpy().astype(np.float32)
-        lowest, highest = self.labels.min(initial=-1), self.labels.max(
-            initial=-1)
+        lowest, highest = (
+            self.labels.min(initial=-1),
+            self.labels.max(initial=-1),
+        )
         if lowest < -1 or highest >= num_classes:
             raise ValueError(
                 f'{path} has labels from {lowest} to {highest}, expected -1 '
                 f'for background and 0 to {num_classes - 1}, the classes of '
-                'the dataset')
+                'the dataset'
+            )
 
     def gather(self, rows: np.ndarray) -> Tensor:
         """Return embeddings, reading some thousands at a time."""
         found = torch.empty(len(rows), self.embed_dims, dtype=torch.float16)
         starts = range(0, len(rows), CHUNK)
         for start in show_progress(starts, 'read embeddings'):
-            chunk = torch.from_numpy(rows[start:start + CHUNK])
-            found[start:start + CHUNK] = self._features[chunk]
+            chunk = torch.from_numpy(rows[start : start + CHUNK])
+            found[start : start + CHUNK] = self._features[chunk]
         return found
 
 
@@ -61,14 +65,21 @@ def _check_parts(content: Any, path: PathLike) -> List[Tensor]:
     parts = list(content) if isinstance(content, (tuple, list)) else [content]
     if len(parts) == 3 and all(isinstance(part, Tensor) for part in parts):
         features, labels, ious = parts
-        if features.ndim == 2 and features.is_floating_point() \
-                and not labels.is_floating_point() \
-                and ious.is_floating_point() \
-                and labels.shape == ious.shape == features.shape[:1]:
+        if (
+            features.ndim == 2
+            and features.is_floating_point()
+            and not labels.is_floating_point()
+            and ious.is_floating_point()
+            and labels.shape == ious.shape == features.shape[:1]
+        ):
             return parts
     found = ', '.join(
-        f'{part.dtype} {tuple(part.shape)}' if isinstance(part, Tensor) else
-        type(part).__name__ for part in parts[:4])
+        f'{part.dtype} {tuple(part.shape)}'
+        if isinstance(part, Tensor)
+        else type(part).__name__
+        for part in parts[:4]
+    )
     raise ValueError(
         f'{path} is no training data of DetPro: expected features (N, D), '
-        f'integer labels (N,) and IoUs (N,), got {found}')
+        f'integer labels (N,) and IoUs (N,), got {found}'
+    )

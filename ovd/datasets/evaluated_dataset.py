@@ -1,4 +1,5 @@
 """A dataset to evaluate on, of which some images may be broken."""
+
 from typing import Any
 
 from mmdet.registry import DATASETS

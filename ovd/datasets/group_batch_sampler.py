@@ -2,6 +2,7 @@
 
 Shapes: B samples of a batch, N of a group, G groups.
 """
+
 from typing import Iterator, List
 
 import numpy as np
@@ -36,28 +37,33 @@ class GroupBatchSampler(BatchSampler):
     is_of_all_processes = True  # read by ResumableBatchSampler
     sampler: DefaultSampler
 
-    def __init__(self,
-                 sampler: DefaultSampler,
-                 batch_size: int,
-                 drop_last: bool = False) -> None:
+    def __init__(
+        self, sampler: DefaultSampler, batch_size: int, drop_last: bool = False
+    ) -> None:
         if drop_last:
-            raise ValueError('drop_last must be False: samples are divided '
-                             'evenly among the batches')
+            raise ValueError(
+                'drop_last must be False: samples are divided '
+                'evenly among the batches'
+            )
         super().__init__(sampler, batch_size, drop_last)
         if batch_size < sampler.world_size:
             raise ValueError(
                 f'batch_size is that of all processes together: expected '
-                f'{sampler.world_size} at least, got {batch_size}')
+                f'{sampler.world_size} at least, got {batch_size}'
+            )
         smallest = min(sampler.dataset.group_sizes)
         if smallest < sampler.world_size:
             raise ValueError(
                 f'a group has {smallest} samples, fewer than the '
-                f'{sampler.world_size} processes')
+                f'{sampler.world_size} processes'
+            )
 
     def _num_batches(self) -> List[int]:
         """Return the number of batches of each group."""
-        return [-(-size // self.batch_size)
-                for size in self.sampler.dataset.group_sizes]
+        return [
+            -(-size // self.batch_size)
+            for size in self.sampler.dataset.group_sizes
+        ]
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
@@ -68,13 +74,15 @@ class GroupBatchSampler(BatchSampler):
         dataset, counts = self.sampler.dataset, self._num_batches()
         seeds = [self.sampler.seed, self.sampler.epoch]
         parts, start = [], 0
-        for size, own, count in zip(dataset.group_sizes, dataset.group_seeds,
-                                    counts):
+        for size, own, count in zip(
+            dataset.group_sizes, dataset.group_seeds, counts
+        ):
             order = np.random.default_rng([*seeds, *own]).permutation(size)
             parts.append(iter(np.array_split(start + order, count)))
             start += size
         turns = np.random.default_rng(seeds).permutation(
-            np.repeat(np.arange(len(counts)), counts))
+            np.repeat(np.arange(len(counts)), counts)
+        )
         for group in turns.tolist():
             batch = next(parts[group])
-            yield batch[self.sampler.rank::self.sampler.world_size].tolist()
+            yield batch[self.sampler.rank :: self.sampler.world_size].tolist()

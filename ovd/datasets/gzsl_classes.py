@@ -1,4 +1,5 @@
 """Base and novel classes of a dataset, taken by name from its own file."""
+
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Iterable, Optional, Sequence
 
@@ -18,8 +19,9 @@ else:
 
 def listed(names: Sequence[str], known: Iterable[str]) -> str:
     """Return the first ten of names that were not found, with near ones."""
-    text = ', '.join(f'"{name}"{did_you_mean(name, known)}'
-                     for name in names[:10])
+    text = ', '.join(
+        f'"{name}"{did_you_mean(name, known)}' for name in names[:10]
+    )
     return text + (f', ... ({len(names)} names)' if len(names) > 10 else '')
 
 
@@ -50,11 +52,13 @@ class GZSLClasses(_Host):
     METAINFO: dict = {}
     SPLITTER = SPLITTER
 
-    def __init__(self, *args: Any, lazy_init: bool = False,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, lazy_init: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, lazy_init=True, **kwargs)
         with get_local_path(
-                self.ann_file, backend_args=self.backend_args) as path:
+            self.ann_file, backend_args=self.backend_args
+        ) as path:
             header = load_header(path)
         categories = self._in_label_order(header.categories)
         if not self.test_mode:
@@ -68,7 +72,8 @@ class GZSLClasses(_Host):
         meta = dict(
             classes=classes,
             base_classes=tuple(n for n in classes if n in base),
-            novel_classes=tuple(n for n in classes if n in novel))
+            novel_classes=tuple(n for n in classes if n in novel),
+        )
         for key, names in meta.items():
             if key in self._metainfo:
                 self._check_names(key, self._metainfo[key], names)
@@ -78,7 +83,8 @@ class GZSLClasses(_Host):
             class_groups={
                 name: tuple(group)
                 for name, group in split.get('groups', {}).items()
-            })
+            },
+        )
         if not lazy_init:
             self.full_init()
 
@@ -110,12 +116,15 @@ class GZSLClasses(_Host):
         """Raise unless the file's categories are what its names go by."""
         doubled = [name for name, n in Counter(names).items() if n > 1]
         if doubled:
-            raise ValueError(f'{self.ann_file} has several categories called '
-                             f'{listed(doubled, ())}')
+            raise ValueError(
+                f'{self.ann_file} has several categories called '
+                f'{listed(doubled, ())}'
+            )
         if missing := sorted(named - set(names)):
             raise ValueError(
                 f'the `gzsl` block of {self.ann_file} has names that its '
-                f'categories lack: {listed(missing, names)}')
+                f'categories lack: {listed(missing, names)}'
+            )
 
     def _check_no_leak(self, gzsl: Optional[dict]) -> None:
         """Raise unless this is the training part of a split."""
@@ -123,11 +132,13 @@ class GZSLClasses(_Host):
             raise ValueError(
                 f'{self.ann_file} is not split (it has no `gzsl` block): it '
                 'may have boxes of novel classes, which training must not '
-                f'see\nmake a split file with: {self.SPLITTER}')
+                f'see\nmake a split file with: {self.SPLITTER}'
+            )
         if gzsl['subset'] == 'val':
             raise ValueError(
                 f'{self.ann_file} has boxes of novel classes, which training '
-                'must not see; for evaluation set test_mode=True')
+                'must not see; for evaluation set test_mode=True'
+            )
 
     def _split_of_whole_file(self, categories: Sequence[Category]) -> dict:
         """Return base and novel names of a test file that is not split."""
@@ -136,19 +147,23 @@ class GZSLClasses(_Host):
                 f'{self.ann_file} has no `gzsl` block: it does not say which '
                 'classes are base and which are novel\nmake a split file '
                 f'with: {self.SPLITTER}\nor, to test a detector that was '
-                'trained on none of them, set metainfo=dict(base_classes=())')
+                'trained on none of them, set metainfo=dict(base_classes=())'
+            )
         given = self._metainfo['base_classes']
         names = {canonical_spelling(c.name): c.name for c in categories}
         base = {names.get(canonical_spelling(name), name) for name in given}
         if unknown := sorted(base - set(names.values())):
             raise ValueError(
                 f'base_classes of metainfo disagree with {self.ann_file}\n'
-                f'the file lacks: {listed(unknown, names.values())}')
+                f'the file lacks: {listed(unknown, names.values())}'
+            )
         return dict(
-            base=base, novel=[n for n in names.values() if n not in base])
+            base=base, novel=[n for n in names.values() if n not in base]
+        )
 
-    def _check_names(self, key: str, given: Sequence[str],
-                     names: Sequence[str]) -> None:
+    def _check_names(
+        self, key: str, given: Sequence[str], names: Sequence[str]
+    ) -> None:
         """Raise unless the config has the names of the file, in order.
 
         The order of base and novel names has no meaning and may differ.
@@ -160,12 +175,20 @@ class GZSLClasses(_Host):
         if unknown or absent:
             raise ValueError(
                 f'{key} of metainfo disagree with {self.ann_file}'
-                + (f'\nthe file lacks: {listed(unknown, names)}'
-                   if unknown else '')
-                + (f'\nmetainfo lacks: {listed(absent, given)}'
-                   if absent else ''))
+                + (
+                    f'\nthe file lacks: {listed(unknown, names)}'
+                    if unknown
+                    else ''
+                )
+                + (
+                    f'\nmetainfo lacks: {listed(absent, given)}'
+                    if absent
+                    else ''
+                )
+            )
         if key == 'classes' and given != names:
             raise ValueError(
                 'metainfo classes are in another order than the categories '
                 f'of {self.ann_file}, which gives the labels; leave '
-                'metainfo out')
+                'metainfo out'
+            )

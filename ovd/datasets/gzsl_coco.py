@@ -1,4 +1,5 @@
 """COCO-format datasets whose classes are base and novel ones."""
+
 from mmdet.datasets import (
     CocoDataset,
     Objects365V1Dataset,

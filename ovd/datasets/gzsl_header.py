@@ -1,4 +1,5 @@
 """What an annotation file says of itself: its `gzsl` block and categories."""
+
 import mmap
 from typing import Optional
 
@@ -39,7 +40,8 @@ def describe_annotations(ann_file: PathLike) -> dict[str, str]:
     return dict(
         file=str(ann_file),
         sha256=digest,
-        source_sha256=gzsl['source']['sha256'] if gzsl else digest)
+        source_sha256=gzsl['source']['sha256'] if gzsl else digest,
+    )
 
 
 def read_header(ann_file: PathLike) -> tuple[dict, list[Category]]:
@@ -51,7 +53,8 @@ def read_header(ann_file: PathLike) -> tuple[dict, list[Category]]:
     if header.gzsl is None:
         raise ValueError(
             f'{ann_file} has no `gzsl` block: it does not say which classes '
-            f'are base and which are novel\nmake one with: {SPLITTER}')
+            f'are base and which are novel\nmake one with: {SPLITTER}'
+        )
     return header.gzsl, header.categories
 
 

@@ -1,4 +1,5 @@
 """LVIS datasets whose rare classes are novel."""
+
 from typing import Sequence
 
 from mmdet.datasets import LVISV05Dataset, LVISV1Dataset
@@ -18,7 +19,8 @@ class _GZSLLVIS(GZSLClasses):
             return super()._split_of_whole_file(categories)
         return dict(
             base=[c.name for c in categories if c.frequency != 'r'],
-            novel=[c.name for c in categories if c.frequency == 'r'])
+            novel=[c.name for c in categories if c.frequency == 'r'],
+        )
 
 
 @DATASETS.register_module()

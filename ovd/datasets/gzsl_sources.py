@@ -1,4 +1,5 @@
 """The annotation files that a dataset config names."""
+
 import os.path as osp
 from importlib.util import find_spec
 from typing import Any, Iterator
@@ -32,12 +33,15 @@ def annotation_files(config: PathLike) -> list[tuple[str, str]]:
             raise ValueError(
                 f'{config} has no {loader}.dataset with an ann_file: expected '
                 'a dataset config such as '
-                'configs/_base_/datasets/coco_detection.py')
+                'configs/_base_/datasets/coco_detection.py'
+            )
         found += [(subset, path) for path in paths]
     paths = [path for _, path in found]
     if len(set(paths)) != len(paths):
-        raise ValueError(f'{config} trains and validates on the same '
-                         f'annotation file: {", ".join(paths)}')
+        raise ValueError(
+            f'{config} trains and validates on the same '
+            f'annotation file: {", ".join(paths)}'
+        )
     return found
 
 
@@ -48,9 +52,11 @@ def _read(config: PathLike) -> Any:
     """
     if find_spec('mmdet') is None:
         from mmengine.config import Config
+
         return Config.fromfile(config)
     from ovd.engine.config_check import check_types
     from ovd.engine.config_origins import read_config
+
     cfg = read_config(str(config))
     check_types(cfg)
     return cfg
@@ -67,10 +73,12 @@ def _open(dataset: dict) -> Iterator[str]:
         yield osp.join(dataset.get('data_root') or '', dataset['ann_file'])
 
 
-def split_sources(config: PathLike,
-                  split: str,
-                  min_annotations: int = 1,
-                  overwrite: bool = False) -> Iterator[SplitReport]:
+def split_sources(
+    config: PathLike,
+    split: str,
+    min_annotations: int = 1,
+    overwrite: bool = False,
+) -> Iterator[SplitReport]:
     """Split the train and val annotation files of a dataset config.
 
     Yields:

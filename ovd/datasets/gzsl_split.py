@@ -6,6 +6,7 @@ category entries stay, so that label ids never move. The top-level `gzsl`
 block says what was done; it comes first in the file. All the rest of the
 source is copied byte by byte. The rule is that of the published 48/17 files.
 """
+
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -37,8 +38,14 @@ from ovd.datasets.gzsl_splits import (
 )
 
 __all__ = [
-    'SPLITTER', 'SplitReport', 'choose', 'describe_annotations',
-    'how_to_make', 'read_gzsl', 'read_header', 'split_file'
+    'SPLITTER',
+    'SplitReport',
+    'choose',
+    'describe_annotations',
+    'how_to_make',
+    'read_gzsl',
+    'read_header',
+    'split_file',
 ]
 
 CHUNK = 256  # objects that are joined before they are written
@@ -56,11 +63,13 @@ class SplitReport:
     annotations: tuple = (0, 0)
 
 
-def split_file(source: PathLike,
-               split: str,
-               subset: str,
-               min_annotations: int = 1,
-               overwrite: bool = False) -> SplitReport:
+def split_file(
+    source: PathLike,
+    split: str,
+    subset: str,
+    min_annotations: int = 1,
+    overwrite: bool = False,
+) -> SplitReport:
     """Write the train or val part of a split beside its annotation file.
 
     Args:
@@ -84,18 +93,28 @@ def split_file(source: PathLike,
     """
     if min_annotations < 0:
         raise ValueError(
-            f'min_annotations must not be negative, got {min_annotations}')
+            f'min_annotations must not be negative, got {min_annotations}'
+        )
     check_split(split)
     data = load_annotation_file(source, digest=True)
     if data.gzsl is not None:
-        raise ValueError(f'{data.path} is a split file already; name the '
-                         'file that it was made from')
+        raise ValueError(
+            f'{data.path} is a split file already; name the '
+            'file that it was made from'
+        )
     names = load_split(split, data.categories, str(data.path))
-    check_published_names(names.name, names.base, names.novel,
-                          data.categories, split)
+    check_published_names(
+        names.name, names.base, names.novel, data.categories, split
+    )
     if subset == 'val' and names.whole_val:
-        return SplitReport(data.path, None, subset, 'needs no split',
-                           (len(data.images), 0), (len(data.annotations), 0))
+        return SplitReport(
+            data.path,
+            None,
+            subset,
+            'needs no split',
+            (len(data.images), 0),
+            (len(data.annotations), 0),
+        )
     masks = choose(data, names, subset, min_annotations)
     counts = {
         what: (int(mask.sum()), int((~mask).sum()))
@@ -105,19 +124,27 @@ def split_file(source: PathLike,
         raise ValueError(
             f'split {names.name} leaves none of the {len(data.annotations):,} '
             f'annotations of {data.path} for training: none is of a base '
-            'class' + ('' if min_annotations < 2 else
-                       f', in an image with at least {min_annotations}'))
+            'class'
+            + (
+                ''
+                if min_annotations < 2
+                else f', in an image with at least {min_annotations}'
+            )
+        )
     if min_annotations == 1:
-        check_published(split, subset, data.categories, str(data.path),
-                        **counts)
+        check_published(
+            split, subset, data.categories, str(data.path), **counts
+        )
     block = _describe(data, names, subset, min_annotations, counts)
     output = data.path.with_name(
-        f'{data.path.stem}_{names.name}_{min_annotations}.json')
+        f'{data.path.stem}_{names.name}_{min_annotations}.json'
+    )
     if output.exists() and not overwrite:
         if not _is_same(output, block):
             raise FileExistsError(
                 f'{output} exists and is not this split of {data.path.name} '
-                'as it is now; --overwrite replaces it')
+                'as it is now; --overwrite replaces it'
+            )
         return SplitReport(data.path, output, subset, 'up to date', **counts)
     with atomic_write(output) as file:
         write_kept(file, data, *masks, block)
@@ -132,8 +159,9 @@ def _is_same(output: Path, block: dict) -> bool:
         return False
 
 
-def choose(data: AnnotationFile, names: Split, subset: str,
-           min_annotations: int) -> tuple[np.ndarray, np.ndarray]:
+def choose(
+    data: AnnotationFile, names: Split, subset: str, min_annotations: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Say what is kept: masks of the images (I,) and annotations (A,)."""
     kept_names = set(names.base)
     if subset == 'val':
@@ -141,13 +169,19 @@ def choose(data: AnnotationFile, names: Split, subset: str,
     is_kept = np.array([c.name in kept_names for c in data.categories], bool)
     annotations = is_kept[data.category_index]
     left = np.bincount(
-        data.image_index[annotations], minlength=len(data.images))
+        data.image_index[annotations], minlength=len(data.images)
+    )
     images = left >= min_annotations
     return images, annotations & images[data.image_index]
 
 
-def _describe(data: AnnotationFile, names: Split, subset: str,
-              min_annotations: int, counts: dict) -> dict:
+def _describe(
+    data: AnnotationFile,
+    names: Split,
+    subset: str,
+    min_annotations: int,
+    counts: dict,
+) -> dict:
     """Return the `gzsl` block."""
     return dict(
         split=names.name,
@@ -158,14 +192,17 @@ def _describe(data: AnnotationFile, names: Split, subset: str,
         min_annotations=min_annotations,
         kept={name: kept for name, (kept, _) in counts.items()},
         removed={name: removed for name, (_, removed) in counts.items()},
-        source=dict(file=data.path.name, sha256=data.sha256))
+        source=dict(file=data.path.name, sha256=data.sha256),
+    )
 
 
-def write_kept(file: IO[bytes],
-               data: AnnotationFile,
-               images: np.ndarray,
-               annotations: np.ndarray,
-               block: Optional[dict] = None) -> None:
+def write_kept(
+    file: IO[bytes],
+    data: AnnotationFile,
+    images: np.ndarray,
+    annotations: np.ndarray,
+    block: Optional[dict] = None,
+) -> None:
     """Write an annotation file anew, without what is removed.
 
     Args:
@@ -180,10 +217,14 @@ def write_kept(file: IO[bytes],
     file.write(b'{')
     if block is not None:
         file.write(b'"gzsl": ' + msgspec.json.encode(block) + b',\n')
-    lists = [(*find_range(data.content, objects), objects, kept)
-             for objects, kept in ((data.images, images),
-                                   (data.annotations, annotations))
-             if objects]
+    lists = [
+        (*find_range(data.content, objects), objects, kept)
+        for objects, kept in (
+            (data.images, images),
+            (data.annotations, annotations),
+        )
+        if objects
+    ]
     for start, stop, objects, kept in sorted(lists, key=lambda x: x[0]):
         file.write(content[done:start])
         _write_objects(file, list(compress(objects, kept)))
@@ -196,4 +237,4 @@ def _write_objects(file: IO[bytes], objects: list) -> None:
     for start in range(0, len(objects), CHUNK):
         if start:
             file.write(b', ')
-        file.write(b', '.join(objects[start:start + CHUNK]))
+        file.write(b', '.join(objects[start : start + CHUNK]))

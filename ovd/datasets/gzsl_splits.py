@@ -5,6 +5,7 @@ OVR-CNN's json files have it; 65/15 is Rahman et al., Improved Visual-Semantic
 Alignment for Zero-Shot Object Detection, AAAI 2020; the splits of LVIS
 (Gu et al., ViLD, ICLR 2022) follow the `frequency` of its categories.
 """
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional, Sequence
@@ -24,7 +25,8 @@ NAMED_SPLITS = {
         'toaster, refrigerator, book, clock, vase, toothbrush'.split(', '),
         novel='airplane, bus, cat, dog, cow, elephant, umbrella, tie, '
         'snowboard, skateboard, cup, knife, cake, couch, keyboard, sink, '
-        'scissors'.split(', ')),
+        'scissors'.split(', '),
+    ),
     '65_15': dict(
         base='person, bicycle, car, motorcycle, bus, truck, boat, '
         'traffic light, fire hydrant, stop sign, bench, bird, dog, horse, '
@@ -38,7 +40,8 @@ NAMED_SPLITS = {
         'toothbrush'.split(', '),
         novel='airplane, train, parking meter, cat, bear, suitcase, frisbee, '
         'snowboard, fork, sandwich, hot dog, toilet, mouse, toaster, '
-        'hair drier'.split(', ')),
+        'hair drier'.split(', '),
+    ),
 }
 
 # Base is `frequency` c or f, novel is r: name -> (base, novel) counts. The
@@ -92,8 +95,9 @@ class _SplitFile(msgspec.Struct, forbid_unknown_fields=True):
     groups: dict[str, list[str]] = {}
 
 
-def load_split(split: str, categories: Sequence[Category],
-               where: str) -> Split:
+def load_split(
+    split: str, categories: Sequence[Category], where: str
+) -> Split:
     """Return a split with its names in the order of the categories.
 
     Args:
@@ -122,9 +126,12 @@ def load_split(split: str, categories: Sequence[Category],
         return sorted(names, key=order.__getitem__)
 
     return Split(
-        found.name, in_order(found.base), in_order(found.novel),
+        found.name,
+        in_order(found.base),
+        in_order(found.novel),
         {name: in_order(group) for name, group in found.groups.items()},
-        found.whole_val)
+        found.whole_val,
+    )
 
 
 def check_split(split: str) -> None:
@@ -135,13 +142,18 @@ def check_split(split: str) -> None:
     if split.endswith('.json'):
         _read_split_file(Path(split))
     else:
-        check_choice(split, [*NAMED_SPLITS, *FREQUENCY_SPLITS, 'FILE.json'],
-                     'the split')
+        check_choice(
+            split, [*NAMED_SPLITS, *FREQUENCY_SPLITS, 'FILE.json'], 'the split'
+        )
 
 
-def check_published_names(split: str, base: Sequence[str],
-                          novel: Sequence[str],
-                          categories: Sequence[Category], where: str) -> None:
+def check_published_names(
+    split: str,
+    base: Sequence[str],
+    novel: Sequence[str],
+    categories: Sequence[Category],
+    where: str,
+) -> None:
     """Raise if a split has a published name, but not the published names.
 
     Where the categories lack some of them, as those of the miniature world
@@ -165,8 +177,13 @@ def check_published_names(split: str, base: Sequence[str],
         return
 
     def place(name: str, base: Sequence[str], novel: Sequence[str]) -> str:
-        return ('base' if name in base else
-                'novel' if name in novel else 'neither base nor novel')
+        return (
+            'base'
+            if name in base
+            else 'novel'
+            if name in novel
+            else 'neither base nor novel'
+        )
 
     for category in categories:
         ours = place(category.name, base, novel)
@@ -175,12 +192,18 @@ def check_published_names(split: str, base: Sequence[str],
             raise ValueError(
                 f'"{category.name}" is {ours} in {where}, and {theirs} in '
                 f'the published split {split}; a split of your own needs '
-                'another name')
+                'another name'
+            )
 
 
-def check_published(split: str, subset: str, categories: Sequence[Category],
-                    where: str, images: tuple[int, int],
-                    annotations: tuple[int, int]) -> None:
+def check_published(
+    split: str,
+    subset: str,
+    categories: Sequence[Category],
+    where: str,
+    images: tuple[int, int],
+    annotations: tuple[int, int],
+) -> None:
     """Raise if COCO 2017 is split, but not into what was published.
 
     Args:
@@ -199,8 +222,11 @@ def check_published(split: str, subset: str, categories: Sequence[Category],
     # names. The name of a file is the user's, `info` often gets lost, and
     # the number of annotations is what a damaged file has wrong.
     coco = {name for names in NAMED_SPLITS['65_15'].values() for name in names}
-    if (expected is None or sum(images) != COCO_2017_IMAGES[subset]
-            or {category.name for category in categories} != coco):
+    if (
+        expected is None
+        or sum(images) != COCO_2017_IMAGES[subset]
+        or {category.name for category in categories} != coco
+    ):
         return
     if (images[0], annotations[0]) != expected:
         raise ValueError(
@@ -209,7 +235,8 @@ def check_published(split: str, subset: str, categories: Sequence[Category],
             f'{annotations[0]:,} annotations; published are {expected[0]:,} '
             f'with {expected[1]:,}: the file is damaged or edited, get the '
             'original\nother annotations of the same images are split with '
-            '--split FILE.json, which compares nothing')
+            '--split FILE.json, which compares nothing'
+        )
 
 
 def _read_split_file(path: Path) -> Split:
@@ -220,28 +247,36 @@ def _read_split_file(path: Path) -> Split:
     except msgspec.DecodeError as error:
         raise ValueError(
             f'{path} is not a split, expected {{"base": [names], "novel": '
-            f'[names], "groups": {{name: [names]}}}}: {error}') from error
+            f'[names], "groups": {{name: [names]}}}}: {error}'
+        ) from error
     return Split(path.stem, content.base, content.novel, content.groups)
 
 
-def _split_by_frequency(split: str, categories: Sequence[Category],
-                        where: str) -> Split:
+def _split_by_frequency(
+    split: str, categories: Sequence[Category], where: str
+) -> Split:
     """Split LVIS: frequent and common names are base, rare ones novel."""
-    unknown = [c.name for c in categories if c.frequency not in ('r', 'c',
-                                                                 'f')]
+    unknown = [
+        c.name for c in categories if c.frequency not in ('r', 'c', 'f')
+    ]
     if unknown:
         raise ValueError(
             f'split {split} goes by the `frequency` (r, c or f) of LVIS '
-            f'categories, {where} has none for "{unknown[0]}"')
+            f'categories, {where} has none for "{unknown[0]}"'
+        )
     base = [c.name for c in categories if c.frequency != 'r']
     novel = [c.name for c in categories if c.frequency == 'r']
     if (len(base), len(novel)) != FREQUENCY_SPLITS[split]:
-        fitting = [name for name, sizes in FREQUENCY_SPLITS.items()
-                   if sizes == (len(base), len(novel))]
+        fitting = [
+            name
+            for name, sizes in FREQUENCY_SPLITS.items()
+            if sizes == (len(base), len(novel))
+        ]
         raise ValueError(
             f'split {split} is of another dataset: {where} has {len(base)} '
-            f'common or frequent and {len(novel)} rare categories' +
-            (f', its split is {fitting[0]}' if fitting else ''))
+            f'common or frequent and {len(novel)} rare categories'
+            + (f', its split is {fitting[0]}' if fitting else '')
+        )
     return Split(split, base, novel, whole_val=True)
 
 
@@ -252,25 +287,34 @@ def _check_names(split: Split, known: Sequence[str], where: str) -> None:
     named = [*split.base, *split.novel]
     missing = sorted(set(named) - set(known))
     if missing:
-        hints = '\n'.join(f'  "{name}"{did_you_mean(name, known)}'
-                          for name in missing)
-        raise ValueError(f'split {split.name} names what the categories of '
-                         f'{where} lack:\n{hints}')
+        hints = '\n'.join(
+            f'  "{name}"{did_you_mean(name, known)}' for name in missing
+        )
+        raise ValueError(
+            f'split {split.name} names what the categories of '
+            f'{where} lack:\n{hints}'
+        )
     both = sorted(set(split.base) & set(split.novel))
     if both:
-        raise ValueError(f'split {split.name} has names that are base and '
-                         f'novel: {", ".join(both)}')
+        raise ValueError(
+            f'split {split.name} has names that are base and '
+            f'novel: {", ".join(both)}'
+        )
     if len(set(named)) != len(named):
-        raise ValueError(f'split {split.name} lists "'
-                         f'{next(n for n in named if named.count(n) > 1)}" '
-                         'twice')
+        raise ValueError(
+            f'split {split.name} lists "'
+            f'{next(n for n in named if named.count(n) > 1)}" '
+            'twice'
+        )
     for group, names in split.groups.items():
         if group in RESERVED_GROUPS or not names:
             raise ValueError(
                 f'group "{group}" of split {split.name} is empty or called '
-                f'as one of {", ".join(RESERVED_GROUPS)}')
+                f'as one of {", ".join(RESERVED_GROUPS)}'
+            )
         for name in names:
             if name not in named:
                 raise ValueError(
                     f'group "{group}" of split {split.name} names "{name}", '
-                    f'neither base nor novel{did_you_mean(name, named)}')
+                    f'neither base nor novel{did_you_mean(name, named)}'
+                )

@@ -2,6 +2,7 @@
 
 Shapes: N images.
 """
+
 from pathlib import PurePosixPath
 from typing import Optional, Sequence, Union
 
@@ -39,8 +40,11 @@ def read_images(ann_file: PathLike) -> list[ImageName]:
     return decode(content, _Images, path).images
 
 
-def image_keys(images: Sequence[ImageName], ann_file: PathLike,
-               folder: Optional[str] = None) -> list[str]:
+def image_keys(
+    images: Sequence[ImageName],
+    ann_file: PathLike,
+    folder: Optional[str] = None,
+) -> list[str]:
     """Return the names ``'<folder>/<file>'`` that proposals are found by.
 
     The folder is the one given; else that in the file name, as Objects365
@@ -59,35 +63,42 @@ def image_keys(images: Sequence[ImageName], ann_file: PathLike,
     seen: dict[str, Union[int, str]] = {}
     for key, image in zip(keys, images):
         if seen.setdefault(key, image.id) != image.id:
-            raise ValueError(f'the images {seen[key]} and {image.id} of '
-                             f'{ann_file} are both called {key}')
+            raise ValueError(
+                f'the images {seen[key]} and {image.id} of '
+                f'{ann_file} are both called {key}'
+            )
     return keys
 
 
-def _image_key(image: ImageName, ann_file: PathLike,
-               folder: Optional[str]) -> str:
+def _image_key(
+    image: ImageName, ann_file: PathLike, folder: Optional[str]
+) -> str:
     has_folder = '/' in image.file_name
     if folder and has_folder:
         raise ValueError(
             f'images of {ann_file} have a folder already, such as '
-            f'{image.file_name}: leave out --folder')
+            f'{image.file_name}: leave out --folder'
+        )
     if folder:
         # LVIS v0.5 has the names of COCO 2014 beside the URLs of 2017.
         name = PurePosixPath(image.coco_url or image.file_name).name
         key = image_key(f'{folder}/{name}')
     else:
-        key = image_key(image.file_name if has_folder else
-                        image.coco_url.partition('//')[2])
+        key = image_key(
+            image.file_name
+            if has_folder
+            else image.coco_url.partition('//')[2]
+        )
     if '/' not in key:
         raise ValueError(
             f'image {image.id} of {ann_file} ({image.file_name or "no name"}) '
             'has neither a folder in its `file_name` nor a `coco_url`: say '
-            'with --folder which folder the images are in, such as train2017')
+            'with --folder which folder the images are in, such as train2017'
+        )
     return key
 
 
-def image_sizes(images: Sequence[ImageName],
-                ann_file: PathLike) -> np.ndarray:
+def image_sizes(images: Sequence[ImageName], ann_file: PathLike) -> np.ndarray:
     """Return (N, 2) widths and heights in pixels.
 
     Raises:
@@ -97,6 +108,8 @@ def image_sizes(images: Sequence[ImageName],
         if not image.width or not image.height:
             raise ValueError(
                 f'image {image.id} of {ann_file} has no `width` and `height`, '
-                'by which the boxes are checked')
-    return np.array([(image.width, image.height) for image in images],
-                    np.float64).reshape(-1, 2)
+                'by which the boxes are checked'
+            )
+    return np.array(
+        [(image.width, image.height) for image in images], np.float64
+    ).reshape(-1, 2)

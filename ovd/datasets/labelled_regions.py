@@ -2,6 +2,7 @@
 
 Shapes: M regions, D embedding size.
 """
+
 from abc import ABC, abstractmethod
 from typing import Dict, Iterable, Optional, Sequence
 
@@ -21,6 +22,7 @@ class LabelledRegions(ABC):
         embed_dims (int): D.
         clip (dict, optional): ``{'name', 'sha256'}`` of the CLIP, if known.
     """
+
     ious: np.ndarray
     labels: np.ndarray
     embed_dims: int
@@ -34,5 +36,5 @@ class LabelledRegions(ABC):
 def show_progress(items: Sequence[int], what: str) -> Iterable[int]:
     """Show how far a loop is, on the first process and if it takes long."""
     return tqdm(
-        items, desc=what, mininterval=1, delay=2,
-        disable=not is_main_process())
+        items, desc=what, mininterval=1, delay=2, disable=not is_main_process()
+    )

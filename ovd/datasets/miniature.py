@@ -5,6 +5,7 @@ Everything follows from the seed: scene ``index`` of a subset is drawn with
 be made alone and in any order. A run that was cut off is picked up where it
 stopped: a file that exists is kept, and files appear whole or not at all.
 """
+
 import json
 from pathlib import Path
 from typing import Dict, Iterable, List, Sequence
@@ -29,12 +30,14 @@ SUBSETS = ('train', 'val', 'crops', 'heldout_crops')
 CONTOUR_ZOOM = 2
 
 
-def write_world(root: PathLike,
-                seed: int = 0,
-                num_train: int = 1200,
-                num_val: int = 250,
-                num_crops: int = 16000,
-                num_heldout_crops: int = 2000) -> None:
+def write_world(
+    root: PathLike,
+    seed: int = 0,
+    num_train: int = 1200,
+    num_val: int = 250,
+    num_crops: int = 16000,
+    num_heldout_crops: int = 2000,
+) -> None:
     """Write the world's files below ``root``, those that are missing.
 
     Args:
@@ -51,9 +54,13 @@ def write_world(root: PathLike,
             is not positive.
     """
     settings = dict(
-        version=WORLD_VERSION, seed=seed, num_train=num_train,
-        num_val=num_val, num_crops=num_crops,
-        num_heldout_crops=num_heldout_crops)
+        version=WORLD_VERSION,
+        seed=seed,
+        num_train=num_train,
+        num_val=num_val,
+        num_crops=num_crops,
+        num_heldout_crops=num_heldout_crops,
+    )
     for key, value in settings.items():
         if value < (0 if key == 'seed' else 1):
             raise ValueError(f'{key} must be positive, got {value}')
@@ -61,8 +68,9 @@ def write_world(root: PathLike,
     _claim_folder(root, settings)
     vocabulary = build_vocabulary()
     _write_json(root / 'annotations' / f'{SPLIT}.json', vocabulary.split)
-    _write_json(root / 'clip_crops' / 'names.json',
-                [BACKGROUND] + vocabulary.names)
+    _write_json(
+        root / 'clip_crops' / 'names.json', [BACKGROUND] + vocabulary.names
+    )
     write_crops(root, 'crops', seed, num_crops)
     write_crops(root, 'heldout_crops', seed, num_heldout_crops)
     write_scenes(root, 'train', seed, num_train)
@@ -84,7 +92,8 @@ def _claim_folder(root: Path, settings: Dict[str, int]) -> None:
     if differences:
         raise ValueError(
             f'{root} has a world of other settings: {"; ".join(differences)}. '
-            f'Choose another folder or remove that one')
+            f'Choose another folder or remove that one'
+        )
 
 
 def draw_scene(seed: int, subset: str, index: int) -> Scene:
@@ -107,10 +116,7 @@ def write_scenes(root: Path, subset: str, seed: int, count: int) -> None:
         count (int): Number of scenes.
     """
     annotation_file = root / 'annotations' / f'instances_{subset}.json'
-    images = {
-        i: root / subset / f'{i:06d}.png'
-        for i in range(1, count + 1)
-    }
+    images = {i: root / subset / f'{i:06d}.png' for i in range(1, count + 1)}
     complete = annotation_file.exists()
     todo = [i for i in images if not (complete and images[i].exists())]
     annotations: List[dict] = []
@@ -120,7 +126,8 @@ def write_scenes(root: Path, subset: str, seed: int, count: int) -> None:
             _write_png(images[image_id], scene.image)
         for annotation in annotate(scene):
             annotations.append(
-                dict(id=len(annotations) + 1, image_id=image_id, **annotation))
+                dict(id=len(annotations) + 1, image_id=image_id, **annotation)
+            )
     if not complete:
         _write_json(
             annotation_file,
@@ -128,11 +135,17 @@ def write_scenes(root: Path, subset: str, seed: int, count: int) -> None:
                 info=dict(description='ovd miniature world', seed=seed),
                 images=[
                     dict(
-                        id=i, file_name=path.name, width=IMAGE_SIZE,
-                        height=IMAGE_SIZE) for i, path in images.items()
+                        id=i,
+                        file_name=path.name,
+                        width=IMAGE_SIZE,
+                        height=IMAGE_SIZE,
+                    )
+                    for i, path in images.items()
                 ],
                 annotations=annotations,
-                categories=build_vocabulary().categories))
+                categories=build_vocabulary().categories,
+            ),
+        )
 
 
 def annotate(scene: Scene) -> List[dict]:
@@ -146,8 +159,11 @@ def annotate(scene: Scene) -> List[dict]:
             bbox=[float(v) for v in (x1, y1, x2 - x1, y2 - y1)],
             area=float(mask.sum()),
             segmentation=encode_mask(mask),
-            iscrowd=0) for label, mask, (x1, y1, x2, y2) in zip(
-                scene.labels, scene.masks, scene.bboxes, strict=True)
+            iscrowd=0,
+        )
+        for label, mask, (x1, y1, x2, y2) in zip(
+            scene.labels, scene.masks, scene.bboxes, strict=True
+        )
     ]
 
 
@@ -159,14 +175,18 @@ def encode_mask(mask: np.ndarray) -> object:
     """
     zoom = np.ones((CONTOUR_ZOOM, CONTOUR_ZOOM), np.uint8)
     contours, hierarchy = cv2.findContours(
-        np.kron(mask.astype(np.uint8), zoom), cv2.RETR_CCOMP,
-        cv2.CHAIN_APPROX_SIMPLE)
+        np.kron(mask.astype(np.uint8), zoom),
+        cv2.RETR_CCOMP,
+        cv2.CHAIN_APPROX_SIMPLE,
+    )
     if (hierarchy[0, :, 3] >= 0).any():
         rle = mask_tools.encode(np.asfortranarray(mask.astype(np.uint8)))
         return dict(size=rle['size'], counts=rle['counts'].decode())
     polygons = [cv2.approxPolyDP(contour, 0.5, True) for contour in contours]
-    return [((polygon.reshape(-1) + 0.5) / CONTOUR_ZOOM).tolist()
-            for polygon in polygons]
+    return [
+        ((polygon.reshape(-1) + 0.5) / CONTOUR_ZOOM).tolist()
+        for polygon in polygons
+    ]
 
 
 def write_crops(root: Path, subset: str, seed: int, count: int) -> None:

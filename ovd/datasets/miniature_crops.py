@@ -3,6 +3,7 @@
 Frames: boxes are xyxy pixels of the scene; crops are RGB, cut and resized as
 :mod:`ovd.clip.crops` does it for proposals.
 """
+
 from typing import List, Optional, Tuple
 
 import numpy as np
@@ -19,8 +20,9 @@ BOX_JITTER = 0.1
 BACKGROUND_LABEL = 0
 
 
-def draw_crops(rng: np.random.Generator,
-               scene: Scene) -> Tuple[np.ndarray, np.ndarray]:
+def draw_crops(
+    rng: np.random.Generator, scene: Scene
+) -> Tuple[np.ndarray, np.ndarray]:
     """Return 8 crops of a scene: 7 of its objects, 1 of background.
 
     Boxes are loose, as proposals are. Half of the background crops show a
@@ -40,7 +42,7 @@ def draw_crops(rng: np.random.Generator,
     order: List[int] = []
     while len(order) < CROPS_PER_SCENE - len(labels):
         order.extend(rng.permutation(len(scene.labels)))
-    for i in order[:CROPS_PER_SCENE - len(labels)]:
+    for i in order[: CROPS_PER_SCENE - len(labels)]:
         boxes.append(_jitter(rng, scene.bboxes[i]))
         labels.append(scene.labels[i] + 1)
     scales = rng.choice(CROP_SCALES, len(boxes))
@@ -57,8 +59,9 @@ def _jitter(rng: np.random.Generator, box: np.ndarray) -> np.ndarray:
     return box + rng.uniform(-BOX_JITTER, BOX_JITTER, 4) * sides
 
 
-def _background_box(rng: np.random.Generator,
-                    scene: Scene) -> Optional[np.ndarray]:
+def _background_box(
+    rng: np.random.Generator, scene: Scene
+) -> Optional[np.ndarray]:
     """Return a box (4,) with hardly any named object inside, or None."""
     named = np.any(scene.masks, axis=0)
     size = named.shape[0]
@@ -70,6 +73,6 @@ def _background_box(rng: np.random.Generator,
             corner = rng.uniform(0, size - wh)
             box = np.concatenate([corner, corner + wh])
         x1, y1, x2, y2 = crop_windows(box[None], max(CROP_SCALES))[0].tolist()
-        if named[max(y1, 0):y2, max(x1, 0):x2].mean() < 0.1:
+        if named[max(y1, 0) : y2, max(x1, 0) : x2].mean() < 0.1:
             return box
     return None

@@ -5,6 +5,7 @@
 teacher who has seen that shape can help; ``novel_combination`` names put
 together values that base names do have.
 """
+
 from dataclasses import dataclass
 from typing import Dict, List, Tuple
 
@@ -16,12 +17,23 @@ BACKGROUND = 'background'
 # 'plain' is not spoken: "red ring", but "striped red ring".
 PATTERNS = ('plain', 'striped', 'dotted')
 COLOURS = ('red', 'yellow', 'green', 'blue', 'purple')
-BASE_SHAPES = ('circle', 'square', 'triangle', 'cross', 'ring', 'moon',
-               'arrow')
+BASE_SHAPES = (
+    'circle',
+    'square',
+    'triangle',
+    'cross',
+    'ring',
+    'moon',
+    'arrow',
+)
 NOVEL_SHAPES = ('star', 'heart')
-NOVEL_COMBINATIONS = ('purple circle', 'dotted green square',
-                      'striped blue triangle', 'striped yellow ring',
-                      'dotted red arrow')
+NOVEL_COMBINATIONS = (
+    'purple circle',
+    'dotted green square',
+    'striped blue triangle',
+    'striped yellow ring',
+    'dotted red arrow',
+)
 
 # Anything with one of these is in the scenes, but has no name there.
 DISTRACTOR_COLOURS = ('grey', 'brown', 'black', 'white')
@@ -31,6 +43,7 @@ DISTRACTOR_SHAPES = ('hourglass', 'bolt')
 @dataclass(frozen=True)
 class Look:
     """What an object looks like; also what it is called."""
+
     pattern: str
     colour: str
     shape: str
@@ -45,6 +58,7 @@ class Look:
 @dataclass(frozen=True)
 class Vocabulary:
     """The named looks, in category order (id 1 first), and their split."""
+
     looks: Tuple[Look, ...]
     base: Tuple[str, ...]
     groups: Dict[str, Tuple[str, ...]]
@@ -74,7 +88,8 @@ class Vocabulary:
         return dict(
             base=list(self.base),
             novel=self.novel,
-            groups={key: list(names) for key, names in self.groups.items()})
+            groups={key: list(names) for key, names in self.groups.items()},
+        )
 
 
 def build_vocabulary() -> Vocabulary:
@@ -96,16 +111,20 @@ def build_vocabulary() -> Vocabulary:
     for shape in NOVEL_SHAPES:
         found.extend(
             Look(PATTERNS[(c + 1) % 3], colour, shape)
-            for c, colour in enumerate(COLOURS))
+            for c, colour in enumerate(COLOURS)
+        )
         found.append(Look(PATTERNS[0], COLOURS[0], shape))
 
     order = np.random.default_rng(4817).permutation(len(found))
     looks = tuple(found[i] for i in order)
     groups = dict(
         novel_attribute=tuple(
-            look.name for look in looks if look.shape in NOVEL_SHAPES),
+            look.name for look in looks if look.shape in NOVEL_SHAPES
+        ),
         novel_combination=tuple(
-            look.name for look in looks if look.name in NOVEL_COMBINATIONS))
+            look.name for look in looks if look.name in NOVEL_COMBINATIONS
+        ),
+    )
     novel = set().union(*groups.values())
     base = tuple(look.name for look in looks if look.name not in novel)
     return Vocabulary(looks, base, groups)

@@ -3,6 +3,7 @@
 Shapes are drawn at three times the size and averaged down, so that edges are
 smooth. Angles are radians, lengths pixels unless said otherwise.
 """
+
 import colorsys
 import math
 from dataclasses import dataclass
@@ -18,15 +19,23 @@ SUPERSAMPLING = 3
 
 # hue in degrees, saturation, value; each object varies around it
 COLOUR_HSV = dict(
-    red=(357, 0.84, 0.86), yellow=(48, 0.85, 0.95), green=(128, 0.66, 0.62),
-    blue=(216, 0.80, 0.84), purple=(284, 0.62, 0.68), grey=(220, 0.04, 0.52),
-    brown=(24, 0.58, 0.42), black=(230, 0.15, 0.15), white=(50, 0.04, 0.96))
+    red=(357, 0.84, 0.86),
+    yellow=(48, 0.85, 0.95),
+    green=(128, 0.66, 0.62),
+    blue=(216, 0.80, 0.84),
+    purple=(284, 0.62, 0.68),
+    grey=(220, 0.04, 0.52),
+    brown=(24, 0.58, 0.42),
+    black=(230, 0.15, 0.15),
+    white=(50, 0.04, 0.96),
+)
 HSV_JITTER = (7, 0.08, 0.08)
 
 
 @dataclass(frozen=True)
 class Patch:
     """A drawn object: colours (h, w, 3) and coverage (h, w), 0 to 1."""
+
     colours: np.ndarray
     alpha: np.ndarray
 
@@ -53,15 +62,17 @@ def draw_patch(rng: np.random.Generator, look: Look, size: float) -> Patch:
     colours = np.empty((n, n, 3), np.float32)
     colours[:] = main
     colours[_pattern(rng, look.pattern, xs, ys, angle, radius)] = second
-    cv2.polylines(colours, contours, True, edge,
-                  max(1, round(0.13 * radius)), shift=4)
+    cv2.polylines(
+        colours, contours, True, edge, max(1, round(0.13 * radius)), shift=4
+    )
     # Light falls from the upper left.
     colours *= (1 - 0.13 * (xs + ys) / radius)[..., None]
 
     alpha = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
     return Patch(
         cv2.resize(colours, (side, side), interpolation=cv2.INTER_AREA),
-        alpha.astype(np.float32) / 255)
+        alpha.astype(np.float32) / 255,
+    )
 
 
 def _paints(rng: np.random.Generator, colour: str) -> Tuple[tuple, ...]:
@@ -74,8 +85,14 @@ def _paints(rng: np.random.Generator, colour: str) -> Tuple[tuple, ...]:
     return tuple(main), tuple(second), tuple(0.55 * main)
 
 
-def _pattern(rng: np.random.Generator, pattern: str, xs: np.ndarray,
-             ys: np.ndarray, angle: float, radius: float) -> np.ndarray:
+def _pattern(
+    rng: np.random.Generator,
+    pattern: str,
+    xs: np.ndarray,
+    ys: np.ndarray,
+    angle: float,
+    radius: float,
+) -> np.ndarray:
     """Return where (n, n) the second paint goes.
 
     Stripes and dots keep their number per object, not their width in pixels,
@@ -102,7 +119,7 @@ def shape_outline(shape: str) -> Tuple[np.ndarray, ...]:
     t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     circle = np.stack([np.cos(t), np.sin(t)], 1)
     if shape == 'circle':
-        return (0.92 * circle, )
+        return (0.92 * circle,)
     if shape == 'ring':
         return circle, 0.5 * circle[::-1]
     if shape == 'moon':
@@ -111,25 +128,70 @@ def shape_outline(shape: str) -> Tuple[np.ndarray, ...]:
         b = np.linspace(1.5 * np.pi, 0.5 * np.pi, 24)
         inner = np.stack([0.75 * np.cos(b), 0.77 * np.sin(b)], 1)
         inner[:, 0] += outer[0, 0]
-        return (np.concatenate([outer, inner]) + (0.2, 0), )
+        return (np.concatenate([outer, inner]) + (0.2, 0),)
     if shape == 'heart':
-        return (np.stack([16 * np.sin(t)**3, -(
-            13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) -
-            np.cos(4 * t)) - 2.5], 1) / 16, )
+        return (
+            np.stack(
+                [
+                    16 * np.sin(t) ** 3,
+                    -(
+                        13 * np.cos(t)
+                        - 5 * np.cos(2 * t)
+                        - 2 * np.cos(3 * t)
+                        - np.cos(4 * t)
+                    )
+                    - 2.5,
+                ],
+                1,
+            )
+            / 16,
+        )
     if shape == 'star':
         a = np.arange(10) * np.pi / 5 - np.pi / 2
         r = np.where(np.arange(10) % 2, 0.5, 1.1)
-        return (np.stack([r * np.cos(a), r * np.sin(a)], 1), )
+        return (np.stack([r * np.cos(a), r * np.sin(a)], 1),)
     corners = dict(
-        square=[(-.84, -.84), (.84, -.84), (.84, .84), (-.84, .84)],
-        triangle=[(0, -1), (1, .8), (-1, .8)],
-        cross=[(-.34, -1), (.34, -1), (.34, -.34), (1, -.34), (1, .34),
-               (.34, .34), (.34, 1), (-.34, 1), (-.34, .34), (-1, .34),
-               (-1, -.34), (-.34, -.34)],
-        arrow=[(-1, -.36), (0, -.36), (0, -.9), (1.05, 0), (0, .9), (0, .36),
-               (-1, .36)],
-        hourglass=[(-.85, -1), (.85, -1), (.2, 0), (.85, 1), (-.85, 1),
-                   (-.2, 0)],
-        bolt=[(.2, -1), (-.7, .15), (-.08, .15), (-.3, 1), (.7, -.2),
-              (.08, -.2), (.5, -1)])
-    return (np.array(corners[shape], float), )
+        square=[(-0.84, -0.84), (0.84, -0.84), (0.84, 0.84), (-0.84, 0.84)],
+        triangle=[(0, -1), (1, 0.8), (-1, 0.8)],
+        cross=[
+            (-0.34, -1),
+            (0.34, -1),
+            (0.34, -0.34),
+            (1, -0.34),
+            (1, 0.34),
+            (0.34, 0.34),
+            (0.34, 1),
+            (-0.34, 1),
+            (-0.34, 0.34),
+            (-1, 0.34),
+            (-1, -0.34),
+            (-0.34, -0.34),
+        ],
+        arrow=[
+            (-1, -0.36),
+            (0, -0.36),
+            (0, -0.9),
+            (1.05, 0),
+            (0, 0.9),
+            (0, 0.36),
+            (-1, 0.36),
+        ],
+        hourglass=[
+            (-0.85, -1),
+            (0.85, -1),
+            (0.2, 0),
+            (0.85, 1),
+            (-0.85, 1),
+            (-0.2, 0),
+        ],
+        bolt=[
+            (0.2, -1),
+            (-0.7, 0.15),
+            (-0.08, 0.15),
+            (-0.3, 1),
+            (0.7, -0.2),
+            (0.08, -0.2),
+            (0.5, -1),
+        ],
+    )
+    return (np.array(corners[shape], float),)

@@ -5,6 +5,7 @@ where it covers at least half of a pixel and nothing lies on it.
 
 Frames: pixels, (x, y) from the top left corner; images are RGB.
 """
+
 import colorsys
 from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
@@ -43,6 +44,7 @@ class Scene:
             and y2 lie one past the last pixel.
         distractors (np.ndarray): (M, 4) int64 xyxy of the nameless objects.
     """
+
     image: np.ndarray
     labels: np.ndarray
     masks: np.ndarray
@@ -50,9 +52,11 @@ class Scene:
     distractors: np.ndarray
 
 
-def render_scene(rng: np.random.Generator,
-                 looks: Sequence[Look],
-                 image_size: int = IMAGE_SIZE) -> Scene:
+def render_scene(
+    rng: np.random.Generator,
+    looks: Sequence[Look],
+    image_size: int = IMAGE_SIZE,
+) -> Scene:
     """Draw a scene with 2 to 5 of ``looks`` and up to 3 nameless objects.
 
     Objects lie on one another, but each named one keeps at least 60 % of its
@@ -69,7 +73,7 @@ def render_scene(rng: np.random.Generator,
     areas: List[int] = []
     for label in _choose_items(rng, len(looks)):
         look = looks[label] if label >= 0 else _nameless_look(rng)
-        size = MIN_SIZE * (MAX_SIZE / MIN_SIZE)**rng.random()
+        size = MIN_SIZE * (MAX_SIZE / MIN_SIZE) ** rng.random()
         patch = draw_patch(rng, look, size)
         corner = _find_place(rng, patch, owner, labels, areas, label >= 0)
         if corner is None:
@@ -99,9 +103,14 @@ def _nameless_look(rng: np.random.Generator) -> Look:
     return Look(*(str(rng.choice(v)) for v in (PATTERNS, colours, shapes)))
 
 
-def _find_place(rng: np.random.Generator, patch: Patch, owner: np.ndarray,
-                labels: List[int], areas: List[int],
-                named: bool) -> Optional[Tuple[int, int]]:
+def _find_place(
+    rng: np.random.Generator,
+    patch: Patch,
+    owner: np.ndarray,
+    labels: List[int],
+    areas: List[int],
+    named: bool,
+) -> Optional[Tuple[int, int]]:
     """Return a top left corner where all stay visible enough, or None."""
     solid = patch.alpha >= 0.5
     h, w = solid.shape
@@ -112,33 +121,43 @@ def _find_place(rng: np.random.Generator, patch: Patch, owner: np.ndarray,
         if named and solid[inside].sum() < 0.9 * solid.sum():
             continue
         hidden = owner[rows, cols][solid[inside]]
-        left = [(owner == i).sum() - (hidden == i).sum()
-                for i in range(len(labels))]
-        if all(label < 0 or visible >= MIN_VISIBLE * area
-               for label, visible, area in zip(
-                   labels, left, areas, strict=True)):
+        left = [
+            (owner == i).sum() - (hidden == i).sum()
+            for i in range(len(labels))
+        ]
+        if all(
+            label < 0 or visible >= MIN_VISIBLE * area
+            for label, visible, area in zip(labels, left, areas, strict=True)
+        ):
             return x, y
     return None
 
 
-def _overlap(canvas_hw: Tuple[int, ...], corner: Tuple[int, int],
-             patch_hw: Tuple[int, ...]) -> Tuple[slice, slice, tuple]:
+def _overlap(
+    canvas_hw: Tuple[int, ...],
+    corner: Tuple[int, int],
+    patch_hw: Tuple[int, ...],
+) -> Tuple[slice, slice, tuple]:
     """Return the slices of a canvas and of a patch where both overlap."""
     (height, width), (x, y), (h, w) = canvas_hw, corner, patch_hw
     x1, x2 = max(x, 0), min(x + w, width)
     y1, y2 = max(y, 0), min(y + h, height)
-    return slice(y1, y2), slice(x1, x2), (slice(y1 - y, y2 - y),
-                                          slice(x1 - x, x2 - x))
+    return (
+        slice(y1, y2),
+        slice(x1, x2),
+        (slice(y1 - y, y2 - y), slice(x1 - x, x2 - x)),
+    )
 
 
-def _paste(canvas: np.ndarray, patch: Patch,
-           corner: Tuple[int, int]) -> np.ndarray:
+def _paste(
+    canvas: np.ndarray, patch: Patch, corner: Tuple[int, int]
+) -> np.ndarray:
     """Draw a patch and its soft shadow; return its mask (H, W) bool."""
     mask = np.zeros(canvas.shape[:2], bool)
     offset = max(1, patch.alpha.shape[0] // 20)
-    rows, cols, inside = _overlap(mask.shape,
-                                  (corner[0] + offset, corner[1] + offset),
-                                  patch.alpha.shape)
+    rows, cols, inside = _overlap(
+        mask.shape, (corner[0] + offset, corner[1] + offset), patch.alpha.shape
+    )
     shadow = cv2.GaussianBlur(patch.alpha, (0, 0), 1.5 * offset)[inside]
     canvas[rows, cols] *= 1 - 0.35 * shadow[..., None]
     rows, cols, inside = _overlap(mask.shape, corner, patch.alpha.shape)
@@ -156,8 +175,9 @@ def _pack(canvas: np.ndarray, owner: np.ndarray, labels: np.ndarray) -> Scene:
     bboxes = np.array([_tight_box(mask) for mask in masks]).reshape(-1, 4)
     named = labels >= 0
     image = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
-    return Scene(image, labels[named], masks[named], bboxes[named],
-                 bboxes[~named])
+    return Scene(
+        image, labels[named], masks[named], bboxes[named], bboxes[~named]
+    )
 
 
 def _tight_box(mask: np.ndarray) -> Tuple[int, int, int, int]:
@@ -177,8 +197,17 @@ def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
         blob = np.zeros((size, size), np.uint8)
         centre = rng.integers(0, size, 2).tolist()
         axes = rng.integers(size // 16, size // 4, 2).tolist()
-        cv2.ellipse(blob, centre, axes, rng.uniform(0, 180), 0, 360, 255, -1,
-                    cv2.LINE_AA)
+        cv2.ellipse(
+            blob,
+            centre,
+            axes,
+            rng.uniform(0, 180),
+            0,
+            360,
+            255,
+            -1,
+            cv2.LINE_AA,
+        )
         alpha = blob[..., None] * np.float32(rng.uniform(0.2, 0.5) / 255)
         canvas += alpha * (_muted(rng) - canvas)
     # OpenCV smooths the edges of lines in 8 bits only.
@@ -188,9 +217,15 @@ def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
         steps = np.stack([np.cos(headings), np.sin(headings)], 1)
         steps *= rng.uniform(size / 60, size / 15)
         points = np.cumsum(steps, 0) + rng.uniform(0, size, 2)
-        cv2.polylines(canvas, [np.round(points * 16).astype(np.int32)], False,
-                      _muted(rng).tolist(), int(rng.integers(1, 4)),
-                      cv2.LINE_AA, shift=4)
+        cv2.polylines(
+            canvas,
+            [np.round(points * 16).astype(np.int32)],
+            False,
+            _muted(rng).tolist(),
+            int(rng.integers(1, 4)),
+            cv2.LINE_AA,
+            shift=4,
+        )
     return canvas.astype(np.float32)
 
 
@@ -200,8 +235,9 @@ def _muted(rng: np.random.Generator) -> np.ndarray:
     return np.array(colorsys.hsv_to_rgb(*hsv), np.float32) * 255
 
 
-def _noise(rng: np.random.Generator, cells: int, size: int,
-           amplitude: float) -> np.ndarray:
+def _noise(
+    rng: np.random.Generator, cells: int, size: int, amplitude: float
+) -> np.ndarray:
     """Return smooth noise (size, size) float32 with ``cells`` bumps a side."""
     grid = rng.normal(0, amplitude, (cells, cells)).astype(np.float32)
     return cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)

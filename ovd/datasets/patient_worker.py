@@ -1,4 +1,5 @@
 """Workers that leave it to their main process when to end."""
+
 import os
 import signal
 import threading
@@ -27,6 +28,6 @@ def patient_worker(worker_id: int) -> None:
 
 
 def _end_later(signum: int, frame: Optional[FrameType]) -> None:
-    timer = threading.Timer(PATIENCE_S, os._exit, (128 + signum, ))
+    timer = threading.Timer(PATIENCE_S, os._exit, (128 + signum,))
     timer.daemon = True
     timer.start()

@@ -3,6 +3,7 @@
 Shapes: M regions that there are, K of them kept, B of a batch; G groups, C
 base classes, D embedding size.
 """
+
 import logging
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -21,11 +22,18 @@ from .labelled_regions import LabelledRegions
 from .store_regions import StoreRegions
 
 Range = Tuple[float, float]
-DETPRO_IOU_RANGES = ((0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9),
-                     (0.9, 1.1))
+DETPRO_IOU_RANGES = (
+    (0.5, 0.6),
+    (0.6, 0.7),
+    (0.7, 0.8),
+    (0.8, 0.9),
+    (0.9, 1.1),
+)
 BACKGROUND, NOVEL = -1, -2  # beside 0 to C - 1, the base classes
-FROM_DETPRO = '--cfg-options train_dataloader.dataset.store=None ' \
+FROM_DETPRO = (
+    '--cfg-options train_dataloader.dataset.store=None '
     '+train_dataloader.dataset.data_file=train_data.pth'
+)
 
 
 @DATASETS.register_module()
@@ -64,29 +72,35 @@ class RegionEmbeddings(Dataset):
             :class:`DetProRegions`.
     """
 
-    def __init__(self,
-                 dataset: Dict[str, Any],
-                 store: Optional[str] = None,
-                 data_file: Optional[str] = None,
-                 iou_ranges: Sequence[Range] = DETPRO_IOU_RANGES,
-                 neg_range: Range = (0.1, 0.5),
-                 neg_fraction: float = 0.1,
-                 seed: int = 0,
-                 lazy_init: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: Dict[str, Any],
+        store: Optional[str] = None,
+        data_file: Optional[str] = None,
+        iou_ranges: Sequence[Range] = DETPRO_IOU_RANGES,
+        neg_range: Range = (0.1, 0.5),
+        neg_fraction: float = 0.1,
+        seed: int = 0,
+        lazy_init: bool = False,
+    ) -> None:
         if (store is None) == (data_file is None):
             raise ValueError(
                 'name either a store or a data_file, got '
                 f'store={store!r}, data_file={data_file!r}; it takes '
-                f"DetPro's training data by {FROM_DETPRO}")
+                f"DetPro's training data by {FROM_DETPRO}"
+            )
         for low, high in (*iou_ranges, neg_range):
             if not 0 < low < high:
-                raise ValueError('a range of IoU must be low < high with low '
-                                 f'above 0, got ({low}, {high})')
+                raise ValueError(
+                    'a range of IoU must be low < high with low '
+                    f'above 0, got ({low}, {high})'
+                )
         if not iou_ranges:
             raise ValueError('iou_ranges must have a range, got none')
         if not 0 <= neg_fraction <= 1:
             raise ValueError(
-                f'neg_fraction must be from 0 to 1, got {neg_fraction}')
+                f'neg_fraction must be from 0 to 1, got {neg_fraction}'
+            )
         self.dataset_cfg = dict(dataset)
         self.store, self.data_file = store, data_file
         self.iou_ranges = [tuple(item) for item in iou_ranges]
@@ -102,11 +116,13 @@ class RegionEmbeddings(Dataset):
             return
         # A file of DetPro needs the names alone.
         dataset = DATASETS.build(
-            dict(self.dataset_cfg, lazy_init=self.store is None))
+            dict(self.dataset_cfg, lazy_init=self.store is None)
+        )
         if 'novel_classes' not in dataset.metainfo:
             raise ValueError(
                 f'{type(dataset).__name__} does not say which classes are '
-                'novel: take GZSLCocoDataset or another GZSL dataset')
+                'novel: take GZSLCocoDataset or another GZSL dataset'
+            )
         self.metainfo = dict(dataset.metainfo)
         self.ann_file = dataset.ann_file
         lows = [low for low, _ in (*self.iou_ranges, self.neg_range)]
@@ -121,14 +137,13 @@ class RegionEmbeddings(Dataset):
         """Return the regions of the store or of DetPro's file."""
         if self.store is None:
             assert self.data_file is not None  # one of them is given
-            return DetProRegions(
-                self.data_file, len(self.metainfo['classes']))
+            return DetProRegions(self.data_file, len(self.metainfo['classes']))
         try:
             return StoreRegions(self.store, dataset, min_iou)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"{error}\nor learn from DetPro's training data: "
-                f'{FROM_DETPRO}') from error
+                f"{error}\nor learn from DetPro's training data: {FROM_DETPRO}"
+            ) from error
 
     def _base_labels(self, regions: LabelledRegions) -> np.ndarray:
         """Return labels (M,) among the base classes.
@@ -146,7 +161,8 @@ class RegionEmbeddings(Dataset):
             raise ValueError(
                 f'{self.data_file or self.ann_file} has boxes of novel '
                 'classes, which training must not see: '
-                f'{listed([classes[i] for i in novel], ())}')
+                f'{listed([classes[i] for i in novel], ())}'
+            )
         return labels
 
     def _take(self, regions: LabelledRegions, labels: np.ndarray) -> None:
@@ -154,7 +170,8 @@ class RegionEmbeddings(Dataset):
         found = np.flatnonzero(_is_in(regions.ious, self.neg_range))
         count = int(len(found) * self.neg_fraction)
         drawn = np.random.default_rng(self.seed).choice(
-            found, count, replace=False, shuffle=False)
+            found, count, replace=False, shuffle=False
+        )
         groups = [
             np.flatnonzero(_is_in(regions.ious, iou_range) & (labels >= 0))
             for iou_range in self.iou_ranges
@@ -163,7 +180,8 @@ class RegionEmbeddings(Dataset):
             if not len(rows):
                 raise ValueError(
                     f'no region of a base class has an IoU from {low} to '
-                    f'{high}: take the range out of iou_ranges')
+                    f'{high}: take the range out of iou_ranges'
+                )
         kept = np.unique(np.concatenate([*groups, drawn]))  # ascending
         self.embeddings = regions.gather(kept)
         self.num_negatives = count
@@ -176,9 +194,12 @@ class RegionEmbeddings(Dataset):
             torch.from_numpy(np.searchsorted(kept, np.append(rows, drawn)))
             for rows in groups
         ]
-        self.weights = torch.stack([
-            inverse_frequencies(own, len(self.metainfo['base_classes']))
-            for own in self._labels])
+        self.weights = torch.stack(
+            [
+                inverse_frequencies(own, len(self.metainfo['base_classes']))
+                for own in self._labels
+            ]
+        )
         self._ends = np.cumsum(self.group_sizes)
 
     @property
@@ -189,8 +210,10 @@ class RegionEmbeddings(Dataset):
     @property
     def group_seeds(self) -> List[List[int]]:
         """Numbers of each group, the same whichever others there are."""
-        return [[round(1000 * end) for end in iou_range]
-                for iou_range in self.iou_ranges]
+        return [
+            [round(1000 * end) for end in iou_range]
+            for iou_range in self.iou_ranges
+        ]
 
     def __len__(self) -> int:
         """Return how many regions all groups have together."""
@@ -219,31 +242,40 @@ class RegionEmbeddings(Dataset):
         if (which != group).any():
             raise ValueError(
                 'a batch must be of one group: take GroupBatchSampler as '
-                'batch_sampler of the dataloader')
+                'batch_sampler of the dataloader'
+            )
         places = torch.as_tensor(indices) - (
-            self._ends[group] - self.group_sizes[group])
+            self._ends[group] - self.group_sizes[group]
+        )
         labels = self._labels[group][places]
         return dict(
             embeddings=self.embeddings[self._rows[group][places]],
             labels=labels,
             # Label -1 finds the last weight, that of background.
             weights=self.weights[group][labels],
-            group=group)
+            group=group,
+        )
 
     def _report(self, regions: LabelledRegions) -> None:
         """Log how much there is to learn from."""
         sizes = ', '.join(
             f'{size - self.num_negatives:,} of IoU {low} to {high}'
-            for (low, high), size in zip(self.iou_ranges, self.group_sizes))
+            for (low, high), size in zip(self.iou_ranges, self.group_sizes)
+        )
         megabytes = self.embeddings.nbytes / 1e6
         print_log(
             f'regions of {len(self.metainfo["base_classes"])} base classes: '
             f'{sizes}; {self.num_negatives:,} of background; their '
-            f'embeddings take {megabytes:,.0f} MB in each process', 'current')
+            f'embeddings take {megabytes:,.0f} MB in each process',
+            'current',
+        )
         if broken := getattr(regions, 'num_broken', 0):
             print_log(
                 f'{broken} images have no regions, because they were broken '
-                f'when {self.store} was made', 'current', logging.WARNING)
+                f'when {self.store} was made',
+                'current',
+                logging.WARNING,
+            )
 
 
 def inverse_frequencies(labels: Tensor, num_classes: int) -> Tensor:
@@ -257,7 +289,7 @@ def inverse_frequencies(labels: Tensor, num_classes: int) -> Tensor:
         num_classes (int): C.
     """
     counts = torch.bincount(labels + 1, minlength=num_classes + 1).roll(-1)
-    shares = torch.full((num_classes + 1, ), float(num_classes))
+    shares = torch.full((num_classes + 1,), float(num_classes))
     shares[-1] = 2
     weights = len(labels) / (shares * counts)
     return weights.where(counts > 0, torch.zeros(()))

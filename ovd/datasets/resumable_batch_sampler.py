@@ -3,6 +3,7 @@
 Shapes: B samples of a batch: of one process, or of all together where the
 batch sampler inside says so.
 """
+
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from mmdet.registry import DATA_SAMPLERS
@@ -19,6 +20,7 @@ class SeededIndex(int):
             the epoch in the order of all processes together: all that the
             randomness of the sample is made from.
     """
+
     position: Tuple[int, ...]
 
     def __new__(cls, index: int, position: Tuple[int, ...]) -> 'SeededIndex':
@@ -52,26 +54,33 @@ class ResumableBatchSampler(BatchSampler):
 
     sampler: DefaultSampler
 
-    def __init__(self,
-                 sampler: DefaultSampler,
-                 batch_size: int,
-                 batch_sampler: Optional[dict] = None,
-                 drop_last: bool = False,
-                 done: Optional[Dict[str, int]] = None) -> None:
+    def __init__(
+        self,
+        sampler: DefaultSampler,
+        batch_size: int,
+        batch_sampler: Optional[dict] = None,
+        drop_last: bool = False,
+        done: Optional[Dict[str, int]] = None,
+    ) -> None:
         super().__init__(sampler, batch_size, drop_last)
-        self.inner = BatchSampler(
-            sampler, batch_size, drop_last
-        ) if batch_sampler is None else DATA_SAMPLERS.build(
-            batch_sampler,
-            default_args=dict(sampler=sampler, batch_size=batch_size))
+        self.inner = (
+            BatchSampler(sampler, batch_size, drop_last)
+            if batch_sampler is None
+            else DATA_SAMPLERS.build(
+                batch_sampler,
+                default_args=dict(sampler=sampler, batch_size=batch_size),
+            )
+        )
         self.num_done = self.num_to_pass = 0
         if done is not None:
             # With other numbers of processes or samples, all batches
             # together have seen the same share of the epoch's order.
             samples = done['num_batches'] * self._of_all(
-                done['batch_size'], done['world_size'])
-            self.num_done = samples // self._of_all(batch_size,
-                                                    self._world_size)
+                done['batch_size'], done['world_size']
+            )
+            self.num_done = samples // self._of_all(
+                batch_size, self._world_size
+            )
             self.num_to_pass = self.num_done
 
     @property
@@ -94,7 +103,8 @@ class ResumableBatchSampler(BatchSampler):
         return dict(
             num_batches=num_batches,
             batch_size=self.batch_size,
-            world_size=self._world_size)
+            world_size=self._world_size,
+        )
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch."""
@@ -114,14 +124,17 @@ class ResumableBatchSampler(BatchSampler):
                 batches, first = iter(self.inner), 0
         self.num_to_pass = 0
         seed, epoch, rank = (
-            getattr(self.sampler, name, 0) for name in ('seed', 'epoch',
-                                                        'rank'))
+            getattr(self.sampler, name, 0)
+            for name in ('seed', 'epoch', 'rank')
+        )
         for number, batch in enumerate(batches, first):
             # The host's samplers deal samples out to processes in turn.
-            start = number * self._of_all(self.batch_size,
-                                          self._world_size) + rank
+            start = (
+                number * self._of_all(self.batch_size, self._world_size) + rank
+            )
             yield [
-                SeededIndex(index,
-                            (seed, epoch, start + place * self._world_size))
+                SeededIndex(
+                    index, (seed, epoch, start + place * self._world_size)
+                )
                 for place, index in enumerate(batch)
             ]

@@ -1,4 +1,5 @@
 """A dataset whose randomness hangs on the sample, not on who loads it."""
+
 from typing import Any, Optional
 
 import cv2
@@ -50,18 +51,23 @@ class SeededDataset(WrappedDataset):
         assert found is not None
         raise ValueError(
             f'{MAX_BROKEN_IN_A_ROW} images in a row cannot be used, the last '
-            f'is {found.path}: {found.reason}\nsee {self.broken_file}')
+            f'is {found.path}: {found.reason}\nsee {self.broken_file}'
+        )
 
-    def _judge(self, index: int,
-               error: Exception) -> Optional[BrokenImageError]:
+    def _judge(
+        self, index: int, error: Exception
+    ) -> Optional[BrokenImageError]:
         """Return what is wrong with the image of a sample, if anything is.
 
         Not every dataset loads by :class:`LoadWholeImage`.
         """
         if isinstance(error, BrokenImageError):
             return error
-        info = self.dataset.get_data_info(index) if hasattr(
-            self.dataset, 'get_data_info') else {}
+        info = (
+            self.dataset.get_data_info(index)
+            if hasattr(self.dataset, 'get_data_info')
+            else {}
+        )
         path = info.get('img_path')
         if path is None or _is_readable(path):
             return None
@@ -72,8 +78,10 @@ def _is_readable(path: str) -> bool:
     """Whether a file is a whole image."""
     try:
         content = np.fromfile(path, np.uint8)
-        return content.size > 0 and not is_cut_off(
-            content.tobytes()) and cv2.imdecode(
-                content, cv2.IMREAD_UNCHANGED) is not None
+        return (
+            content.size > 0
+            and not is_cut_off(content.tobytes())
+            and cv2.imdecode(content, cv2.IMREAD_UNCHANGED) is not None
+        )
     except (OSError, cv2.error):
         return False

@@ -1,4 +1,5 @@
 """One seed for all generators of random numbers."""
+
 import random
 
 import numpy as np
@@ -14,7 +15,7 @@ def seed_all(*numbers: int) -> None:
     Args:
         numbers (int): 0 or more each; other numbers give an unrelated seed.
     """
-    seed, = np.random.SeedSequence(numbers).generate_state(1)
+    (seed,) = np.random.SeedSequence(numbers).generate_state(1)
     random.seed(int(seed))
     np.random.seed(seed)
     torch.manual_seed(int(seed))

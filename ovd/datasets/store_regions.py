@@ -2,6 +2,7 @@
 
 Shapes: M regions, P boxes of one image, G annotated ones, D embedding size.
 """
+
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 import numpy as np
@@ -25,6 +26,7 @@ WITH_BOXES = '--cfg-options train_cfg.boxes.ground_truth=True'
 
 class _Image(NamedTuple):
     """What a dataset has of an image: boxes (G, 4) and labels (G,)."""
+
     key: str
     bboxes: np.ndarray
     labels: np.ndarray
@@ -48,15 +50,17 @@ class StoreRegions(LabelledRegions):
             annotations or images.
     """
 
-    def __init__(self, folder: PathLike, dataset: BaseDataset,
-                 min_iou: float) -> None:
+    def __init__(
+        self, folder: PathLike, dataset: BaseDataset, min_iou: float
+    ) -> None:
         self.store = EmbeddingStore(folder)
         self._check_store(dataset.ann_file)
         self.clip = self.store.clip
         self.embed_dims = self.store.embed_dims
         images = _read_images(dataset)
         self.store.check_covers(
-            {image_id: image.key for image_id, image in images.items()})
+            {image_id: image.key for image_id, image in images.items()}
+        )
         # Ascending, as in the shards
         self._image_ids = np.array(sorted(images), np.int64)
         rows, ious, labels = [], [], []
@@ -81,14 +85,18 @@ class StoreRegions(LabelledRegions):
             raise ValueError(
                 f'{self.store.folder} was made without the annotated boxes of '
                 'its images, and prompts are learned from them, too: make a '
-                f'store with {WITH_BOXES} and name it')
+                f'store with {WITH_BOXES} and name it'
+            )
         check_same_source(
-            describe_annotations(ann_file), manifest.annotations,
+            describe_annotations(ann_file),
+            manifest.annotations,
             f'the annotation file {ann_file}',
-            f'the embedding store {self.store.folder}')
+            f'the embedding store {self.store.folder}',
+        )
 
-    def _label(self, image_id: int,
-               image: _Image) -> Tuple[np.ndarray, np.ndarray]:
+    def _label(
+        self, image_id: int, image: _Image
+    ) -> Tuple[np.ndarray, np.ndarray]:
         """Return the IoUs (P,) and labels (P,) of all boxes of an image."""
         item = self.store.get(image_id)
         ious = np.zeros(len(item['kinds']), np.float32)
@@ -99,7 +107,8 @@ class StoreRegions(LabelledRegions):
         if len(image.bboxes):
             overlaps, best = box_iou(
                 torch.tensor(item['bboxes'][of_proposal]),
-                torch.tensor(image.bboxes)).max(dim=1)
+                torch.tensor(image.bboxes),
+            ).max(dim=1)
             ious[of_proposal] = overlaps.numpy()
             labels[of_proposal] = image.labels[best.numpy()]
         annotated = item['kinds'] == GROUND_TRUTH
@@ -108,17 +117,20 @@ class StoreRegions(LabelledRegions):
         ious[annotated], labels[annotated] = 1, image.labels
         return ious, labels
 
-    def _check_boxes(self, image_id: int, stored: np.ndarray,
-                     bboxes: np.ndarray) -> None:
+    def _check_boxes(
+        self, image_id: int, stored: np.ndarray, bboxes: np.ndarray
+    ) -> None:
         """Raise unless a store has the boxes of the dataset, in order."""
-        if stored.shape != bboxes.shape or \
-                not np.allclose(stored, bboxes, atol=0.01):
+        if stored.shape != bboxes.shape or not np.allclose(
+            stored, bboxes, atol=0.01
+        ):
             raise ValueError(
                 f'the {len(stored)} annotated boxes of image {image_id} in '
                 f'{self.store.folder} are not the {len(bboxes)} that the '
                 'dataset has: the store was made from '
                 f'{self.store.manifest.annotations.get("file")}; name that '
-                'file, or make the store anew')
+                'file, or make the store anew'
+            )
 
     def gather(self, rows: np.ndarray) -> Tensor:
         """Return embeddings, reading shard after shard."""
@@ -137,7 +149,8 @@ def _read_images(dataset: BaseDataset) -> Dict[int, _Image]:
     infos = map(dataset.get_data_info, range(len(dataset)))
     return {
         info['img_id']: _Image(
-            image_key(info['img_path']), *labelled_boxes(info))
+            image_key(info['img_path']), *labelled_boxes(info)
+        )
         for info in infos
     }
 
@@ -150,9 +163,13 @@ def labelled_boxes(info: Mapping[str, Any]) -> Tuple[np.ndarray, np.ndarray]:
     """
     limits = np.array([info['width'], info['height']] * 2, np.float32)
     bboxes = annotated_boxes(info).clip(0, limits)
-    labels = np.array([
-        instance['bbox_label'] for instance in info.get('instances', ())
-        if not instance.get('ignore_flag')
-    ], np.int64)
+    labels = np.array(
+        [
+            instance['bbox_label']
+            for instance in info.get('instances', ())
+            if not instance.get('ignore_flag')
+        ],
+        np.int64,
+    )
     has_area = (bboxes[:, 2:] > bboxes[:, :2]).all(axis=1)
     return bboxes[has_area], labels[has_area]

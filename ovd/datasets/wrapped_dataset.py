@@ -1,4 +1,5 @@
 """A dataset round another, which shows all that is not its own."""
+
 from typing import Any, Optional
 
 from mmdet.registry import DATASETS
@@ -15,11 +16,12 @@ class WrappedDataset(Dataset):
             the first one is an error.
     """
 
-    def __init__(self,
-                 dataset: Any,
-                 broken_file: Optional[str] = None) -> None:
-        self.dataset = DATASETS.build(dataset) if isinstance(
-            dataset, dict) else dataset
+    def __init__(
+        self, dataset: Any, broken_file: Optional[str] = None
+    ) -> None:
+        self.dataset = (
+            DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        )
         self.broken_file = broken_file
 
     def __getattr__(self, name: str) -> Any:

@@ -1,4 +1,5 @@
 """Hooks, loops, launch, strict overrides."""
+
 # ruff: noqa: E402, I001  (first say what to install, if anything is missing)
 from ovd.host import check_host
 
@@ -26,11 +27,22 @@ from .resumable_epoch_loop import ResumableEpochLoop
 from .tensorboard_backend import OptionalTensorboardVisBackend
 
 __all__ = [
-    'AtomicCheckpointHook', 'AtomicLocalBackend', 'ClassEmbeddingHook',
-    'DueValidationHook', 'ExactResumeHook', 'ExtractionLoop',
-    'ExtractionRunner', 'FiniteLossHook', 'HangWatchHook',
-    'ImageEmbeddingHook', 'OpenVocabularyHook',
-    'OptionalTensorboardVisBackend', 'PlainCheckpointHook', 'PreemptionHook',
-    'ResumableEpochLoop', 'ThroughputHook', 'load_from_local',
-    'load_from_torchvision'
+    'AtomicCheckpointHook',
+    'AtomicLocalBackend',
+    'ClassEmbeddingHook',
+    'DueValidationHook',
+    'ExactResumeHook',
+    'ExtractionLoop',
+    'ExtractionRunner',
+    'FiniteLossHook',
+    'HangWatchHook',
+    'ImageEmbeddingHook',
+    'OpenVocabularyHook',
+    'OptionalTensorboardVisBackend',
+    'PlainCheckpointHook',
+    'PreemptionHook',
+    'ResumableEpochLoop',
+    'ThroughputHook',
+    'load_from_local',
+    'load_from_torchvision',
 ]

@@ -5,6 +5,7 @@ only every so many iterations. A checkpoint in between holds the gradients,
 too, so that nothing is lost on resuming: bit for bit with one process, but
 for the order of summation with several.
 """
+
 from typing import Dict, Iterable, Tuple
 
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 def _trained(runner: Runner) -> Iterable[Tuple[str, nn.Parameter]]:
     model = runner.model
     model = model.module if is_model_wrapper(model) else model
-    return [(name, p) for name, p in model.named_parameters()
-            if p.requires_grad]
+    return [
+        (name, p) for name, p in model.named_parameters() if p.requires_grad
+    ]
 
 
 def mean_gradients(runner: Runner) -> Dict[str, Tensor]:
@@ -41,8 +43,11 @@ def mean_gradients(runner: Runner) -> Dict[str, Tensor]:
     gradients = {}
     for (name, parameter), exists in zip(parameters, exist.tolist()):
         if exists:
-            gradient = torch.zeros_like(parameter) \
-                if parameter.grad is None else parameter.grad.clone()
+            gradient = (
+                torch.zeros_like(parameter)
+                if parameter.grad is None
+                else parameter.grad.clone()
+            )
             all_reduce(gradient, 'mean')
             gradients[name] = gradient.detach().cpu()
     return gradients
@@ -56,4 +61,5 @@ def restore_gradients(runner: Runner, gradients: Dict[str, Tensor]) -> None:
     if gradients:
         runner.logger.info(
             'no gradient is lost: the checkpoint has those of the '
-            'accumulation that it was saved in the middle of')
+            'accumulation that it was saved in the middle of'
+        )

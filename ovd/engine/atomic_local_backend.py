@@ -1,4 +1,5 @@
 """A file backend for the host's hooks that never leaves half a file."""
+
 from pathlib import Path
 from typing import Union
 
@@ -20,9 +21,8 @@ class AtomicLocalBackend(LocalBackend):
         with atomic_write(filepath) as file:
             file.write(obj)
 
-    def put_text(self,
-                 obj: str,
-                 filepath: Union[str, Path],
-                 encoding: str = 'utf-8') -> None:
+    def put_text(
+        self, obj: str, filepath: Union[str, Path], encoding: str = 'utf-8'
+    ) -> None:
         """Write text to a temporary name, fsync, rename."""
         self.put(obj.encode(encoding), filepath)

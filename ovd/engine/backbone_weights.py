@@ -3,6 +3,7 @@
 The host's own loader, which this one takes the place of, looks at no folder
 of the user's, and without a network it fails with what ``urllib`` says.
 """
+
 import sys
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -35,8 +36,9 @@ def find_url(name: str) -> str:
     """
     urls = {key: url for key, url in get_torchvision_models().items() if url}
     if name not in urls:
-        raise ValueError(f'torchvision has no weights "{name}"'
-                         f'{did_you_mean(name, urls)}')
+        raise ValueError(
+            f'torchvision has no weights "{name}"{did_you_mean(name, urls)}'
+        )
     return urls[name]
 
 
@@ -56,12 +58,15 @@ def find_weights(name: str) -> Path:
     url = find_url(name)
     file_name = url.split('/')[-1]
     ours, cached = WEIGHTS_FOLDER / file_name, cache_folder() / file_name
-    damage = "is cut off or not torchvision's: its SHA-256 does not begin " \
+    damage = (
+        "is cut off or not torchvision's: its SHA-256 does not begin "
         f'with {_digest(file_name)}'
+    )
     if ours.is_file():
         if not _has_digest(ours):
-            raise ValueError(f'{ours} {damage}; remove it, or get it from '
-                             f'{url}')
+            raise ValueError(
+                f'{ours} {damage}; remove it, or get it from {url}'
+            )
         return ours
     if cached.is_file() and _has_digest(cached):
         return cached
@@ -70,16 +75,19 @@ def find_weights(name: str) -> Path:
         # Written under another name and renamed, so that processes that
         # start together neither write into one file nor read a half one.
         torch.hub.download_url_to_file(
-            url, str(cached), _digest(file_name), sys.stderr.isatty())
+            url, str(cached), _digest(file_name), sys.stderr.isatty()
+        )
     except (OSError, RuntimeError) as error:
         if cached.is_file():
             raise ValueError(
                 f'{cached} {damage}; downloading it anew failed ({error}): '
-                f'put the file {url} there, or at {ours}') from error
+                f'put the file {url} there, or at {ours}'
+            ) from error
         raise FileNotFoundError(
             f'the weights {PREFIX}{name} are neither at {ours} nor at '
             f'{cached}, and downloading them failed ({error}); put the file '
-            f'{url} at {ours}') from error
+            f'{url} at {ours}'
+        ) from error
     return cached
 
 
@@ -95,8 +103,9 @@ def _has_digest(path: Path) -> bool:
 
 
 @CheckpointLoader.register_scheme(prefixes=PREFIX, force=True)
-def load_from_torchvision(filename: str,
-                          map_location: Any = None) -> Dict[str, Any]:
+def load_from_torchvision(
+    filename: str, map_location: Any = None
+) -> Dict[str, Any]:
     """Load the weights that ``torchvision://NAME`` stands for, on the CPU.
 
     Args:
@@ -104,4 +113,5 @@ def load_from_torchvision(filename: str,
         map_location (Any): Ignored: models copy weights to where they are.
     """
     return read_torch_file(
-        find_weights(filename.removeprefix(PREFIX)), 'weights')
+        find_weights(filename.removeprefix(PREFIX)), 'weights'
+    )

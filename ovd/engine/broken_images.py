@@ -1,12 +1,16 @@
 """Have every job name images that are broken, or do without them."""
+
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 BROKEN_IMAGES = 'broken_images.jsonl'
-HOSTS = ('LoadImageFromFile', 'mmdet.LoadImageFromFile',
-         'mmcv.LoadImageFromFile')
+HOSTS = (
+    'LoadImageFromFile',
+    'mmdet.LoadImageFromFile',
+    'mmcv.LoadImageFromFile',
+)
 EVALUATED = ('val', 'test')
 
 
@@ -31,10 +35,12 @@ def watch_images(cfg: Config, skip_broken: bool = False) -> None:
     for name in EVALUATED:
         loader, evaluator = f'{name}_dataloader', f'{name}_evaluator'
         if cfg.get(loader) and cfg.get(evaluator):
-            cfg[loader].dataset = _wrapped(cfg[loader].dataset,
-                                           record_file(cfg))
+            cfg[loader].dataset = _wrapped(
+                cfg[loader].dataset, record_file(cfg)
+            )
             cfg[evaluator] = dict(
-                type='BrokenImageEvaluator', metrics=cfg[evaluator])
+                type='BrokenImageEvaluator', metrics=cfg[evaluator]
+            )
 
 
 def _wrapped(dataset: dict, broken_file: str) -> dict:
@@ -45,7 +51,8 @@ def _wrapped(dataset: dict, broken_file: str) -> dict:
         parts = [_wrapped(part, broken_file) for part in dataset['datasets']]
         return dict(dataset, datasets=parts)
     return dict(
-        type='EvaluatedDataset', dataset=dataset, broken_file=broken_file)
+        type='EvaluatedDataset', dataset=dataset, broken_file=broken_file
+    )
 
 
 def _replace_loaders(node: Any) -> None:

@@ -1,4 +1,5 @@
 """Say where in a config it stands what the host could not build."""
+
 import re
 import traceback
 from contextlib import contextmanager
@@ -48,10 +49,16 @@ def _explain(error: Exception, cfg: Config) -> Optional[str]:
     # What a tool put in between is in none of the keys that the user knows.
     for where in (origins.cfg, cfg):
         for key, node in all_entries(where):
-            if isinstance(node, dict) and node.get('type') == kind and \
-                    name in node and node[name] == value:
-                return f'{origins.find(f"{key}.{name}", value)}: ' \
+            if (
+                isinstance(node, dict)
+                and node.get('type') == kind
+                and name in node
+                and node[name] == value
+            ):
+                return (
+                    f'{origins.find(f"{key}.{name}", value)}: '
                     f'{key}.{name}: {text}'
+                )
     return None
 
 
@@ -61,8 +68,7 @@ def _not_built(error: Exception) -> Optional[Tuple[Any, str, Any, str]]:
     The local variables of the functions that build are what they were given.
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    builds = [frame.f_locals for frame in frames
-              if frame.f_code is BUILD]
+    builds = [frame.f_locals for frame in frames if frame.f_code is BUILD]
     if not builds:
         return None
     build, last = builds[-1], frames[-1].f_locals
@@ -84,5 +90,9 @@ def _not_built(error: Exception) -> Optional[Tuple[Any, str, Any, str]]:
         return layer, name, last['cfg_'][name], str(error)
     if name not in build.get('args', ()):
         return None
-    return kind, name, build['args'][name], no_such_argument(
-        kind, name, accepted_arguments(build['obj_cls']))
+    return (
+        kind,
+        name,
+        build['args'][name],
+        no_such_argument(kind, name, accepted_arguments(build['obj_cls'])),
+    )

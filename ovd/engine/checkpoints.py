@@ -1,4 +1,5 @@
 """Find checkpoints by file or by the folder of their run; read them."""
+
 import pickle
 import shlex
 import struct
@@ -16,17 +17,26 @@ from ovd.artifacts.weights_file import read_weights
 
 # Published files that configs start from, and where to get them
 SOURCES = {
-    'pretrained/soco/soco_star_mask_rcnn_r50_fpn_400e.pth':
-    'https://github.com/hologerry/SoCo, there called '
-    'current_mmdetection_Head.pth',
+    'pretrained/soco/soco_star_mask_rcnn_r50_fpn_400e.pth': (
+        'https://github.com/hologerry/SoCo, there called '
+        'current_mmdetection_Head.pth'
+    )
 }
 
 # How files of torch.save before 1.6 begin: the pickle of a number
-LEGACY = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)
+LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 
 # What a flipped bit or a lost end makes of a zip file
-DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError,
-           NotImplementedError, RuntimeError, ValueError)
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def find_checkpoint(path: str) -> str:
@@ -41,16 +51,21 @@ def find_checkpoint(path: str) -> str:
         if latest is None:
             raise FileNotFoundError(
                 f'{path} holds no checkpoint; train first, with '
-                f'--work-dir {path}')
+                f'--work-dir {path}'
+            )
         # A run's folder may have been moved: look beside the pointer first.
         beside = Path(path) / Path(latest).name
-        path = latest if Path(latest).is_file() and not beside.is_file() \
-            else str(beside)  # else of default_hooks.checkpoint.out_dir
+        path = (
+            latest
+            if Path(latest).is_file() and not beside.is_file()
+            else str(beside)
+        )  # else of default_hooks.checkpoint.out_dir
     source = SOURCES.get(Path(path).as_posix())
     if source and not Path(path).is_file():
         raise FileNotFoundError(
             f'checkpoint {path} does not exist\nput it there; it is published '
-            f'at {source}')
+            f'at {source}'
+        )
     return str(require_file(path, 'checkpoint'))
 
 
@@ -62,12 +77,15 @@ def check_whole(path: str) -> None:
     """
     with open(path, 'rb') as file:
         if file.read(len(LEGACY)) == LEGACY:
-            code = ('import torch; path = {path!r}; torch.save(torch.load('
-                    'path, weights_only=True), path)').format(path=str(path))
+            code = (
+                'import torch; path = {path!r}; torch.save(torch.load('
+                'path, weights_only=True), path)'
+            ).format(path=str(path))
             raise ValueError(
                 f'checkpoint {path} is in the legacy format of torch before '
                 '1.6, which has no checksums; write it anew, then resume:\n'
-                f'python -c {shlex.quote(code)}')
+                f'python -c {shlex.quote(code)}'
+            )
     try:
         with zipfile.ZipFile(path) as file:
             bad = file.testzip()
@@ -91,14 +109,18 @@ def read_whole(path: str) -> dict:
     except ValueError as error:  # torch is stricter than zipfile
         raise ValueError(_say_damaged(path, error)) from error
     if not isinstance(content, dict):
-        raise ValueError(f'{path} is no checkpoint to resume: it holds a '
-                         f'{type(content).__name__}')
+        raise ValueError(
+            f'{path} is no checkpoint to resume: it holds a '
+            f'{type(content).__name__}'
+        )
     return content
 
 
 def _say_damaged(path: str, reason: object) -> str:
-    return (f'checkpoint {path} is damaged ({reason}); go on from an earlier '
-            'one with --resume CHECKPOINT, or start anew without --resume')
+    return (
+        f'checkpoint {path} is damaged ({reason}); go on from an earlier '
+        'one with --resume CHECKPOINT, or start anew without --resume'
+    )
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)

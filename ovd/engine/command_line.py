@@ -1,4 +1,5 @@
 """The commands that a person types to go on with a run."""
+
 import os
 import shlex
 import sys
@@ -17,18 +18,29 @@ def command_to_resume() -> str:
     config = options.pop(0) if launcher else ''  # where the scripts put it
     if launcher == 'pytorch':
         variables = _nodes()
-        words = ['sh', _beside(tool, 'dist_train.sh'), config,
-                 os.environ.get('LOCAL_WORLD_SIZE', '1'), '--resume']
+        words = [
+            'sh',
+            _beside(tool, 'dist_train.sh'),
+            config,
+            os.environ.get('LOCAL_WORLD_SIZE', '1'),
+            '--resume',
+        ]
     elif launcher == 'slurm':
         work_dir = _take(options, '--work-dir') or 'WORK_DIR'
         variables = [f'GPUS={os.environ.get("SLURM_NTASKS", 1)}'] + [
             f'{name}={shlex.quote(os.environ[name])}'
             for name in ('GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS')
-            if name in os.environ]
-        words = ['sh', _beside(tool, 'slurm_train.sh'),
-                 os.environ.get('SLURM_JOB_PARTITION', 'PARTITION'),
-                 os.environ.get('SLURM_JOB_NAME', 'JOB'), config, work_dir,
-                 '--resume']
+            if name in os.environ
+        ]
+        words = [
+            'sh',
+            _beside(tool, 'slurm_train.sh'),
+            os.environ.get('SLURM_JOB_PARTITION', 'PARTITION'),
+            os.environ.get('SLURM_JOB_NAME', 'JOB'),
+            config,
+            work_dir,
+            '--resume',
+        ]
     else:
         # Without "auto" the word behind would be taken for a checkpoint.
         words = ['python', tool, '--resume', 'auto']
@@ -50,8 +62,11 @@ def command_to_repeat(cfg: Config) -> str:
         for name in ('--launcher', '--resume'):
             _take(options, name)
         return shlex.join(['python', tool, *options])
-    words = ['python', 'tools/train.py',
-             os.path.relpath(cfg.filename) if cfg.filename else 'CONFIG']
+    words = [
+        'python',
+        'tools/train.py',
+        os.path.relpath(cfg.filename) if cfg.filename else 'CONFIG',
+    ]
     overrides = cfg.get('cfg_options')
     if overrides:
         words += ['--cfg-options', *overrides]
@@ -68,9 +83,12 @@ def _nodes() -> List[str]:
     if nodes == 1:
         return []
     environ = os.environ
-    return [f'NNODES={nodes}', f'NODE_RANK={environ.get("GROUP_RANK", 0)}',
-            f'MASTER_ADDR={environ.get("MASTER_ADDR", "")}',
-            f'PORT={environ.get("PORT", 29500)}']
+    return [
+        f'NNODES={nodes}',
+        f'NODE_RANK={environ.get("GROUP_RANK", 0)}',
+        f'MASTER_ADDR={environ.get("MASTER_ADDR", "")}',
+        f'PORT={environ.get("PORT", 29500)}',
+    ]
 
 
 def _take(options: List[str], name: str) -> Optional[str]:
@@ -80,9 +98,12 @@ def _take(options: List[str], name: str) -> Optional[str]:
             del options[place]
             return word.partition('=')[2]
         if word == name:
-            follows = options[place + 1:place + 2]
-            value = follows[0] if follows and not follows[0].startswith(
-                '-') else None
-            del options[place:place + 1 + (value is not None)]
+            follows = options[place + 1 : place + 2]
+            value = (
+                follows[0]
+                if follows and not follows[0].startswith('-')
+                else None
+            )
+            del options[place : place + 1 + (value is not None)]
             return value
     return None

@@ -5,6 +5,7 @@ built: data loaders with their transforms, optimizer, schedules, loops, hooks,
 metrics, visualizers and the model itself. The parts of a model may change the
 configs of their own parts: build_errors.py explains what the host says there.
 """
+
 from typing import Any, Collection, Iterator, List, Optional, Tuple
 
 from mmcv.transforms import Compose, KeyMapper, RandomApply, RandomChoice
@@ -44,13 +45,19 @@ def check_types(cfg: Config) -> None:
     """
     if cfg.get('default_scope', 'mmdet') != 'mmdet':
         return
-    problems = [problem for typed in _typed_entries(cfg)
-                for problem in _problems(*typed)]
+    problems = [
+        problem
+        for typed in _typed_entries(cfg)
+        for problem in _problems(*typed)
+    ]
     if problems:
         origins = ConfigOrigins(cfg.filename)
-        raise ValueError('\nerror: '.join(
-            f'{origins.find(key, value)}: {key}: {text}'
-            for key, value, text in problems))
+        raise ValueError(
+            '\nerror: '.join(
+                f'{origins.find(key, value)}: {key}: {text}'
+                for key, value, text in problems
+            )
+        )
 
 
 def _typed_entries(cfg: Config) -> Iterator[Typed]:
@@ -63,7 +70,8 @@ def _typed_entries(cfg: Config) -> Iterator[Typed]:
     for name in EVALUATORS:
         evaluator = cfg.get(name)
         if isinstance(evaluator, dict) and registry.EVALUATOR.get(
-                evaluator.get('type') or ''):  # one round the metrics
+            evaluator.get('type') or ''
+        ):  # one round the metrics
             yield name, evaluator, registry.EVALUATOR
             name, evaluator = f'{name}.metrics', evaluator.get('metrics')
         for key, metric in _listed(name, evaluator):
@@ -79,12 +87,16 @@ def _typed_entries(cfg: Config) -> Iterator[Typed]:
     optim_wrapper = cfg.get('optim_wrapper') or {}
     if 'constructor' not in optim_wrapper:
         yield 'optim_wrapper', optim_wrapper, registry.OPTIM_WRAPPERS
-        yield ('optim_wrapper.optimizer', optim_wrapper.get('optimizer'),
-               registry.OPTIMIZERS)
+        yield (
+            'optim_wrapper.optimizer',
+            optim_wrapper.get('optimizer'),
+            registry.OPTIMIZERS,
+        )
     visualizer = cfg.get('visualizer') or {}
     yield 'visualizer', visualizer, registry.VISUALIZERS
-    for key, backend in _listed('visualizer.vis_backends',
-                                visualizer.get('vis_backends')):
+    for key, backend in _listed(
+        'visualizer.vis_backends', visualizer.get('vis_backends')
+    ):
         yield key, backend, registry.VISBACKENDS
     yield 'model', cfg.get('model'), registry.MODELS
 
@@ -118,8 +130,9 @@ def _transforms(key: str, transforms: Any) -> Iterator[Typed]:
             yield inner, item, registry.TRANSFORMS
             target = _find(registry.TRANSFORMS, item.get('type'))
             if isinstance(target, type) and issubclass(target, NESTING):
-                yield from _transforms(f'{inner}.transforms',
-                                       item.get('transforms'))
+                yield from _transforms(
+                    f'{inner}.transforms', item.get('transforms')
+                )
 
 
 def _find(of: Registry, name: Any) -> Any:
@@ -132,8 +145,9 @@ def _find(of: Registry, name: Any) -> Any:
         return None
 
 
-def _problems(key: str, node: Any,
-              of: Registry) -> Iterator[Tuple[str, Any, str]]:
+def _problems(
+    key: str, node: Any, of: Registry
+) -> Iterator[Tuple[str, Any, str]]:
     """Yield what is wrong with a typed entry: key, value, what."""
     if not isinstance(node, dict) or not node.get('type'):
         return
@@ -147,8 +161,11 @@ def _problems(key: str, node: Any,
     known = accepted | TAKEN_OUT.get(of.name, set()) | {'type', '_scope_'}
     for name in node:
         if name not in known:
-            yield f'{key}.{name}', node[name], no_such_argument(
-                node['type'], name, accepted)
+            yield (
+                f'{key}.{name}',
+                node[name],
+                no_such_argument(node['type'], name, accepted),
+            )
 
 
 def no_such_type(of: Registry, name: str) -> str:
@@ -161,8 +178,9 @@ def no_such_type(of: Registry, name: str) -> str:
     return f'no {of.name} is called "{name}"{did_you_mean(name, names)}'
 
 
-def no_such_argument(kind: Any, name: str,
-                     accepted: Optional[Collection[str]]) -> str:
+def no_such_argument(
+    kind: Any, name: str, accepted: Optional[Collection[str]]
+) -> str:
     """Say that a type has no such argument, with near ones or all it has."""
     near = did_you_mean(name, accepted or ())
     if accepted and not near:

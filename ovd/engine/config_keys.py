@@ -1,4 +1,5 @@
 """Dotted keys of a config: ``train_dataloader.dataset.pipeline.0.type``."""
+
 from typing import Any, Iterable, Iterator, Tuple
 
 from mmengine.config import Config
@@ -55,6 +56,9 @@ def nearest_keys(cfg: Config, key: str) -> str:
     keys = [name for name, _ in all_entries(cfg)]
     alike = [name for name in keys if name.endswith(f'.{key}')]
     if alike:
-        return '; did you mean ' + ' or '.join(
-            f'"{name}"' for name in alike[:3]) + '?'
+        return (
+            '; did you mean '
+            + ' or '.join(f'"{name}"' for name in alike[:3])
+            + '?'
+        )
     return did_you_mean(key, keys)

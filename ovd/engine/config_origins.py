@@ -1,4 +1,5 @@
 """Which file each entry of a config comes from."""
+
 import functools
 import os.path
 import traceback
@@ -29,15 +30,18 @@ def read_config(path: str) -> Config:
     if not Path(path).is_file():
         known = [str(file) for file in Path('configs').rglob('*.py')]
         raise FileNotFoundError(
-            f'config {path} does not exist{did_you_mean(path, known)}')
+            f'config {path} does not exist{did_you_mean(path, known)}'
+        )
     try:
         return _read_quickly(path)
     except (SyntaxError, NameError, TypeError, KeyError) as error:
         frames = traceback.extract_tb(error.__traceback__)
         if any('importlib' in frame.filename for frame in frames):
             raise  # of a module that the config imports
-        raise ValueError(f'the config {_where(error, frames, path)}: '
-                         f'{type(error).__name__}: {error}') from error
+        raise ValueError(
+            f'the config {_where(error, frames, path)}: '
+            f'{type(error).__name__}: {error}'
+        ) from error
 
 
 def _read_quickly(path: str) -> Config:
@@ -56,13 +60,15 @@ def _read_quickly(path: str) -> Config:
     return cfg
 
 
-def _where(error: Exception, frames: traceback.StackSummary,
-           path: str) -> str:
+def _where(error: Exception, frames: traceback.StackSummary, path: str) -> str:
     """Return the file, and its line if there is one, of an error."""
     if isinstance(error, SyntaxError):
         return shown(_file_with_typo(path) or path)
-    run = [frame for frame in frames if frame.name == '<module>'
-           and frame.filename.startswith('/')]
+    run = [
+        frame
+        for frame in frames
+        if frame.name == '<module>' and frame.filename.startswith('/')
+    ]
     if not run:
         return path
     return f'{shown(run[-1].filename)}, line {run[-1].lineno}'
@@ -112,8 +118,11 @@ class ConfigOrigins:
             if isinstance(node, str):
                 break
             node = node[part]
-        return shown(node) if isinstance(node, str) else shown(
-            str(self.cfg.filename))
+        return (
+            shown(node)
+            if isinstance(node, str)
+            else shown(str(self.cfg.filename))
+        )
 
 
 def shown(path: str) -> str:
@@ -133,18 +142,23 @@ def _trace(path: str, cfg: Dict[str, Any]) -> Dict[str, Any]:
         base = Config.fromfile(base_path).to_dict()
         merged.update(base)
         origins.update(_trace(base_path, base))
-    return {key: _origin(value, merged, origins, key, path)
-            for key, value in cfg.items()}
+    return {
+        key: _origin(value, merged, origins, key, path)
+        for key, value in cfg.items()
+    }
 
 
-def _origin(value: Any, base: Any, origins: Optional[Origins], key: str,
-            path: str) -> Origins:
+def _origin(
+    value: Any, base: Any, origins: Optional[Origins], key: str, path: str
+) -> Origins:
     """Return the origin of what a file has under a key, given its bases'."""
     if isinstance(base, dict) and key in base and isinstance(origins, dict):
         base, origins = base[key], origins[key]
     else:
         base = origins = None
     if isinstance(value, dict) and value:
-        return {name: _origin(part, base, origins, name, path)
-                for name, part in value.items()}
+        return {
+            name: _origin(part, base, origins, name, path)
+            for name, part in value.items()
+        }
     return origins if isinstance(origins, str) and value == base else path

@@ -1,4 +1,5 @@
 """Two iterations of everything, before days of it."""
+
 import inspect
 import tempfile
 from pathlib import Path
@@ -11,8 +12,13 @@ from .hooks.dry_run_hook import DryRunHook, peak_memory
 from .launch import build_runner
 
 # Options that name a file or folder to write
-OUTPUTS = ('broken_file', 'out_dir', 'out_file', 'outfile_prefix',
-           'report_dir')
+OUTPUTS = (
+    'broken_file',
+    'out_dir',
+    'out_file',
+    'outfile_prefix',
+    'report_dir',
+)
 
 
 def dry_run(cfg: Config) -> str:
@@ -29,7 +35,8 @@ def dry_run(cfg: Config) -> str:
         str: Seconds and memory of each part, and the time of the whole job.
     """
     loop = LOOPS.get(
-        (cfg.get('train_cfg') or {}).get('type') or 'EpochBasedTrainLoop')
+        (cfg.get('train_cfg') or {}).get('type') or 'EpochBasedTrainLoop'
+    )
     with tempfile.TemporaryDirectory(prefix='dry_run_') as folder:
         cfg.work_dir = folder
         if 'dry_run' in inspect.signature(loop).parameters:
@@ -43,8 +50,9 @@ def dry_run(cfg: Config) -> str:
         runner.train()
         if cfg.get('test_cfg') is not None:
             runner.test()
-        return next(hook for hook in runner.hooks
-                    if isinstance(hook, DryRunHook)).report(runner)
+        return next(
+            hook for hook in runner.hooks if isinstance(hook, DryRunHook)
+        ).report(runner)
 
 
 def _redirect(node: Any, folder: str) -> None:

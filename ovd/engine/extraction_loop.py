@@ -1,4 +1,5 @@
 """Fill a store of proposal embeddings: plan, share out, embed, write."""
+
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,16 +65,18 @@ class ExtractionLoop(BaseLoop):
             none of those there are.
     """
 
-    def __init__(self,
-                 runner: Runner,
-                 dataloader: Dict[str, Any],
-                 store: str,
-                 proposals: Optional[str] = None,
-                 boxes: Optional[Dict[str, Any]] = None,
-                 images_per_shard: int = 100,
-                 dtype: str = 'float16',
-                 skip_broken: bool = False,
-                 dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Dict[str, Any],
+        store: str,
+        proposals: Optional[str] = None,
+        boxes: Optional[Dict[str, Any]] = None,
+        images_per_shard: int = 100,
+        dtype: str = 'float16',
+        skip_broken: bool = False,
+        dry_run: bool = False,
+    ) -> None:
         # Which images to load is known when the shards are shared out.
         super().__init__(runner, dataloader=None)
         keep_freed_memory()
@@ -81,19 +84,24 @@ class ExtractionLoop(BaseLoop):
         self.dataset = DATASETS.build(self.loader_cfg.pop('dataset'))
         self.store = store
         if not isinstance(skip_broken, bool):
-            raise ValueError('skip_broken must be True or False, got '
-                             f'{skip_broken!r}')
+            raise ValueError(
+                f'skip_broken must be True or False, got {skip_broken!r}'
+            )
         self.skip_broken = skip_broken
         self.dry_run = dry_run
         self.selection = BoxSelection.from_options(
-            boxes or {}, proposals is not None)
+            boxes or {}, proposals is not None
+        )
         found = None if proposals is None else load_proposals(proposals)
         self.images = ImageBoxes(self.dataset, found, self.selection)
         self.annotations = describe_annotations(self.dataset.ann_file)
         if found is not None:
-            check_same_source(self.annotations,
-                              found.provenance.get('annotations', {}),
-                              'the dataset', f'the proposals file {proposals}')
+            check_same_source(
+                self.annotations,
+                found.provenance.get('annotations', {}),
+                'the dataset',
+                f'the proposals file {proposals}',
+            )
             if not skip_broken:
                 self._check_covers(found)
         self.proposals = proposals
@@ -104,11 +112,14 @@ class ExtractionLoop(BaseLoop):
 
     def _check_covers(self, found: Proposals) -> None:
         try:
-            found.check_covers(self.images.keys.values(),
-                               self.dataset.ann_file)
+            found.check_covers(
+                self.images.keys.values(), self.dataset.ann_file
+            )
         except ValueError as error:
-            raise ValueError(f'{error}; images without proposals can be '
-                             'skipped with --skip-broken') from error
+            raise ValueError(
+                f'{error}; images without proposals can be '
+                'skipped with --skip-broken'
+            ) from error
 
     def run(self) -> None:
         """Compute the missing shards; return when none is missing."""
@@ -119,16 +130,17 @@ class ExtractionLoop(BaseLoop):
         writer, missing = self._open_store()
         if speed is not None:
             announce(self.runner, self.images, writer, missing, speed)
-        mine = missing[self.runner.rank::self.runner.world_size]
+        mine = missing[self.runner.rank :: self.runner.world_size]
         start = time.time()
         results = iter(self._build_loader(mine))
         with tqdm(
-                desc='embed proposals',
-                total=len(self.plan.image_ids),
-                initial=self._count_done(missing),
-                unit='img',
-                mininterval=1,
-                disable=self.runner.rank != 0) as progress:
+            desc='embed proposals',
+            total=len(self.plan.image_ids),
+            initial=self._count_done(missing),
+            unit='img',
+            mininterval=1,
+            disable=self.runner.rank != 0,
+        ) as progress:
             for shard in mine:
                 items, broken = self._embed_shard(shard, results, progress)
                 self._write(writer, shard, items, broken)
@@ -140,25 +152,36 @@ class ExtractionLoop(BaseLoop):
         self.seconds = time.time() - start
         if self.runner.rank == 0:
             writer.remove_leftovers()
-            report(self.runner, writer, missing, self.seconds,
-                   self.seconds_writing)
+            report(
+                self.runner,
+                writer,
+                missing,
+                self.seconds,
+                self.seconds_writing,
+            )
 
     def _try(self, speed: Optional[EncoderSpeed]) -> None:
         """Say what is to be done and embed the first images."""
         with TemporaryDirectory() as empty:
             begun = (Path(self.store) / MANIFEST).is_file()
-            writer = EmbeddingStoreWriter(self.store if begun else empty,
-                                          self.plan)
+            writer = EmbeddingStoreWriter(
+                self.store if begun else empty, self.plan
+            )
             missing = writer.missing_shards()
         if speed is not None:
-            announce(self.runner, self.images, writer, missing, speed,
-                     self.store)
+            announce(
+                self.runner, self.images, writer, missing, speed, self.store
+            )
         image_ids = [*self.images.keys][:NUM_TRIED]
         tasks = self.images.tasks([image_ids], self.runner.model.crop_scales)
         for task, _ in embed_shard(
-                self.runner.model,
-                iter(build_loader(self.images, self.runner.model, tasks,
-                                  self.loader_cfg))):
+            self.runner.model,
+            iter(
+                build_loader(
+                    self.images, self.runner.model, tasks, self.loader_cfg
+                )
+            ),
+        ):
             if task.broken:
                 self._refuse(task)
 
@@ -173,8 +196,11 @@ class ExtractionLoop(BaseLoop):
         speed = None
         if self.runner.rank == 0:
             manifest = Path(self.store) / MANIFEST
-            recorded = StorePlan.load(manifest).settings \
-                if manifest.is_file() else None
+            recorded = (
+                StorePlan.load(manifest).settings
+                if manifest.is_file()
+                else None
+            )
             speed = model.settle(recorded, self._first_crops())
             settled = [model.precision, model.batch_size]
         broadcast_object_list(settled)
@@ -185,27 +211,38 @@ class ExtractionLoop(BaseLoop):
     def _first_crops(self) -> Optional[Tensor]:
         """Return real crops to measure with, if there are any soon."""
         model = self.runner.model
-        crops = CropDataset(self.dataset, model.teacher.image_size,
-                            model.crop_mode)
-        tasks = self.images.tasks([[*self.images.index][:4]],
-                                  model.crop_scales)
-        return next((found for _, found in map(crops.__getitem__, tasks)
-                     if len(found)), None)
+        crops = CropDataset(
+            self.dataset, model.teacher.image_size, model.crop_mode
+        )
+        tasks = self.images.tasks(
+            [[*self.images.index][:4]], model.crop_scales
+        )
+        return next(
+            (
+                found
+                for _, found in map(crops.__getitem__, tasks)
+                if len(found)
+            ),
+            None,
+        )
 
     def _make_plan(self) -> StorePlan:
         return StorePlan(
             clip=self.runner.model.teacher.identity,
-            proposals=None if self.proposals is None else dict(
-                file=self.proposals, sha256=sha256_file(self.proposals)),
+            proposals=None
+            if self.proposals is None
+            else dict(file=self.proposals, sha256=sha256_file(self.proposals)),
             annotations=self.annotations,
             settings=dict(
                 self.runner.model.settings,
                 dtype=self.dtype,
-                **self.selection.settings(self.proposals is not None)),
+                **self.selection.settings(self.proposals is not None),
+            ),
             images_per_shard=self.images_per_shard,
             image_ids=list(self.images.keys),
             image_keys=list(self.images.keys.values()),
-            command=command_to_repeat(self.runner.cfg))
+            command=command_to_repeat(self.runner.cfg),
+        )
 
     def _open_store(self) -> Tuple[EmbeddingStoreWriter, List[int]]:
         """Return the writer and the missing shards, one list for all ranks.
@@ -222,14 +259,21 @@ class ExtractionLoop(BaseLoop):
 
     def _build_loader(self, shards: List[int]) -> Any:
         return build_loader(
-            self.images, self.runner.model,
-            self.images.tasks(map(self.plan.shard_image_ids, shards),
-                              self.runner.model.crop_scales),
-            self.loader_cfg)
+            self.images,
+            self.runner.model,
+            self.images.tasks(
+                map(self.plan.shard_image_ids, shards),
+                self.runner.model.crop_scales,
+            ),
+            self.loader_cfg,
+        )
 
-    def _embed_shard(self, shard: int, results: Iterator[Tuple[CropTask,
-                                                               Tensor]],
-                     progress: tqdm) -> Tuple[List[Item], Dict[int, str]]:
+    def _embed_shard(
+        self,
+        shard: int,
+        results: Iterator[Tuple[CropTask, Tensor]],
+        progress: tqdm,
+    ) -> Tuple[List[Item], Dict[int, str]]:
         """Return the items of the images of a shard, and which are broken."""
         items: List[Item] = []
         broken: Dict[int, str] = {}
@@ -242,15 +286,22 @@ class ExtractionLoop(BaseLoop):
         self._num_seen += len(items)
         self._any_sound |= len(broken) < len(items)
         if not self._any_sound and self._num_seen >= min(
-                TOO_MANY_BROKEN, len(self.plan.image_ids)):
+            TOO_MANY_BROKEN, len(self.plan.image_ids)
+        ):
             raise ValueError(
                 f'none of the first {self._num_seen} images could be '
                 'embedded, so this is no matter of broken images: look at the '
-                f'dataset and the proposals of the config; {task.broken}')
+                f'dataset and the proposals of the config; {task.broken}'
+            )
         return items, broken
 
-    def _write(self, writer: EmbeddingStoreWriter, shard: int,
-               items: List[Item], broken: Dict[int, str]) -> None:
+    def _write(
+        self,
+        writer: EmbeddingStoreWriter,
+        shard: int,
+        items: List[Item],
+        broken: Dict[int, str],
+    ) -> None:
         start = time.time()
         try:
             writer.write_shard(shard, items, broken)
@@ -258,27 +309,31 @@ class ExtractionLoop(BaseLoop):
             if error.errno in NO_ROOM:
                 self.runner.logger.error(
                     f'the disk of {self.store} is full; the shards that are '
-                    'done are kept: free some space and run the same again')
+                    'done are kept: free some space and run the same again'
+                )
             raise
         self.seconds_writing += time.time() - start
 
     def _refuse(self, task: CropTask) -> None:
         """Name a broken image; raise unless they are to be skipped."""
         key = self.images.keys[task.image_id]
-        what = (f'{key} (id {task.image_id}) of {self.dataset.ann_file} '
-                f"can't be embedded: {task.broken}")
+        what = (
+            f'{key} (id {task.image_id}) of {self.dataset.ann_file} '
+            f"can't be embedded: {task.broken}"
+        )
         if not self.skip_broken:
             raise ValueError(
                 f'{what}\nmend it, or skip and record such images with '
-                '--skip-broken; the shards that are done are kept')
+                '--skip-broken; the shards that are done are kept'
+            )
         self.runner.logger.warning(f'{what}; recorded and skipped')
 
     def _count_done(self, missing: List[int]) -> int:
         """Return how many images are in shards that exist."""
         return len(self.plan.image_ids) - sum(
-            len(self.plan.shard_image_ids(shard)) for shard in missing)
+            len(self.plan.shard_image_ids(shard)) for shard in missing
+        )
 
     def _show(self, progress: tqdm, writer: EmbeddingStoreWriter) -> None:
         """Bring the progress line up to the shards of all processes."""
-        progress.update(
-            self._count_done(writer.missing_shards()) - progress.n)
+        progress.update(self._count_done(writer.missing_shards()) - progress.n)

@@ -1,4 +1,5 @@
 """What an extraction says before its first shard and after its last."""
+
 import shutil
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,14 +31,19 @@ class Estimate:
         num_boxes (float): Of all images.
         num_crops (float): Likewise, those of one window counted once.
     """
+
     num_boxes: float
     num_crops: float
 
     @classmethod
-    def of(cls, images: ImageBoxes, image_ids: Sequence[int],
-           crop_scales: Sequence[float]) -> 'Estimate':
+    def of(
+        cls,
+        images: ImageBoxes,
+        image_ids: Sequence[int],
+        crop_scales: Sequence[float],
+    ) -> 'Estimate':
         """Select the boxes of some images, spread evenly, and scale up."""
-        sampled = image_ids[::max(1, len(image_ids) // NUM_SAMPLED)]
+        sampled = image_ids[:: max(1, len(image_ids) // NUM_SAMPLED)]
         boxes = crops = 0
         for image_id in sampled:
             try:
@@ -55,9 +61,14 @@ class Estimate:
         return self.num_boxes * (embedding + BYTES_PER_BOX)
 
 
-def announce(runner: Runner, images: ImageBoxes, writer: EmbeddingStoreWriter,
-             missing: Sequence[int], speed: EncoderSpeed,
-             store: Optional[PathLike] = None) -> None:
+def announce(
+    runner: Runner,
+    images: ImageBoxes,
+    writer: EmbeddingStoreWriter,
+    missing: Sequence[int],
+    speed: EncoderSpeed,
+    store: Optional[PathLike] = None,
+) -> None:
     """Log what is to be done, how large it gets and how long it takes.
 
     ``store`` is the folder to speak of, where it is not that of the writer.
@@ -79,32 +90,43 @@ def announce(runner: Runner, images: ImageBoxes, writer: EmbeddingStoreWriter,
         f'{speed.precision} and batches of {speed.batch_size}: about '
         f'{timedelta(seconds=round(seconds))} with {runner.world_size} '
         f'process{"es" if runner.world_size > 1 else ""} like this one, if '
-        'images are read and cut as fast')
-    folder = next(p for p in (store.absolute(), *store.absolute().parents)
-                  if p.exists())
+        'images are read and cut as fast'
+    )
+    folder = next(
+        p for p in (store.absolute(), *store.absolute().parents) if p.exists()
+    )
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
         log.warning(
             f'the disk of {store} has {free / 1e9:.1f} GB left, which is too '
             'little: free some space, or choose fewer boxes or dtype="int8"; '
-            'what is done when it is full is kept')
+            'what is done when it is full is kept'
+        )
 
 
-def report(runner: Runner, writer: EmbeddingStoreWriter, shards: List[int],
-           seconds: float, seconds_writing: float) -> None:
+def report(
+    runner: Runner,
+    writer: EmbeddingStoreWriter,
+    shards: List[int],
+    seconds: float,
+    seconds_writing: float,
+) -> None:
     """Log how fast all processes together were, and what was skipped."""
     log = runner.logger
     found = [count_shard(writer.folder / shard_name(k)) for k in shards]
     broken = [image_id for shard in found for image_id in shard.broken]
     num_images = sum(len(shard.boxes) for shard in found) - len(broken)
     num_crops = len(runner.model.crop_scales) * sum(
-        sum(shard.boxes) for shard in found)
+        sum(shard.boxes) for shard in found
+    )
     if broken:  # those of other processes are in no log
         log.warning(
             f'{len(broken)} images are broken and have no embeddings; why: '
-            f'python tools/embedding_store.py stat {writer.folder}')
+            f'python tools/embedding_store.py stat {writer.folder}'
+        )
     log.info(
         f'{writer.folder} is complete; embedded {num_images} images in '
         f'{seconds:.1f} s: {num_images / seconds:.1f} images/s, '
         f'{num_crops / seconds:.1f} crops/s; writing took '
-        f'{100 * seconds_writing / seconds:.1f} % of it')
+        f'{100 * seconds_writing / seconds:.1f} % of it'
+    )

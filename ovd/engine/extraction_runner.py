@@ -1,4 +1,5 @@
 """A runner for jobs that train nothing."""
+
 from typing import Any, Dict, Optional
 
 from mmdet.registry import LOOPS, RUNNERS
@@ -22,17 +23,20 @@ class ExtractionRunner(Runner):
         kwargs: As for the host's runner.
     """
 
-    def __init__(self,
-                 *,
-                 train_dataloader: Dict[str, Any],
-                 train_cfg: Dict[str, Any],
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        train_dataloader: Dict[str, Any],
+        train_cfg: Dict[str, Any],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self._train_dataloader = train_dataloader
         self._train_loop = train_cfg
 
-    def wrap_model(self, model_wrapper_cfg: Optional[Dict],
-                   model: nn.Module) -> nn.Module:
+    def wrap_model(
+        self, model_wrapper_cfg: Optional[Dict], model: nn.Module
+    ) -> nn.Module:
         """Move the model to this process's device, unwrapped."""
         return model.to(get_device())
 
@@ -40,6 +44,7 @@ class ExtractionRunner(Runner):
         """Run the loop to its end and return the model."""
         self._train_loop = loop = LOOPS.build(
             self._train_loop,
-            default_args=dict(runner=self, dataloader=self._train_dataloader))
+            default_args=dict(runner=self, dataloader=self._train_dataloader),
+        )
         loop.run()
         return self.model

@@ -2,6 +2,7 @@
 
 Shapes: P boxes of an image, U crops of a task, D embedding size.
 """
+
 import os
 from collections import deque
 from typing import (
@@ -52,8 +53,12 @@ class ImageBoxes:
         selection (BoxSelection): Which boxes.
     """
 
-    def __init__(self, dataset: BaseDataset, proposals: Optional[Proposals],
-                 selection: BoxSelection) -> None:
+    def __init__(
+        self,
+        dataset: BaseDataset,
+        proposals: Optional[Proposals],
+        selection: BoxSelection,
+    ) -> None:
         self.dataset = dataset
         self.proposals = proposals
         self.selection = selection
@@ -69,13 +74,18 @@ class ImageBoxes:
         """
         info = self.dataset.get_data_info(self.index[image_id])
         size_hw = info['height'], info['width']
-        entry = None if self.proposals is None else \
-            self.proposals[self.keys[image_id]]
-        return self.selection.select(image_id, entry, annotated_boxes(info),
-                                     size_hw), size_hw
+        entry = (
+            None
+            if self.proposals is None
+            else self.proposals[self.keys[image_id]]
+        )
+        return self.selection.select(
+            image_id, entry, annotated_boxes(info), size_hw
+        ), size_hw
 
-    def tasks(self, shards: Iterable[Sequence[int]],
-              crop_scales: Sequence[float]) -> Iterator[CropTask]:
+    def tasks(
+        self, shards: Iterable[Sequence[int]], crop_scales: Sequence[float]
+    ) -> Iterator[CropTask]:
         """Yield the tasks of the images of some shards, at least one each."""
         for image_ids in shards:
             for image_id in image_ids:
@@ -84,14 +94,18 @@ class ImageBoxes:
                 tasks[-1].ends_shard = image_id == image_ids[-1]
                 yield from tasks
 
-    def _tasks_of(self, image_id: int,
-                  crop_scales: Sequence[float]) -> List[CropTask]:
+    def _tasks_of(
+        self, image_id: int, crop_scales: Sequence[float]
+    ) -> List[CropTask]:
         try:
             boxes, size_hw = self.select(image_id)
         except (KeyError, OutsideError) as error:
             return [self._broken(image_id, str(error.args[0]))]
-        plan = plan_crops(boxes['bboxes'], crop_scales,
-                          boxes['kinds'] == BOX_KINDS.index('image'))
+        plan = plan_crops(
+            boxes['bboxes'],
+            crop_scales,
+            boxes['kinds'] == BOX_KINDS.index('image'),
+        )
         tasks = [
             CropTask(image_id, self.index[image_id], size_hw, windows)
             for windows in plan.windows.split(CROPS_PER_TASK)
@@ -102,14 +116,19 @@ class ImageBoxes:
     def _broken(self, image_id: int, reason: str) -> CropTask:
         return CropTask(
             image_id,
-            self.index[image_id], (0, 0),
+            self.index[image_id],
+            (0, 0),
             torch.zeros(0, 4, dtype=torch.int64),
-            broken=reason)
+            broken=reason,
+        )
 
 
-def build_loader(images: ImageBoxes, model: ProposalFeatureExtractor,
-                 tasks: Iterator[CropTask],
-                 settings: Dict[str, Any]) -> DataLoader:
+def build_loader(
+    images: ImageBoxes,
+    model: ProposalFeatureExtractor,
+    tasks: Iterator[CropTask],
+    settings: Dict[str, Any],
+) -> DataLoader:
     """Return a loader that looks tasks up in their order.
 
     Args:
@@ -122,16 +141,19 @@ def build_loader(images: ImageBoxes, model: ProposalFeatureExtractor,
     settings = dict(settings)
     if settings.get('num_workers') is None:
         processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-        cores = len(os.sched_getaffinity(0)) if hasattr(
-            os, 'sched_getaffinity') else os.cpu_count() or 1
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, 'sched_getaffinity')
+            else os.cpu_count() or 1
+        )
         settings['num_workers'] = min(8, max(1, cores // processes))
     return DataLoader(
-        CropDataset(images.dataset, model.teacher.image_size,
-                    model.crop_mode),
+        CropDataset(images.dataset, model.teacher.image_size, model.crop_mode),
         sampler=tasks,
         batch_size=None,
         collate_fn=_keep,
-        **settings)
+        **settings,
+    )
 
 
 def _keep(result: Any) -> Any:
@@ -139,9 +161,9 @@ def _keep(result: Any) -> Any:
     return result
 
 
-def embed_shard(model: ProposalFeatureExtractor,
-                results: Iterator[Tuple[CropTask, Tensor]]
-                ) -> Iterator[Tuple[CropTask, Item]]:
+def embed_shard(
+    model: ProposalFeatureExtractor, results: Iterator[Tuple[CropTask, Tensor]]
+) -> Iterator[Tuple[CropTask, Item]]:
     """Yield the last task and the item of each image of the next shard.
 
     Batches are formed within the shard, so that its content does not depend
@@ -189,4 +211,5 @@ def _empty(features: Tensor) -> Item:
         embeddings=np.zeros((0, features.shape[1]), np.float16),
         bboxes=np.zeros((0, 4), np.float32),
         scores=np.zeros(0, np.float32),
-        kinds=np.zeros(0, np.uint8))
+        kinds=np.zeros(0, np.uint8),
+    )

@@ -1,4 +1,5 @@
 """Work of the first process that the others wait for, however long."""
+
 from datetime import timedelta
 from typing import Callable, List, Optional
 

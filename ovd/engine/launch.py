@@ -1,4 +1,5 @@
 """From the command line to a runner: config, device, process group."""
+
 import argparse
 import os
 from pathlib import Path
@@ -30,7 +31,8 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         action='extend',
         default=[],
         metavar='KEY=VALUE',
-        help='override entries of the config; +KEY=VALUE adds one')
+        help='override entries of the config; +KEY=VALUE adds one',
+    )
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +42,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--deterministic',
         action='store_true',
-        help='the same result each time on one machine, on GPUs too; slower')
+        help='the same result each time on one machine, on GPUs too; slower',
+    )
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm'],
         default='none',
-        help='set by the launchers of this folder')
+        help='set by the launchers of this folder',
+    )
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -71,8 +75,11 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=True)
         # cuBLAS asks for it, and mmengine does not set it.
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(
-        Path('work_dirs') / Path(args.config).stem)
+    cfg.work_dir = (
+        args.work_dir
+        or cfg.get('work_dir')
+        or str(Path('work_dirs') / Path(args.config).stem)
+    )
     return cfg
 
 
@@ -83,7 +90,8 @@ def _check_gpus() -> None:
         raise ValueError(
             f'at least {needed} processes were started on a machine with '
             f'{torch.cuda.device_count()} GPUs: start one per GPU, or set '
-            'CUDA_VISIBLE_DEVICES= for processes on the CPU')
+            'CUDA_VISIBLE_DEVICES= for processes on the CPU'
+        )
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -111,8 +119,11 @@ def build_runner(cfg: Config) -> Runner:
             dict(
                 type='MMDistributedDataParallel',
                 broadcast_buffers=False,
-                find_unused_parameters=cfg.get('find_unused_parameters',
-                                               False)))
+                find_unused_parameters=cfg.get(
+                    'find_unused_parameters', False
+                ),
+            ),
+        )
         cfg.model_wrapper_cfg.device_ids = None
     os.environ.setdefault('LOCAL_RANK', '0')
     # What the host downloads it would unpickle, whatever that does, and

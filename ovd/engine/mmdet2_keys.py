@@ -1,4 +1,5 @@
 """Where entries of mmdet 2.x configs went: habits of the command line."""
+
 import os.path
 from typing import Any, Dict
 
@@ -53,8 +54,11 @@ REPLACED = {
     'workflow': 'train_cfg.val_interval',
 }
 # Keys of 3.x that may be added: configs lack them, what reads them does not.
-OPTIONAL = ('optim_wrapper.clip_grad', 'optim_wrapper.paramwise_cfg',
-            'default_hooks.checkpoint.save_best')
+OPTIONAL = (
+    'optim_wrapper.clip_grad',
+    'optim_wrapper.paramwise_cfg',
+    'default_hooks.checkpoint.save_best',
+)
 
 
 def translate(cfg: Config, key: str, value: Any) -> Dict[str, Any]:
@@ -71,24 +75,36 @@ def translate(cfg: Config, key: str, value: Any) -> Dict[str, Any]:
     Raises:
         ValueError: If nothing in 3.x, or in this config, does its job.
     """
-    old = max((name for name in (*MOVED, *REPLACED)
-               if f'{key}.'.startswith(f'{name}.')), key=len, default=None)
+    old = max(
+        (
+            name
+            for name in (*MOVED, *REPLACED)
+            if f'{key}.'.startswith(f'{name}.')
+        ),
+        key=len,
+        default=None,
+    )
     if old is None:
         return {}
     if old in REPLACED:
-        raise ValueError(f'"{key}" is of mmdet 2.x; what does its job in 3.x: '
-                         f'{REPLACED[old]}')
-    new = MOVED[old] + key[len(old):].replace('.img_prefix',
-                                              '.data_prefix.img')
+        raise ValueError(
+            f'"{key}" is of mmdet 2.x; what does its job in 3.x: '
+            f'{REPLACED[old]}'
+        )
+    new = MOVED[old] + key[len(old) :].replace(
+        '.img_prefix', '.data_prefix.img'
+    )
     if old == 'resume_from':
-        return dict(load_from=value, resume=True) if value else dict(
-            resume=False)
+        return (
+            dict(load_from=value, resume=True) if value else dict(resume=False)
+        )
     if key == 'model.pretrained' and value is None:
         return {'model.backbone.init_cfg': None}
     if not has_entry(cfg, new) and not new.startswith(OPTIONAL):
         raise ValueError(
             f'"{key}" of mmdet 2.x is "{new}" in 3.x, but '
-            + _why_not(cfg, new))
+            + _why_not(cfg, new)
+        )
     return {new: value, **_what_follows(cfg, new, value)}
 
 
@@ -100,10 +116,14 @@ def _why_not(cfg: Config, new: str) -> str:
         counted = {'max_epochs', 'max_iters'} & set(loop)
         return f'{name} of this config ' + (
             f'is counted by train_cfg.{min(counted)}, which is '
-            f'{loop[min(counted)]}' if counted else
-            'goes through its data once: it has no such limit')
-    return (f'this config has none{nearest_keys(cfg, new)} '
-            f'Write +{new}=… to add it on purpose')
+            f'{loop[min(counted)]}'
+            if counted
+            else 'goes through its data once: it has no such limit'
+        )
+    return (
+        f'this config has none{nearest_keys(cfg, new)} '
+        f'Write +{new}=… to add it on purpose'
+    )
 
 
 def _what_follows(cfg: Config, new: str, value: Any) -> Dict[str, Any]:
@@ -118,8 +138,11 @@ def _what_follows(cfg: Config, new: str, value: Any) -> Dict[str, Any]:
     # 3.x puts data_root before these paths, 2.x configs wrote them in full.
     dataset = entry(cfg, parent.removesuffix('.data_prefix'))
     root = dataset.get('data_root') or './'
-    inside = value.removeprefix(root).lstrip('/') \
-        if value.startswith(root) else value
+    inside = (
+        value.removeprefix(root).lstrip('/')
+        if value.startswith(root)
+        else value
+    )
     found = {new: inside}
     evaluator = loader.replace('_dataloader', '_evaluator') + '.ann_file'
     if name == 'ann_file' and has_entry(cfg, evaluator):

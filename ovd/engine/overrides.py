@@ -1,4 +1,5 @@
 """Strict ``--cfg-options``: a key that does not exist is an error."""
+
 import ast
 import inspect
 from typing import Any, Dict, Sequence
@@ -13,9 +14,15 @@ from .mmdet2_keys import translate
 
 # What the host's runner, its hooks, mmdet's tools and ours read.
 USED_BY_RUNNER = {
-    *inspect.signature(Runner.__init__).parameters, 'auto_scale_lr',
-    'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg',
-    'runner_type', 'sync_bn', 'tta_model', 'tta_pipeline'
+    *inspect.signature(Runner.__init__).parameters,
+    'auto_scale_lr',
+    'custom_imports',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
 }
 
 
@@ -41,8 +48,7 @@ def apply_overrides(cfg: Config, options: Sequence[str]) -> None:
     for option in options:
         key, equals, text = option.partition('=')
         if not equals:
-            raise ValueError(
-                f'--cfg-options takes key=value, got "{option}"')
+            raise ValueError(f'--cfg-options takes key=value, got "{option}"')
         merged.update(_entries(cfg, key, parse_value(text)))
     for key, value in merged.items():
         _make_room(cfg, key, value)
@@ -50,7 +56,8 @@ def apply_overrides(cfg: Config, options: Sequence[str]) -> None:
         cfg.merge_from_dict(merged, allow_list_keys=True)
     except (TypeError, KeyError) as error:
         raise ValueError(
-            f'--cfg-options {" ".join(options)}: {error.args[0]}') from error
+            f'--cfg-options {" ".join(options)}: {error.args[0]}'
+        ) from error
 
 
 def _entries(cfg: Config, key: str, value: Any) -> Dict[str, Any]:
@@ -58,8 +65,10 @@ def _entries(cfg: Config, key: str, value: Any) -> Dict[str, Any]:
     name = key.removeprefix('+')
     entries = {} if has_entry(cfg, name) else translate(cfg, name, value)
     if entries:
-        say_once(f'note: "{name}" of mmdet 2.x is set as '
-                 + ', '.join(f'{new}={entries[new]}' for new in entries))
+        say_once(
+            f'note: "{name}" of mmdet 2.x is set as '
+            + ', '.join(f'{new}={entries[new]}' for new in entries)
+        )
     elif not key.startswith('+'):
         _check_key(cfg, key)
         _check_is_used(key)
@@ -78,8 +87,9 @@ def _make_room(cfg: Config, key: str, value: Any) -> None:
     for i, part in enumerate(key.split('.')):
         if not has_entry(parent, part):
             return
-        if entry(parent, part) is None and (i < last
-                                            or isinstance(value, dict)):
+        if entry(parent, part) is None and (
+            i < last or isinstance(value, dict)
+        ):
             parent[int(part) if isinstance(parent, list) else part] = {}
         parent = entry(parent, part)
 
@@ -88,8 +98,10 @@ def _say_without_effect(cfg: Config, entries: Dict[str, Any]) -> None:
     """Say so if entries are of hooks, and this job runs none."""
     hooks = [key for key in entries if key.split('.')[0] == 'default_hooks']
     if hooks and cfg.get('runner_type') == 'ExtractionRunner':
-        say_once(f'note: {", ".join(hooks)} has no effect: this job runs no '
-                 'hooks, and shows its progress all the time')
+        say_once(
+            f'note: {", ".join(hooks)} has no effect: this job runs no '
+            'hooks, and shows its progress all the time'
+        )
 
 
 def parse_value(text: str) -> Any:
@@ -114,7 +126,8 @@ def _check_key(cfg: Config, key: str) -> None:
         raise ValueError(
             f'the config has no key "{key}" (stopped at "{error.args[0]}")'
             f'{nearest_keys(cfg, key)} '
-            f'Write +{key}=… to add it on purpose') from None
+            f'Write +{key}=… to add it on purpose'
+        ) from None
 
 
 def _check_is_used(key: str) -> None:
@@ -127,4 +140,5 @@ def _check_is_used(key: str) -> None:
         raise ValueError(
             f'"{name}" is a variable of the config file, and to change it '
             'now has no effect: override the entries that were made from it '
-            '(such as train_dataloader.dataset.pipeline for train_pipeline)')
+            '(such as train_dataloader.dataset.pipeline for train_pipeline)'
+        )

@@ -1,4 +1,5 @@
 """What a process of a distributed job is told, and when it has to end."""
+
 import ctypes
 import os
 import re
@@ -20,22 +21,33 @@ def take_slurm_variables() -> None:
         ValueError: If this is no such task.
     """
     environ = os.environ
-    missing = [name for name in ('SLURM_PROCID', 'SLURM_NTASKS',
-                                 'SLURM_LOCALID', 'SLURM_NODELIST')
-               if name not in environ]
+    missing = [
+        name
+        for name in (
+            'SLURM_PROCID',
+            'SLURM_NTASKS',
+            'SLURM_LOCALID',
+            'SLURM_NODELIST',
+        )
+        if name not in environ
+    ]
     if missing:
         raise ValueError(
             '--launcher slurm is for tasks that srun starts, as '
-            f'tools/slurm_train.sh has it do; not set: {", ".join(missing)}')
+            f'tools/slurm_train.sh has it do; not set: {", ".join(missing)}'
+        )
     environ['RANK'] = environ['SLURM_PROCID']
     environ['WORLD_SIZE'] = environ['SLURM_NTASKS']
     environ['LOCAL_RANK'] = environ['SLURM_LOCALID']
     environ.setdefault(
         'MASTER_ADDR',
-        _first_node(environ.get('SLURM_STEP_NODELIST')
-                    or environ['SLURM_NODELIST']))
+        _first_node(
+            environ.get('SLURM_STEP_NODELIST') or environ['SLURM_NODELIST']
+        ),
+    )
     step = int(environ.get('SLURM_JOB_ID', 0)) + int(
-        environ.get('SLURM_STEP_ID', 0))
+        environ.get('SLURM_STEP_ID', 0)
+    )
     environ.setdefault('MASTER_PORT', str(20000 + step % 10000))
 
 

@@ -1,4 +1,5 @@
 """The host's loop over epochs, with the first of which it goes on inside."""
+
 from typing import Any, Sequence
 
 from mmdet.registry import LOOPS
@@ -24,8 +25,9 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     def run_epoch(self) -> None:
         """Iterate one epoch, or what is left of it."""
-        self._num_passed = getattr(self.dataloader.batch_sampler,
-                                   'num_to_pass', 0)
+        self._num_passed = getattr(
+            self.dataloader.batch_sampler, 'num_to_pass', 0
+        )
         super().run_epoch()
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:

@@ -1,4 +1,5 @@
 """Training that can be cut off anywhere and taken up there."""
+
 import inspect
 import logging
 from pathlib import Path
@@ -13,9 +14,9 @@ from .broken_images import record_file, watch_images
 from .checkpoints import find_checkpoint, read_whole
 
 
-def prepare_training(cfg: Config,
-                     resume: Optional[str] = None,
-                     skip_broken: bool = False) -> None:
+def prepare_training(
+    cfg: Config, resume: Optional[str] = None, skip_broken: bool = False
+) -> None:
     """Say where training begins, and make what it sees depend on that alone.
 
     Args:
@@ -34,7 +35,8 @@ def prepare_training(cfg: Config,
     _set_resume(cfg, resume)
     watch_images(cfg, skip_broken)
     loop = LOOPS.get(
-        (cfg.get('train_cfg') or {}).get('type') or 'EpochBasedTrainLoop')
+        (cfg.get('train_cfg') or {}).get('type') or 'EpochBasedTrainLoop'
+    )
     if 'skip_broken' in inspect.signature(loop).parameters:
         if skip_broken:
             cfg.train_cfg.skip_broken = True
@@ -58,17 +60,26 @@ def _set_resume(cfg: Config, resume: Optional[str]) -> None:
         cfg.resume, cfg.load_from = True, find_checkpoint(cfg.work_dir)
         return
     cfg.resume = False
-    saved = [path for folder in _checkpoint_folders(cfg)
-             for path in folder.glob('*.pth')
-             if not path.name.startswith('best_')]
+    saved = [
+        path
+        for folder in _checkpoint_folders(cfg)
+        for path in folder.glob('*.pth')
+        if not path.name.startswith('best_')
+    ]
     if saved:
         newest = max(saved, key=lambda path: path.stat().st_mtime)
-        print_log(f'{pointer} is missing or empty: going on from the newest '
-                  f'checkpoint, {newest}', 'current', logging.WARNING)
+        print_log(
+            f'{pointer} is missing or empty: going on from the newest '
+            f'checkpoint, {newest}',
+            'current',
+            logging.WARNING,
+        )
         cfg.resume, cfg.load_from = True, str(newest)
     else:
-        print_log(f'{cfg.work_dir} has no checkpoint: starting from the '
-                  'beginning', 'current')
+        print_log(
+            f'{cfg.work_dir} has no checkpoint: starting from the beginning',
+            'current',
+        )
 
 
 def _checkpoint_folders(cfg: Config) -> List[Path]:
@@ -92,18 +103,23 @@ def _make_resumable(cfg: Config, skip_broken: bool) -> None:
             if other not in (None, meta['seed']):
                 print_log(
                     f'the run goes on with its own seed, {meta["seed"]}; '
-                    f'{other} is for one that starts', 'current',
-                    logging.WARNING)
+                    f'{other} is for one that starts',
+                    'current',
+                    logging.WARNING,
+                )
             cfg.randomness = dict(
-                cfg.get('randomness') or {}, seed=meta['seed'])
+                cfg.get('randomness') or {}, seed=meta['seed']
+            )
     loader = cfg.train_dataloader
     loader.dataset = dict(
         type='SeededDataset',
         dataset=loader.dataset,
-        broken_file=record_file(cfg) if skip_broken else None)
+        broken_file=record_file(cfg) if skip_broken else None,
+    )
     loader.setdefault('worker_init_fn', dict(type='patient_worker'))
     loader.batch_sampler = dict(
         type='ResumableBatchSampler',
         batch_sampler=loader.get('batch_sampler'),
         drop_last=loader.pop('drop_last', False),
-        done=done)
+        done=done,
+    )

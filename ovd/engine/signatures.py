@@ -1,4 +1,5 @@
 """Which arguments a registered class or function takes."""
+
 import ast
 import functools
 import inspect
@@ -9,8 +10,10 @@ from typing import Any, Callable, FrozenSet, Optional, Tuple
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD,
-         inspect.Parameter.KEYWORD_ONLY)
+NAMED = (
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+)
 # Classes that keep **kwargs for a function. A wrong one would stop a training
 # at its first checkpoint.
 PASSED_ON = {CheckpointHook: Runner.save_checkpoint}
@@ -33,8 +36,11 @@ def accepted_arguments(target: Callable[..., Any]) -> Optional[FrozenSet[str]]:
     if isinstance(target, FunctionType):
         names, rest = _parameters(target)
         return None if rest or hasattr(target, '__wrapped__') else names
-    if (not inspect.isclass(target) or target.__new__ is not object.__new__
-            or type(target).__call__ is not type.__call__):
+    if (
+        not inspect.isclass(target)
+        or target.__new__ is not object.__new__
+        or type(target).__call__ is not type.__call__
+    ):
         return None
     accepted: FrozenSet[str] = frozenset()
     for cls in target.__mro__[:-1]:
@@ -58,16 +64,19 @@ def accepted_arguments(target: Callable[..., Any]) -> Optional[FrozenSet[str]]:
 
 
 def _parameters(
-        function: FunctionType) -> Tuple[FrozenSet[str], Optional[str]]:
+    function: FunctionType,
+) -> Tuple[FrozenSet[str], Optional[str]]:
     """Return the names that can be given, and that of ``**kwargs``."""
     parameters = inspect.signature(function).parameters.values()
     rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
-    return frozenset(p.name for p in parameters if p.kind in NAMED), \
-        rest[0] if rest else None
+    return frozenset(p.name for p in parameters if p.kind in NAMED), rest[
+        0
+    ] if rest else None
 
 
-def _taken_from(init: FunctionType, rest: str,
-                name: str) -> Optional[FrozenSet[str]]:
+def _taken_from(
+    init: FunctionType, rest: str, name: str
+) -> Optional[FrozenSet[str]]:
     """Return the names that ``__init__`` of a class itself reads of ``rest``.
 
     None unless all others go to ``super().__init__``, and nowhere else.
@@ -78,21 +87,27 @@ def _taken_from(init: FunctionType, rest: str,
         return None
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     read = [
-        call.args[0].value for call in calls
-        if ast.unparse(call.func) in (f'{rest}.get', f'{rest}.pop',
-                                      f'{rest}.setdefault')
+        call.args[0].value
+        for call in calls
+        if ast.unparse(call.func)
+        in (f'{rest}.get', f'{rest}.pop', f'{rest}.setdefault')
         and isinstance(call.args[0], ast.Constant)
         and isinstance(call.args[0].value, str)
     ]
     handed = [
-        call for call in calls
-        if ast.unparse(call.func) in ('super().__init__',
-                                      f'super({name}, self).__init__')
-        and any(keyword.arg is None and ast.unparse(keyword.value) == rest
-                for keyword in call.keywords)
+        call
+        for call in calls
+        if ast.unparse(call.func)
+        in ('super().__init__', f'super({name}, self).__init__')
+        and any(
+            keyword.arg is None and ast.unparse(keyword.value) == rest
+            for keyword in call.keywords
+        )
     ]
-    uses = sum(isinstance(node, ast.Name) and node.id == rest
-               for node in ast.walk(tree))
+    uses = sum(
+        isinstance(node, ast.Name) and node.id == rest
+        for node in ast.walk(tree)
+    )
     if not handed or uses != len(read) + len(handed):
         return None
     return frozenset(read)

@@ -1,4 +1,5 @@
 """TensorBoard's logs where TensorBoard is installed, and none elsewhere."""
+
 from typing import Any, Callable
 
 from mmdet.registry import VISBACKENDS
@@ -26,7 +27,8 @@ class OptionalTensorboardVisBackend(TensorboardVisBackend):
             print_log(
                 'TensorBoard is not installed: the log goes to scalars.json '
                 'alone (pip install tensorboard)',
-                logger='current')
+                logger='current',
+            )
             self._tensorboard = _NoWriter()
 
 

@@ -1,4 +1,5 @@
 """What ``tools/test.py`` sets in a config, and what it writes."""
+
 import inspect
 import json
 import math
@@ -17,8 +18,10 @@ from ovd.artifacts.seen_classes import read_seen_classes
 from ovd.artifacts.weights_file import read_weights
 
 MOST_KEYS = 8  # in an error
-HINT = ('test with the config that it was trained with, or of the same model: '
-        '--cfg-options model.backbone.depth=50 makes an R101 an R50')
+HINT = (
+    'test with the config that it was trained with, or of the same model: '
+    '--cfg-options model.backbone.depth=50 makes an R101 an R50'
+)
 
 
 def set_out_file(cfg: Config, out: Optional[str]) -> None:
@@ -42,13 +45,16 @@ def set_out_file(cfg: Config, out: Optional[str]) -> None:
         raise ValueError(
             '--out needs a test_evaluator that takes out_file, such as '
             'ProposalDump or GZSLCocoMetric; this config has '
-            f'{", ".join(str(e.get("type")) for e in evaluators) or None}')
+            f'{", ".join(str(e.get("type")) for e in evaluators) or None}'
+        )
     takers[0].out_file = out
     if 'provenance' in _arguments(takers[0]):
         takers[0].provenance = dict(
             checkpoint=dict(
-                file=cfg.load_from, sha256=sha256_file(cfg.load_from)),
-            trained_on=read_seen_classes(cfg.load_from))
+                file=cfg.load_from, sha256=sha256_file(cfg.load_from)
+            ),
+            trained_on=read_seen_classes(cfg.load_from),
+        )
 
 
 def set_class_embeddings(cfg: Config, file: Optional[str]) -> None:
@@ -74,15 +80,22 @@ def set_class_embeddings(cfg: Config, file: Optional[str]) -> None:
         raise ValueError(
             '--class-embeddings is for detectors that name classes by such a '
             f'file; no part of the {cfg.model.get("type")} of this config '
-            'has class_embeddings')
+            'has class_embeddings'
+        )
     for part in named:
         part.class_embeddings = file
     hooks = cfg.get('default_hooks') or {}
-    for name in [name for name, hook in hooks.items()
-                 if hook and hook.get('type') == 'ClassEmbeddingHook']:
+    for name in [
+        name
+        for name, hook in hooks.items()
+        if hook and hook.get('type') == 'ClassEmbeddingHook'
+    ]:
         del hooks[name]
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
-                        if hook.get('type') != 'ClassEmbeddingHook']
+    cfg.custom_hooks = [
+        hook
+        for hook in cfg.get('custom_hooks') or []
+        if hook.get('type') != 'ClassEmbeddingHook'
+    ]
 
 
 def _parts(value: Any) -> Iterator[ConfigDict]:
@@ -112,11 +125,14 @@ def check_weights(cfg: Config, model: nn.Module) -> None:
     """
     content = read_weights(cfg.load_from)
     if not isinstance(content, dict):
-        raise ValueError(f'{cfg.load_from} is no checkpoint: it holds a '
-                         f'{type(content).__name__}')
+        raise ValueError(
+            f'{cfg.load_from} is no checkpoint: it holds a '
+            f'{type(content).__name__}'
+        )
     weights = content.get('state_dict', content)
     found: Any = OrderedDict(
-        (key.removeprefix('module.'), value) for key, value in weights.items())
+        (key.removeprefix('module.'), value) for key, value in weights.items()
+    )
     # The versions of the modules, by which they read older checkpoints
     found._metadata = getattr(weights, '_metadata', None)
     model = getattr(model, 'module', model)
@@ -125,7 +141,8 @@ def check_weights(cfg: Config, model: nn.Module) -> None:
     except RuntimeError as error:  # of another shape
         raise ValueError(
             f'{cfg.load_from} does not fit the model of this config: {HINT}'
-            f'\n{error}') from error
+            f'\n{error}'
+        ) from error
     # Old checkpoints lack the counters, which no prediction needs
     missing = [key for key in missing if 'num_batches_tracked' not in key]
     if missing:
@@ -134,15 +151,17 @@ def check_weights(cfg: Config, model: nn.Module) -> None:
         raise ValueError(
             f'{cfg.load_from} lacks {len(missing)} of the '
             f'{len(model.state_dict())} weights of the model of this config: '
-            f'{HINT}{listed}' + (f'\n  and {more} more' * (more > 0)))
+            f'{HINT}{listed}' + (f'\n  and {more} more' * (more > 0))
+        )
 
 
 def set_report_dir(cfg: Config) -> None:
     """Have the test evaluators report every class, in the work folder."""
     for evaluator in list_test_evaluators(cfg):
         if 'report_dir' in _arguments(evaluator):
-            evaluator.setdefault('report_dir',
-                                 str(Path(cfg.work_dir) / 'report'))
+            evaluator.setdefault(
+                'report_dir', str(Path(cfg.work_dir) / 'report')
+            )
 
 
 def list_test_evaluators(cfg: Config) -> List[ConfigDict]:

@@ -1,4 +1,5 @@
 """How ``tools/train.py`` makes a config fit the machine."""
+
 from mmengine.config import Config
 from mmengine.device import get_device
 
@@ -16,7 +17,8 @@ def set_amp(cfg: Config, amp: bool) -> None:
     if name not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise ValueError(
             '--amp is for training with the OptimWrapper; the optim_wrapper '
-            f'of this config is {name}')
+            f'of this config is {name}'
+        )
     if get_device() == 'cpu':
         raise ValueError('--amp is for GPUs, and there is none here')
     cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
@@ -34,5 +36,6 @@ def set_auto_scale_lr(cfg: Config, auto_scale_lr: bool) -> None:
         raise ValueError(
             '--auto-scale-lr needs to know for which batch of all processes '
             'the learning rate of this config is: --cfg-options '
-            '+auto_scale_lr.base_batch_size=16')
+            '+auto_scale_lr.base_batch_size=16'
+        )
     cfg.auto_scale_lr.enable = True

@@ -1,4 +1,5 @@
 """Metrics: base, novel and all; proposal dumps."""
+
 from importlib.util import find_spec
 
 if find_spec('mmdet') is not None:

@@ -1,4 +1,5 @@
 """Evaluation where some images could not be read."""
+
 from typing import Any, Optional, Sequence
 
 from mmdet.registry import EVALUATOR
@@ -13,9 +14,11 @@ class BrokenImageEvaluator(Evaluator):
     So its objects count as missed, and no metric gets better by it.
     """
 
-    def process(self,
-                data_samples: Sequence[BaseDataElement],
-                data_batch: Optional[Any] = None) -> None:
+    def process(
+        self,
+        data_samples: Sequence[BaseDataElement],
+        data_batch: Optional[Any] = None,
+    ) -> None:
         """Hand a batch on to the metrics.
 
         Args:

@@ -1,4 +1,5 @@
 """What a detector would score that finds objects but cannot name them."""
+
 from dataclasses import replace
 from typing import Sequence, Union
 
@@ -12,11 +13,13 @@ from .predictions import Predictions, load_predictions
 from .summary import class_table, summarise
 
 
-def chance_level(ann_file: PathLike,
-                 predictions: Union[PathLike, Predictions],
-                 seed: int = 0,
-                 iou_types: Sequence[str] = ('bbox', ),
-                 max_dets: int = 100) -> dict[str, float]:
+def chance_level(
+    ann_file: PathLike,
+    predictions: Union[PathLike, Predictions],
+    seed: int = 0,
+    iou_types: Sequence[str] = ('bbox',),
+    max_dets: int = 100,
+) -> dict[str, float]:
     """Return the metrics of predictions whose labels are drawn by lot.
 
     Every prediction keeps its image, box, mask and score; its category is
@@ -39,11 +42,15 @@ def chance_level(ann_file: PathLike,
         predictions = load_predictions(predictions)
     truth = load_ground_truth(ann_file)
     drawn = np.random.default_rng(seed).choice(
-        list(truth.cat_ids.values()), size=len(predictions))
+        list(truth.cat_ids.values()), size=len(predictions)
+    )
     relabelled = replace(predictions, cat_ids=drawn)
     result = {}
     for iou_type in iou_types:
-        curves = evaluate(truth, relabelled.in_blocks(),
-                          Protocol(iou_type, max_dets=(max_dets, )))
+        curves = evaluate(
+            truth,
+            relabelled.in_blocks(),
+            Protocol(iou_type, max_dets=(max_dets,)),
+        )
         result.update(summarise(truth, class_table(curves), iou_type))
     return result

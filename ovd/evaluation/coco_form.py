@@ -1,4 +1,5 @@
 """Ground truth and predictions in the form that evaluators take."""
+
 from itertools import count
 from typing import Iterable, Iterator
 
@@ -10,11 +11,15 @@ from .predictions import Predictions
 
 def to_images(truth: GroundTruth) -> list[dict]:
     """Return the images, numbered, with LVIS's lists where they have them."""
-    return [{
-        key: value
-        for key, value in msgspec.structs.asdict(image).items()
-        if value is not None
-    } | {'id': number} for number, image in enumerate(truth.images, 1)]
+    return [
+        {
+            key: value
+            for key, value in msgspec.structs.asdict(image).items()
+            if value is not None
+        }
+        | {'id': number}
+        for number, image in enumerate(truth.images, 1)
+    ]
 
 
 def to_categories(truth: GroundTruth) -> list[dict]:
@@ -25,8 +30,12 @@ def to_categories(truth: GroundTruth) -> list[dict]:
     ]
 
 
-def to_objects(truth: GroundTruth, numbers: Iterable[int],
-               ids: Iterator[int], iou_type: str) -> list[dict]:
+def to_objects(
+    truth: GroundTruth,
+    numbers: Iterable[int],
+    ids: Iterator[int],
+    iou_type: str,
+) -> list[dict]:
     """Return the objects of numbered images, with masks if they count."""
     found = []
     for number in numbers:
@@ -39,13 +48,16 @@ def to_objects(truth: GroundTruth, numbers: Iterable[int],
                 category_id=annotation.category_id,
                 bbox=list(annotation.bbox),
                 area=width * height
-                if annotation.area is None else annotation.area,
-                iscrowd=int(annotation.iscrowd))
+                if annotation.area is None
+                else annotation.area,
+                iscrowd=int(annotation.iscrowd),
+            )
             if annotation.ignore:
                 item['ignore'] = 1
             if iou_type == 'segm':
                 item['segmentation'] = msgspec.json.decode(
-                    annotation.segmentation)
+                    annotation.segmentation
+                )
             found.append(item)
     return found
 
@@ -66,5 +78,7 @@ def to_dataset(truth: GroundTruth, iou_type: str) -> dict:
     return dict(
         images=to_images(truth),
         categories=to_categories(truth),
-        annotations=to_objects(truth, range(1, len(truth.images) + 1),
-                               count(1), iou_type))
+        annotations=to_objects(
+            truth, range(1, len(truth.images) + 1), count(1), iou_type
+        ),
+    )

@@ -1,4 +1,5 @@
 """Put the metrics of several test runs side by side."""
+
 import json
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence
@@ -26,8 +27,9 @@ def collect_results(files: Mapping[str, PathLike]) -> Results:
     """
     results: Results = {}
     for method, file in files.items():
-        path = require_file(file, 'metrics',
-                            f'python tools/test.py … --metrics {file}')
+        path = require_file(
+            file, 'metrics', f'python tools/test.py … --metrics {file}'
+        )
         metrics = json.loads(path.read_text())
         results[method] = {
             iou_type: {
@@ -40,20 +42,26 @@ def collect_results(files: Mapping[str, PathLike]) -> Results:
         if 'AP50_novel' not in results[method]['bbox']:
             raise ValueError(
                 f'{path} has no bbox_AP50_novel, only {", ".join(metrics)}; '
-                'was it tested with GZSLCocoMetric?')
+                'was it tested with GZSLCocoMetric?'
+            )
     return results
 
 
 def format_table(results: Results, metric: str = 'AP50') -> str:
     """Return a table: methods by box and mask, novel, base and all."""
-    rows = [['method'] + [
-        f'{word} {metric} {group}' for word in IOU_TYPES.values()
-        for group in GROUPS
-    ]]
+    rows = [
+        ['method']
+        + [
+            f'{word} {metric} {group}'
+            for word in IOU_TYPES.values()
+            for group in GROUPS
+        ]
+    ]
     for method, by_type in results.items():
         values = [
             by_type[iou_type].get(f'{metric}_{group}')
-            for iou_type in IOU_TYPES for group in GROUPS
+            for iou_type in IOU_TYPES
+            for group in GROUPS
         ]
         rows.append([method] + _format(values))
     table = AsciiTable(rows)
@@ -72,8 +80,12 @@ def format_groups(results: Results, metric: str = 'AP50') -> str:
     ]
     rows = [['method'] + [f'box {metric} {group}' for group in groups]]
     for method, by_type in results.items():
-        rows.append([method] + _format(
-            [by_type['bbox'].get(prefix + group) for group in groups]))
+        rows.append(
+            [method]
+            + _format(
+                [by_type['bbox'].get(prefix + group) for group in groups]
+            )
+        )
     return AsciiTable(rows).table
 
 
@@ -81,11 +93,14 @@ def _format(values: Sequence[Optional[float]]) -> List[str]:
     return ['-' if value is None else f'{value:.1f}' for value in values]
 
 
-def draw_bars(results: Results,
-              out_file: PathLike,
-              groups: Sequence[str] = ('base', 'novel')) -> None:
+def draw_bars(
+    results: Results,
+    out_file: PathLike,
+    groups: Sequence[str] = ('base', 'novel'),
+) -> None:
     """Draw box AP50 of all methods as bars into a PNG file."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
@@ -93,10 +108,13 @@ def draw_bars(results: Results,
     width = 0.8 / len(groups)
     colours = (BASE_COLOUR, NOVEL_COLOUR)
     for i, (group, colour) in enumerate(zip(groups, colours)):
-        values = [by_type['bbox'].get(f'AP50_{group}') or 0.0
-                  for by_type in results.values()]
-        places = [x + (i - (len(groups) - 1) / 2) * width
-                  for x in range(len(values))]
+        values = [
+            by_type['bbox'].get(f'AP50_{group}') or 0.0
+            for by_type in results.values()
+        ]
+        places = [
+            x + (i - (len(groups) - 1) / 2) * width for x in range(len(values))
+        ]
         bars = axes.bar(places, values, width, label=group, color=colour)
         axes.bar_label(bars, fmt='%.0f', fontsize=8)
     axes.set_xticks(range(len(results)), list(results))
@@ -110,8 +128,9 @@ def draw_bars(results: Results,
     plt.close(figure)
 
 
-def compare(files: Mapping[str, PathLike], out: PathLike,
-            notes: Sequence[str] = ()) -> None:
+def compare(
+    files: Mapping[str, PathLike], out: PathLike, notes: Sequence[str] = ()
+) -> None:
     """Write the results as JSON, tables and bars; print the tables.
 
     Args:

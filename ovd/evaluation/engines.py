@@ -6,6 +6,7 @@ the benchmarks themselves are scored with. All give the same numbers.
 Shapes: T IoU thresholds 0.5, 0.55, ... 0.95, R recalls 0, 0.01, ... 1,
 C classes, A areas, M limits.
 """
+
 from dataclasses import dataclass
 from functools import partial
 from typing import Callable, Iterable, Iterator, Sequence
@@ -55,24 +56,30 @@ class Protocol:
 
     iou_type: str = 'bbox'
     style: str = 'coco'
-    max_dets: Sequence[int] = (100, )
+    max_dets: Sequence[int] = (100,)
     engine: str = 'hotcoco'
 
     def __post_init__(self) -> None:
         check_choice(self.iou_type, IOU_TYPES, 'metric')
         check_choice(self.style, ENGINES, 'style')
         check_choice(self.engine, ENGINES[self.style], 'engine')
-        if not self.max_dets or min(self.max_dets) < 1 or list(
-                self.max_dets) != sorted(self.max_dets):
-            raise ValueError('max_dets must be positive and ascending, got '
-                             f'{self.max_dets}')
+        if (
+            not self.max_dets
+            or min(self.max_dets) < 1
+            or list(self.max_dets) != sorted(self.max_dets)
+        ):
+            raise ValueError(
+                f'max_dets must be positive and ascending, got {self.max_dets}'
+            )
         if self.style == 'lvis' and len(self.max_dets) != 1:
-            raise ValueError('LVIS has one limit per image, got max_dets '
-                             f'{self.max_dets}')
+            raise ValueError(
+                f'LVIS has one limit per image, got max_dets {self.max_dets}'
+            )
 
 
-def evaluate(truth: GroundTruth, blocks: Iterable[Predictions],
-             protocol: Protocol) -> Curves:
+def evaluate(
+    truth: GroundTruth, blocks: Iterable[Predictions], protocol: Protocol
+) -> Curves:
     """Evaluate predictions.
 
     Args:
@@ -87,8 +94,11 @@ def evaluate(truth: GroundTruth, blocks: Iterable[Predictions],
     _check_truth(truth, protocol)
     run = ENGINES[protocol.style][protocol.engine]
     precision, recall = run(
-        truth, numbered_blocks(truth, blocks, protocol), protocol.iou_type,
-        protocol.max_dets)
+        truth,
+        numbered_blocks(truth, blocks, protocol),
+        protocol.iou_type,
+        protocol.max_dets,
+    )
     # Evaluators have the classes by id, which need not be the file's order.
     cat_ids = list(truth.cat_ids.values())
     order = np.searchsorted(sorted(cat_ids), cat_ids)
@@ -98,23 +108,27 @@ def evaluate(truth: GroundTruth, blocks: Iterable[Predictions],
 def _check_truth(truth: GroundTruth, protocol: Protocol) -> None:
     if protocol.style == 'lvis':
         if len(truth.frequencies) != len(truth.cat_ids) or any(
-                image.neg_category_ids is None
-                or image.not_exhaustive_category_ids is None
-                for image in truth.images):
+            image.neg_category_ids is None
+            or image.not_exhaustive_category_ids is None
+            for image in truth.images
+        ):
             raise ValueError(
                 f'{truth.ann_file} is no LVIS file: its categories need a '
                 '`frequency`, its images `neg_category_ids` and '
-                '`not_exhaustive_category_ids`')
+                '`not_exhaustive_category_ids`'
+            )
     if protocol.iou_type == 'segm':
         for annotations in truth.annotations.values():
             if any(bytes(a.segmentation) in NO_MASK for a in annotations):
                 raise ValueError(
                     f'{truth.ann_file} has objects without a `segmentation`: '
-                    'masks cannot be evaluated on it')
+                    'masks cannot be evaluated on it'
+                )
 
 
-def numbered_blocks(truth: GroundTruth, blocks: Iterable[Predictions],
-                    protocol: Protocol) -> Iterator[Predictions]:
+def numbered_blocks(
+    truth: GroundTruth, blocks: Iterable[Predictions], protocol: Protocol
+) -> Iterator[Predictions]:
     """Yield the blocks, checked, with images numbered 1, 2, ... as in truth.
 
     Evaluators take integers alone, and pycocotools loses a match with id 0.
@@ -126,16 +140,23 @@ def numbered_blocks(truth: GroundTruth, blocks: Iterable[Predictions],
     for block in blocks:
         check_predictions(block, truth, protocol.iou_type)
         numbers = 1 + np.searchsorted(image_ids, block.image_ids)
-        yield Predictions(numbers, block.cat_ids, block.scores, block.bboxes,
-                          block.masks if protocol.iou_type == 'segm' else None)
+        yield Predictions(
+            numbers,
+            block.cat_ids,
+            block.scores,
+            block.bboxes,
+            block.masks if protocol.iou_type == 'segm' else None,
+        )
 
 
-Engine = Callable[[GroundTruth, Iterator[Predictions], str, Sequence[int]],
-                  Arrays]
+Engine = Callable[
+    [GroundTruth, Iterator[Predictions], str, Sequence[int]], Arrays
+]
 # style -> name -> engine, the default first
 ENGINES: dict[str, dict[str, Engine]] = {
     'coco': dict(
         hotcoco=partial(run_hotcoco, lvis_style=False),
-        pycocotools=run_pycocotools),
-    'lvis': dict(hotcoco=partial(run_hotcoco, lvis_style=True), lvis=run_lvis)
+        pycocotools=run_pycocotools,
+    ),
+    'lvis': dict(hotcoco=partial(run_hotcoco, lvis_style=True), lvis=run_lvis),
 }

@@ -2,6 +2,7 @@
 
 Shapes: C base and novel classes, in the order of their category ids.
 """
+
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable
@@ -23,7 +24,8 @@ ERROR_KINDS = dict(
     Both='wrong class, badly placed',
     Dupe='object found twice',
     Bkg='nothing there',
-    Miss='object not found')
+    Miss='object not found',
+)
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,12 @@ class ErrorAnalysis:
     wrong: Counter = field(default_factory=Counter)
 
 
-def analyse_errors(truth: GroundTruth,
-                   read: Callable[[], Iterable[Predictions]],
-                   protocol: Protocol, score_thr: float) -> ErrorAnalysis:
+def analyse_errors(
+    truth: GroundTruth,
+    read: Callable[[], Iterable[Predictions]],
+    protocol: Protocol,
+    score_thr: float,
+) -> ErrorAnalysis:
     """Analyse the errors on at most :data:`MOST_IMAGES` images.
 
     Args:
@@ -81,7 +86,8 @@ def analyse_errors(truth: GroundTruth,
     known = truth.image_ids
     every = Predictions.join(
         block.take(np.flatnonzero(np.isin(block.image_ids, known)))
-        for block in read())
+        for block in read()
+    )
     if protocol.style == 'lvis':
         every = best_of_images(every, protocol.max_dets[-1])
     found = every.take(np.flatnonzero(every.scores >= score_thr))
@@ -90,16 +96,23 @@ def analyse_errors(truth: GroundTruth,
     evaluator = _evaluator(truth, found, protocol)
     matrix = evaluator.confusion_matrix(iou_thr=0.5)
     return ErrorAnalysis(
-        protocol.iou_type, num_images, truth, found,
-        list(matrix['cat_names']), {
+        protocol.iou_type,
+        num_images,
+        truth,
+        found,
+        list(matrix['cat_names']),
+        {
             kind: (100 * kinds['delta_ap'][kind], kinds['counts'][kind])
             for kind in ERROR_KINDS
-        }, matrix['matrix'].astype(np.int64),
-        *_count_errors(truth, found, evaluator))
+        },
+        matrix['matrix'].astype(np.int64),
+        *_count_errors(truth, found, evaluator),
+    )
 
 
-def _evaluator(truth: GroundTruth, found: Predictions,
-               protocol: Protocol) -> Any:
+def _evaluator(
+    truth: GroundTruth, found: Predictions, protocol: Protocol
+) -> Any:
     """Return hotcoco's evaluator, its images and objects numbered from 1."""
     iou_type = protocol.iou_type
     blocks = [*numbered_blocks(truth, [found], protocol)]
@@ -109,14 +122,16 @@ def _evaluator(truth: GroundTruth, found: Predictions,
         known,
         known.load_res(results),
         iou_type,
-        lvis_style=protocol.style == 'lvis')
+        lvis_style=protocol.style == 'lvis',
+    )
     evaluator.params.max_dets = list(protocol.max_dets)
     evaluator.evaluate()
     return evaluator
 
 
-def _count_errors(truth: GroundTruth, found: Predictions,
-                  evaluator: Any) -> tuple[Counter, Counter]:
+def _count_errors(
+    truth: GroundTruth, found: Predictions, evaluator: Any
+) -> tuple[Counter, Counter]:
     """Return missed objects and wrong detections by image and class.
 
     hotcoco numbers objects and detections from 1, in the order given.
@@ -129,12 +144,20 @@ def _count_errors(truth: GroundTruth, found: Predictions,
         for annotation in truth.annotations.get(image.id, ())
     ]
     detections = list(
-        zip(found.image_ids.tolist(), map(names.get, found.cat_ids.tolist())))
-    return (Counter(objects[i - 1] for i, what in status['gt_status'].items()
-                    if what == 'fn'),
-            Counter(detections[i - 1]
-                    for i, what in status['dt_status'].items()
-                    if what == 'fp'))
+        zip(found.image_ids.tolist(), map(names.get, found.cat_ids.tolist()))
+    )
+    return (
+        Counter(
+            objects[i - 1]
+            for i, what in status['gt_status'].items()
+            if what == 'fn'
+        ),
+        Counter(
+            detections[i - 1]
+            for i, what in status['dt_status'].items()
+            if what == 'fp'
+        ),
+    )
 
 
 def most_confused(analysis: ErrorAnalysis, most: int) -> np.ndarray:
@@ -155,14 +178,17 @@ def most_confused(analysis: ErrorAnalysis, most: int) -> np.ndarray:
     return chosen[np.argsort(is_novel, kind='stable')]
 
 
-def confused_pairs(analysis: ErrorAnalysis,
-                   most: int) -> list[tuple[str, str, int]]:
+def confused_pairs(
+    analysis: ErrorAnalysis, most: int
+) -> list[tuple[str, str, int]]:
     """Return (class, class that it is taken for, how often), most first."""
     errors = _between_classes(analysis)
     order = np.argsort(-errors, axis=None, kind='stable')[:most]
-    return [(analysis.names[i], analysis.names[j], int(errors[i, j]))
-            for i, j in zip(*np.unravel_index(order, errors.shape))
-            if errors[i, j]]
+    return [
+        (analysis.names[i], analysis.names[j], int(errors[i, j]))
+        for i, j in zip(*np.unravel_index(order, errors.shape))
+        if errors[i, j]
+    ]
 
 
 def _between_classes(analysis: ErrorAnalysis) -> np.ndarray:

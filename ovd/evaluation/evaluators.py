@@ -1,4 +1,5 @@
 """The evaluators behind `engines`: one fast, two that are the references."""
+
 import contextlib
 import io
 from itertools import count
@@ -20,19 +21,27 @@ from .predictions import BLOCK, Predictions
 Arrays = tuple[np.ndarray, np.ndarray]  # precision, recall of `Curves`
 
 
-def run_hotcoco(truth: GroundTruth, blocks: Iterator[Predictions],
-                iou_type: str, max_dets: Sequence[int],
-                lvis_style: bool) -> Arrays:
+def run_hotcoco(
+    truth: GroundTruth,
+    blocks: Iterator[Predictions],
+    iou_type: str,
+    max_dets: Sequence[int],
+    lvis_style: bool,
+) -> Arrays:
     """Evaluate block by block, so that memory does not grow with images."""
     params = hotcoco.Params(iou_type)
     params.max_dets = list(max_dets)
     stream = hotcoco.StreamingEval(
-        to_categories(truth), iou_type, lvis_style=lvis_style, params=params)
+        to_categories(truth), iou_type, lvis_style=lvis_style, params=params
+    )
     images, ids = to_images(truth), count(1)
 
     def update(numbers: list[int], predictions: Any) -> None:
-        stream.update([images[number - 1] for number in numbers],
-                      to_objects(truth, numbers, ids, iou_type), predictions)
+        stream.update(
+            [images[number - 1] for number in numbers],
+            to_objects(truth, numbers, ids, iou_type),
+            predictions,
+        )
 
     left = set(range(1, len(images) + 1))
     for block in blocks:
@@ -42,13 +51,15 @@ def run_hotcoco(truth: GroundTruth, blocks: Iterator[Predictions],
         left.difference_update(numbers)
         update(
             numbers,
-            to_results(block, 'segm') if iou_type == 'segm' else
-            np.column_stack([
-                block.image_ids, block.bboxes, block.scores, block.cat_ids
-            ]))
+            to_results(block, 'segm')
+            if iou_type == 'segm'
+            else np.column_stack(
+                [block.image_ids, block.bboxes, block.scores, block.cat_ids]
+            ),
+        )
     rest = sorted(left)
     for start in range(0, len(rest), BLOCK):
-        update(rest[start:start + BLOCK], np.empty((0, 7)))
+        update(rest[start : start + BLOCK], np.empty((0, 7)))
     evaluator = stream.finalize()
     evaluator.accumulate()
     assert evaluator.eval is not None  # accumulate fills it
@@ -59,17 +70,23 @@ def best_of_images(block: Predictions, most: int) -> Predictions:
     """Keep the best of each image, equal scores in their order."""
     order = np.lexsort((-block.scores, block.image_ids))
     ids = block.image_ids[order]
-    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]][:len(ids)])
+    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]][: len(ids)])
     rank = np.arange(len(ids)) - np.repeat(
-        starts, np.diff(np.r_[starts, len(ids)]))
+        starts, np.diff(np.r_[starts, len(ids)])
+    )
     return block.take(np.sort(order[rank < most]))
 
 
-def run_pycocotools(truth: GroundTruth, blocks: Iterator[Predictions],
-                    iou_type: str, max_dets: Sequence[int]) -> Arrays:
+def run_pycocotools(
+    truth: GroundTruth,
+    blocks: Iterator[Predictions],
+    iou_type: str,
+    max_dets: Sequence[int],
+) -> Arrays:
     """Evaluate as the COCO benchmark does."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
+
     with contextlib.redirect_stdout(io.StringIO()):
         known = COCO()
         known.dataset = to_dataset(truth, iou_type)
@@ -84,13 +101,16 @@ def run_pycocotools(truth: GroundTruth, blocks: Iterator[Predictions],
     return evaluator.eval['precision'], evaluator.eval['recall']
 
 
-def run_lvis(truth: GroundTruth, blocks: Iterator[Predictions],
-             iou_type: str, max_dets: Sequence[int]) -> Arrays:
+def run_lvis(
+    truth: GroundTruth,
+    blocks: Iterator[Predictions],
+    iou_type: str,
+    max_dets: Sequence[int],
+) -> Arrays:
     """Evaluate as the LVIS benchmark does."""
     from lvis import LVIS, LVISEval, LVISResults
 
     class InMemory(LVIS):
-
         def _load_json(self, path: dict) -> dict:
             return path
 
@@ -107,9 +127,14 @@ def run_lvis(truth: GroundTruth, blocks: Iterator[Predictions],
     evaluator = LVISEval(
         known,
         LVISResults(known, results, max_dets[0])
-        if results else NoResults(known), iou_type)
+        if results
+        else NoResults(known),
+        iou_type,
+    )
     evaluator.params.max_dets = max_dets[0]
     evaluator.evaluate()
     evaluator.accumulate()
-    return (evaluator.eval['precision'][..., None],
-            evaluator.eval['recall'][..., None])
+    return (
+        evaluator.eval['precision'][..., None],
+        evaluator.eval['recall'][..., None],
+    )

@@ -3,6 +3,7 @@
 Masks stay raw json until an engine asks for them, so that a file of LVIS's
 size takes a fraction of the memory of its objects.
 """
+
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -98,10 +99,15 @@ class GroundTruth:
         """Say on which images is evaluated; AP depends on it."""
         empty = sum(not self.annotations.get(i.id) for i in self.images)
         removed = self.num_source_images - len(self.images)
-        return (f'{len(self.images):,} images: ' + (
-            f'those with base or novel objects ({removed:,} more left out)'
-            if removed else 'all of the file') +
-                (f', {empty:,} of them without an object' if empty else ''))
+        return (
+            f'{len(self.images):,} images: '
+            + (
+                f'those with base or novel objects ({removed:,} more left out)'
+                if removed
+                else 'all of the file'
+            )
+            + (f', {empty:,} of them without an object' if empty else '')
+        )
 
     @cached_property
     def _by_id(self) -> dict[Id, Image]:
@@ -115,8 +121,10 @@ class GroundTruth:
             images=[self._by_id[image_id] for image_id in kept],
             annotations={
                 image_id: self.annotations[image_id]
-                for image_id in kept if image_id in self.annotations
-            })
+                for image_id in kept
+                if image_id in self.annotations
+            },
+        )
 
     def only_annotated(self) -> 'GroundTruth':
         """Return the same without the images that have no object."""
@@ -124,8 +132,9 @@ class GroundTruth:
         return replace(self, images=kept)
 
 
-def load_ground_truth(ann_file: PathLike,
-                      gzsl: Optional[dict] = None) -> GroundTruth:
+def load_ground_truth(
+    ann_file: PathLike, gzsl: Optional[dict] = None
+) -> GroundTruth:
     """Read the ground truth of an evaluation.
 
     Args:
@@ -142,11 +151,14 @@ def load_ground_truth(ann_file: PathLike,
         content = msgspec.json.decode(path.read_bytes(), type=_File)
     except msgspec.DecodeError as error:
         raise ValueError(
-            f'{path} is not a COCO annotation file: {error}') from error
+            f'{path} is not a COCO annotation file: {error}'
+        ) from error
     gzsl = content.gzsl or gzsl
     if gzsl is None:
-        raise ValueError(f'{path} has no `gzsl` block that says which classes '
-                         f'are novel\nmake one with: {SPLITTER}')
+        raise ValueError(
+            f'{path} has no `gzsl` block that says which classes '
+            f'are novel\nmake one with: {SPLITTER}'
+        )
     _check_content(content, path)
     gzsl = {
         key: _spelled(value) if key in ('base', 'novel') else value
@@ -165,16 +177,23 @@ def load_ground_truth(ann_file: PathLike,
         **{
             name: _spelled(names)
             for name, names in gzsl.get('groups', {}).items()
-        })
+        },
+    )
     frequencies = {
         c.name: c.frequency for c in categories if c.frequency in FREQUENCIES
     }
     for letter, group in FREQUENCIES.items() if frequencies else ():
         groups[group] = [n for n, f in frequencies.items() if f == letter]
     return GroundTruth(
-        str(path), images, _by_image(content, set(cat_ids.values())),
-        cat_ids, groups, frequencies, gzsl.get('split', 'of the dataset'),
-        len(images) + gzsl.get('removed', {}).get('images', 0))
+        str(path),
+        images,
+        _by_image(content, set(cat_ids.values())),
+        cat_ids,
+        groups,
+        frequencies,
+        gzsl.get('split', 'of the dataset'),
+        len(images) + gzsl.get('removed', {}).get('images', 0),
+    )
 
 
 def _spelled(names: Iterable[str]) -> list[str]:
@@ -188,30 +207,35 @@ def _check_content(content: _File, path: PathLike) -> None:
     """
     for category in content.categories:
         category.name = canonical_spelling(category.name)
-    for what, values in (('image id', [i.id for i in content.images]),
-                         ('category id', [c.id for c in content.categories]),
-                         ('category name',
-                          [c.name for c in content.categories])):
+    for what, values in (
+        ('image id', [i.id for i in content.images]),
+        ('category id', [c.id for c in content.categories]),
+        ('category name', [c.name for c in content.categories]),
+    ):
         if len(set(values)) != len(values):
             doubled = Counter(values).most_common(1)[0][0]
             raise ValueError(f'{path} has the {what} {doubled} twice')
     if len({type(image.id) for image in content.images}) > 1:
-        raise ValueError(f'{path} has image ids that are numbers and image '
-                         'ids that are texts: give all of one kind')
+        raise ValueError(
+            f'{path} has image ids that are numbers and image '
+            'ids that are texts: give all of one kind'
+        )
     images = {image.id for image in content.images}
     categories = {category.id for category in content.categories}
     for annotation in content.annotations:
         if annotation.image_id not in images:
-            raise ValueError(f'{path} has an annotation of image '
-                             f'{annotation.image_id}, which the file lacks')
+            raise ValueError(
+                f'{path} has an annotation of image '
+                f'{annotation.image_id}, which the file lacks'
+            )
         if annotation.category_id not in categories:
             raise ValueError(
                 f'{path} has an annotation of category '
-                f'{annotation.category_id}, which the file lacks')
+                f'{annotation.category_id}, which the file lacks'
+            )
 
 
-def _by_image(content: _File,
-              cat_ids: set[int]) -> dict[Id, list[Annotation]]:
+def _by_image(content: _File, cat_ids: set[int]) -> dict[Id, list[Annotation]]:
     """Group the annotations of these categories, in the order of the file."""
     grouped = defaultdict(list)
     for annotation in content.annotations:

@@ -1,4 +1,5 @@
 """Evaluate predictions that were kept, without a model."""
+
 from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -23,8 +24,10 @@ def build_metrics(cfg: Config) -> list[DetectionMetric]:
     """
     for key in ('test_evaluator', 'test_dataloader'):
         if not cfg.get(key):
-            raise ValueError(f'{cfg.filename} has no {key}: give the config '
-                             'that the predictions were made with')
+            raise ValueError(
+                f'{cfg.filename} has no {key}: give the config '
+                'that the predictions were made with'
+            )
     init_default_scope('mmdet')
     dataset = cfg.test_dataloader.dataset
     while 'dataset' in dataset:  # one that passes over broken images
@@ -36,9 +39,11 @@ def build_metrics(cfg: Config) -> list[DetectionMetric]:
             raise ValueError(
                 f'a predictions file can be evaluated by GZSLCocoMetric, '
                 f'GZSLLVISMetric or ProposalRecall, not by '
-                f'{type(metric).__name__}')
+                f'{type(metric).__name__}'
+            )
         metric.dataset_meta = DATASETS.build(
-            dict(dataset, lazy_init=True)).metainfo
+            dict(dataset, lazy_init=True)
+        ).metainfo
         metrics.append(metric)
     return metrics
 
@@ -60,6 +65,6 @@ def evaluate_file(cfg: Config, predictions: PathLike) -> dict[str, float]:
     metrics = {}
     for metric in build_metrics(cfg):
         metrics.update(
-            metric.evaluate_predictions(metric.load_truth(),
-                                        found.in_blocks))
+            metric.evaluate_predictions(metric.load_truth(), found.in_blocks)
+        )
     return metrics

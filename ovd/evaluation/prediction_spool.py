@@ -1,4 +1,5 @@
 """Predictions of one process on disk, image by image, until all are there."""
+
 import os
 import tempfile
 import weakref
@@ -86,19 +87,22 @@ class PredictionSpool:
         if folder is not None:
             os.makedirs(folder, exist_ok=True)
         handle, path = tempfile.mkstemp(
-            dir=folder, prefix='predictions_', suffix='.tmp')
+            dir=folder, prefix='predictions_', suffix='.tmp'
+        )
         self.path = os.path.abspath(path)
         self.index: dict[Id, Place] = {}
         self._file = os.fdopen(handle, 'wb')
         self.remove = weakref.finalize(self, _remove, self._file, self.path)
 
-    def add(self,
-            image_id: Id,
-            labels: np.ndarray,
-            scores: np.ndarray,
-            bboxes: np.ndarray,
-            masks: Optional[list[dict]] = None,
-            name: str = '') -> None:
+    def add(
+        self,
+        image_id: Id,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        bboxes: np.ndarray,
+        masks: Optional[list[dict]] = None,
+        name: str = '',
+    ) -> None:
         """Keep the predictions of one image.
 
         Args:
@@ -116,9 +120,13 @@ class PredictionSpool:
             _Record(
                 labels.astype(np.int32).tobytes(),
                 scores.astype(np.float32).tobytes(),
-                bboxes.astype(np.float32).tobytes(), masks))
-        self.index[image_id] = Place(self._file.tell(), len(record),
-                                     len(scores), name)
+                bboxes.astype(np.float32).tobytes(),
+                masks,
+            )
+        )
+        self.index[image_id] = Place(
+            self._file.tell(), len(record), len(scores), name
+        )
         with self._room():
             self._file.write(record)
 
@@ -131,8 +139,11 @@ class PredictionSpool:
             if error.errno not in NO_ROOM:
                 raise
             raise OSError(
-                error.errno, 'no room for predictions: set collect_dir of the '
-                'metric to a folder with more', self.path) from error
+                error.errno,
+                'no room for predictions: set collect_dir of the '
+                'metric to a folder with more',
+                self.path,
+            ) from error
 
     def finish(self, rank: int = 0) -> Spool:
         """Return where everything is, for another process to read."""
@@ -171,12 +182,17 @@ def read_found(spools: Sequence[Spool]) -> Iterator[tuple[Id, Found]]:
         for image_id, (number, place) in find_places(spools).items():
             files[number].seek(place.offset)
             record = msgspec.msgpack.decode(
-                files[number].read(place.length), type=_Record)
-            yield image_id, Found(
-                np.frombuffer(record.labels, np.int32),
-                np.frombuffer(record.scores, np.float32),
-                np.frombuffer(record.bboxes, np.float32).reshape(-1, 4),
-                record.masks)
+                files[number].read(place.length), type=_Record
+            )
+            yield (
+                image_id,
+                Found(
+                    np.frombuffer(record.labels, np.int32),
+                    np.frombuffer(record.scores, np.float32),
+                    np.frombuffer(record.bboxes, np.float32).reshape(-1, 4),
+                    record.masks,
+                ),
+            )
     finally:
         for file in files:
             file.close()
@@ -187,13 +203,14 @@ def _open(spool: Spool) -> IO[bytes]:
         raise FileNotFoundError(
             f'process {spool.rank} wrote its predictions to {spool.path}, '
             'which the first process does not see: set collect_dir of the '
-            'metric to a folder that all machines share')
+            'metric to a folder that all machines share'
+        )
     return open(spool.path, 'rb')
 
 
-def read_spools(spools: Sequence[Spool],
-                cat_ids: Sequence[int],
-                num_images: int = BLOCK) -> Iterator[Predictions]:
+def read_spools(
+    spools: Sequence[Spool], cat_ids: Sequence[int], num_images: int = BLOCK
+) -> Iterator[Predictions]:
     """Yield all predictions in blocks, sorted by image id.
 
     Args:
@@ -209,8 +226,9 @@ def read_spools(spools: Sequence[Spool],
         yield _join(block, np.asarray(cat_ids))
 
 
-def _join(block: Sequence[tuple[Id, Found]],
-          cat_ids: np.ndarray) -> Predictions:
+def _join(
+    block: Sequence[tuple[Id, Found]], cat_ids: np.ndarray
+) -> Predictions:
     """Return the predictions of these images as columns."""
     image_ids, found = zip(*block)
     bboxes = np.concatenate([one.bboxes for one in found], dtype=np.float64)
@@ -222,4 +240,6 @@ def _join(block: Sequence[tuple[Id, Found]],
         np.concatenate([one.scores for one in found], dtype=np.float64),
         bboxes,
         [mask for one in found for mask in one.masks or ()]
-        if has_masks else None)
+        if has_masks
+        else None,
+    )

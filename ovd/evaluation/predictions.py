@@ -2,6 +2,7 @@
 
 Shapes: N predictions.
 """
+
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Iterable, Iterator, Optional, Sequence, Union
@@ -42,9 +43,12 @@ class Predictions:
     def take(self, rows: np.ndarray) -> 'Predictions':
         """Return the predictions of these rows, in this order."""
         return Predictions(
-            self.image_ids[rows], self.cat_ids[rows], self.scores[rows],
+            self.image_ids[rows],
+            self.cat_ids[rows],
+            self.scores[rows],
             self.bboxes[rows],
-            None if self.masks is None else [self.masks[i] for i in rows])
+            None if self.masks is None else [self.masks[i] for i in rows],
+        )
 
     def in_blocks(self, num_images: int = BLOCK) -> Iterator['Predictions']:
         """Yield parts of at most ``num_images`` images, sorted by image.
@@ -62,8 +66,13 @@ class Predictions:
         """Return COCO results; boxes and masks as far as they are there."""
         results = []
         for i, (image_id, cat_id, score, bbox) in enumerate(
-                zip(self.image_ids.tolist(), self.cat_ids.tolist(),
-                    self.scores.tolist(), self.bboxes.tolist())):
+            zip(
+                self.image_ids.tolist(),
+                self.cat_ids.tolist(),
+                self.scores.tolist(),
+                self.bboxes.tolist(),
+            )
+        ):
             result = dict(image_id=image_id, category_id=cat_id, score=score)
             if bbox[0] == bbox[0]:
                 result['bbox'] = bbox
@@ -81,12 +90,14 @@ class Predictions:
         """
         try:
             rows = [
-                result if isinstance(result, _Result) else msgspec.convert(
-                    result, _Result) for result in results
+                result
+                if isinstance(result, _Result)
+                else msgspec.convert(result, _Result)
+                for result in results
             ]
         except msgspec.ValidationError as error:
             raise ValueError(f'not a COCO prediction: {error}') from error
-        nothing = (float('nan'), ) * 4
+        nothing = (float('nan'),) * 4
         bboxes = chain.from_iterable(row.bbox or nothing for row in rows)
         masks = [row.segmentation for row in rows]
         return cls(
@@ -94,7 +105,8 @@ class Predictions:
             np.fromiter((row.category_id for row in rows), np.int64),
             np.fromiter((row.score for row in rows), np.float64),
             np.fromiter(bboxes, np.float64).reshape(-1, 4),
-            masks if any(mask is not None for mask in masks) else None)
+            masks if any(mask is not None for mask in masks) else None,
+        )
 
     @classmethod
     def join(cls, parts: Iterable['Predictions']) -> 'Predictions':
@@ -103,12 +115,16 @@ class Predictions:
         if not parts:
             return cls.from_coco([])
         has_masks = any(part.masks is not None for part in parts)
-        masks = [mask for part in parts
-                 for mask in part.masks or [None] * len(part)]
+        masks = [
+            mask for part in parts for mask in part.masks or [None] * len(part)
+        ]
         return cls(
             masks=masks if has_masks else None,
-            **{name: np.concatenate([getattr(part, name) for part in parts])
-               for name in ('image_ids', 'cat_ids', 'scores', 'bboxes')})
+            **{
+                name: np.concatenate([getattr(part, name) for part in parts])
+                for name in ('image_ids', 'cat_ids', 'scores', 'bboxes')
+            },
+        )
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -126,13 +142,17 @@ def load_predictions(path: PathLike) -> Predictions:
         FileNotFoundError: If it does not exist.
         ValueError: If it is not a json list of predictions.
     """
-    path = require_file(path, 'predictions file',
-                        'python tools/test.py CONFIG CHECKPOINT --out FILE')
+    path = require_file(
+        path,
+        'predictions file',
+        'python tools/test.py CONFIG CHECKPOINT --out FILE',
+    )
     try:
         rows = msgspec.json.decode(path.read_bytes(), type=list[_Result])
     except msgspec.DecodeError as error:
         raise ValueError(
-            f'{path} is not a list of COCO predictions: {error}') from error
+            f'{path} is not a list of COCO predictions: {error}'
+        ) from error
     return Predictions.from_coco(rows)
 
 
@@ -150,8 +170,9 @@ def save_predictions(path: PathLike, blocks: Iterable[Predictions]) -> int:
     return count
 
 
-def check_predictions(predictions: Predictions, truth: GroundTruth,
-                      iou_type: str) -> None:
+def check_predictions(
+    predictions: Predictions, truth: GroundTruth, iou_type: str
+) -> None:
     """Raise unless these are predictions for that ground truth.
 
     Raises:
@@ -161,24 +182,28 @@ def check_predictions(predictions: Predictions, truth: GroundTruth,
     """
     unknown = np.setdiff1d(predictions.image_ids, truth.image_ids)
     if len(unknown):
-        raise ValueError(f'prediction for image {unknown[0]}, which '
-                         f'{truth.ann_file} lacks')
+        raise ValueError(
+            f'prediction for image {unknown[0]}, which {truth.ann_file} lacks'
+        )
     unknown = np.setdiff1d(predictions.cat_ids, list(truth.cat_ids.values()))
     if len(unknown):
         raise ValueError(
             f'prediction of category {unknown[0]}, neither base nor novel in '
-            f'{truth.ann_file}')
+            f'{truth.ann_file}'
+        )
     if not np.isfinite(predictions.scores).all():
         row = np.flatnonzero(~np.isfinite(predictions.scores))[0]
         raise ValueError(
             f'a prediction for image {predictions.image_ids[row]} has the '
-            f'score {predictions.scores[row]}')
+            f'score {predictions.scores[row]}'
+        )
     if iou_type == 'bbox':
         lacking = np.isnan(predictions.bboxes).any(axis=1)
         if lacking.any():
             raise ValueError(
                 '"bbox" needs the `bbox` of every prediction, one for image '
-                f'{predictions.image_ids[np.argmax(lacking)]} has none')
+                f'{predictions.image_ids[np.argmax(lacking)]} has none'
+            )
     else:
         _check_masks(predictions, truth)
 
@@ -191,13 +216,17 @@ def _check_masks(predictions: Predictions, truth: GroundTruth) -> None:
         if mask is None:
             raise ValueError(
                 '"segm" needs the `segmentation` of every prediction, one for '
-                f'image {image_id} has none')
+                f'image {image_id} has none'
+            )
         if not isinstance(mask, dict) or not isinstance(
-                mask.get('counts'), str):
+            mask.get('counts'), str
+        ):
             raise ValueError(
                 f'a mask of image {image_id} is no compressed RLE with '
-                '`size` and `counts` as text; pycocotools.mask makes one')
+                '`size` and `counts` as text; pycocotools.mask makes one'
+            )
         if list(mask.get('size', ())) != sizes[image_id]:
             raise ValueError(
                 f'a mask of image {image_id} has the size {mask.get("size")}, '
-                f'the image {sizes[image_id]} (height, width)')
+                f'the image {sizes[image_id]} (height, width)'
+            )

@@ -1,4 +1,5 @@
 """What a table of groups hides: the AP of every class, as CSV and pictures."""
+
 import csv
 from dataclasses import dataclass
 from itertools import cycle
@@ -22,8 +23,9 @@ MOST_NAMES = 120  # that can be read below the bars of one picture
 RECALLS = np.linspace(0, 1, 101)
 
 
-def write_report(truth: GroundTruth, table: ClassTable, iou_type: str,
-                 folder: PathLike) -> None:
+def write_report(
+    truth: GroundTruth, table: ClassTable, iou_type: str, folder: PathLike
+) -> None:
     """Write ``{iou_type}_classes.csv``, ``..._classes.png``, ``..._pr.png``.
 
     And ``{iou_type}_groups.csv``, the means over groups of classes.
@@ -38,13 +40,17 @@ def write_report(truth: GroundTruth, table: ClassTable, iou_type: str,
     with atomic_write(f'{stem}_classes.csv', 'w') as file:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(
-            ['class', 'part', 'frequency', 'objects', *STATS, 'AR'])
+            ['class', 'part', 'frequency', 'objects', *STATS, 'AR']
+        )
         writer.writerows(_rows(truth, table))
     with atomic_write(f'{stem}_groups.csv', 'w') as file:
         csv.writer(file, lineterminator='\n').writerows(
-            _group_rows(truth, table))
-    for name, figure in (('classes', _draw_classes(truth, table, iou_type)),
-                         ('pr', _draw_curves(truth, table, iou_type))):
+            _group_rows(truth, table)
+        )
+    for name, figure in (
+        ('classes', _draw_classes(truth, table, iou_type)),
+        ('pr', _draw_curves(truth, table, iou_type)),
+    ):
         with atomic_write(f'{stem}_{name}.png') as file:
             figure.savefig(file, format='png', dpi=120)
 
@@ -53,12 +59,16 @@ def _rows(truth: GroundTruth, table: ClassTable) -> Iterator[list]:
     """Yield a row per class; what was not measured is left empty."""
     counts, novel = truth.count(), set(truth.groups['novel'])
     for i, name in enumerate(truth.cat_ids):
-        values = [*(column[i] for column in table.ap.values()),
-                  table.recall[i]]
+        values = [
+            *(column[i] for column in table.ap.values()),
+            table.recall[i],
+        ]
         yield [
-            name, 'novel' if name in novel else 'base',
-            truth.frequencies.get(name, ''), counts[name],
-            *map(_format, values)
+            name,
+            'novel' if name in novel else 'base',
+            truth.frequencies.get(name, ''),
+            counts[name],
+            *map(_format, values),
         ]
 
 
@@ -99,16 +109,28 @@ def read_classes(folder: PathLike, iou_type: str) -> list[ClassRow]:
     path = Path(folder, f'{iou_type}_classes.csv')
     with path.open(encoding='utf-8', newline='') as file:
         rows = [
-            ClassRow(row['class'], row['part'], int(row['objects']),
-                     {name: _parse(row[name]) for name in (*STATS, 'AR')})
+            ClassRow(
+                row['class'],
+                row['part'],
+                int(row['objects']),
+                {name: _parse(row[name]) for name in (*STATS, 'AR')},
+            )
             for row in csv.DictReader(file)
         ]
-    return sorted(rows, key=lambda row: (
-        np.isnan(row.ap['AP50']), row.ap['AP50'], row.ap['AP'], row.name))
+    return sorted(
+        rows,
+        key=lambda row: (
+            np.isnan(row.ap['AP50']),
+            row.ap['AP50'],
+            row.ap['AP'],
+            row.name,
+        ),
+    )
 
 
-def read_groups(folder: PathLike,
-                iou_type: str) -> dict[str, dict[str, float]]:
+def read_groups(
+    folder: PathLike, iou_type: str
+) -> dict[str, dict[str, float]]:
     """Read what :func:`write_report` wrote: metric -> group -> percent."""
     path = Path(folder, f'{iou_type}_groups.csv')
     with path.open(encoding='utf-8', newline='') as file:
@@ -124,28 +146,32 @@ def _parse(text: str) -> float:
     return float(text or 'nan')
 
 
-def _draw_classes(truth: GroundTruth, table: ClassTable,
-                  iou_type: str) -> Figure:
+def _draw_classes(
+    truth: GroundTruth, table: ClassTable, iou_type: str
+) -> Figure:
     """Draw the AP50 of all classes that have objects, the best first."""
     values, novel = table.ap['AP50'], set(truth.groups['novel'])
     names = np.array(list(truth.cat_ids))
     order = np.argsort(-values, kind='stable')
-    order = order[:np.count_nonzero(~np.isnan(values))]
+    order = order[: np.count_nonzero(~np.isnan(values))]
     colours = [
         COLOURS['novel' if name in novel else 'base'] for name in names[order]
     ]
     few = len(order) <= MOST_NAMES
     figure = Figure(
         figsize=(max(5, 0.17 * len(order) + 1.5) if few else 14, 4.2),
-        layout='constrained')
+        layout='constrained',
+    )
     axes = figure.subplots()
     axes.bar(
-        range(len(order)), values[order], 0.8 if few else 1, color=colours)
+        range(len(order)), values[order], 0.8 if few else 1, color=colours
+    )
     axes.set_xticks(
         range(len(order)) if few else [],
         names[order] if few else [],
         rotation=90,
-        fontsize=7)
+        fontsize=7,
+    )
     axes.set_xlabel('' if few else f'{len(order)} classes')
     axes.set_ylabel(f'{iou_type} AP50 (%)')
     axes.set_ylim(0, 100)
@@ -153,13 +179,15 @@ def _draw_classes(truth: GroundTruth, table: ClassTable,
     axes.legend(
         [Line2D([], [], color=c, linewidth=5) for c in COLOURS.values()],
         list(COLOURS),
-        frameon=False)
+        frameon=False,
+    )
     axes.spines[['top', 'right']].set_visible(False)
     return figure
 
 
-def _draw_curves(truth: GroundTruth, table: ClassTable,
-                 iou_type: str) -> Figure:
+def _draw_curves(
+    truth: GroundTruth, table: ClassTable, iou_type: str
+) -> Figure:
     """Draw precision by recall at IoU 0.5, the mean over each group."""
     row = {name: i for i, name in enumerate(truth.cat_ids)}
     figure = Figure(figsize=(5, 4.2), layout='constrained')
@@ -174,12 +202,13 @@ def _draw_curves(truth: GroundTruth, table: ClassTable,
         axes.plot(
             RECALLS,
             mean,
-            color=COLOURS.get(group) or
-            ('black' if group == 'all' else next(others)),
+            color=COLOURS.get(group)
+            or ('black' if group == 'all' else next(others)),
             linewidth=2 if group in COLOURS else 1,
             linestyle='-' if group in (*COLOURS, 'all') else '--',
             zorder=2 if group in COLOURS else 3,
-            label=f'{group} ({len(curves)} classes): {mean.mean():.1f}')
+            label=f'{group} ({len(curves)} classes): {mean.mean():.1f}',
+        )
     axes.set_xlabel('recall')
     axes.set_ylabel(f'{iou_type} precision at IoU 0.5 (%)')
     axes.set_xlim(0, 1)

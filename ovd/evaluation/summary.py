@@ -3,6 +3,7 @@
 Every class has its own AP, whatever the other classes are; a group's AP is
 the mean over its classes that have ground truth, as in COCO and LVIS.
 """
+
 from dataclasses import dataclass
 from typing import Union
 
@@ -19,7 +20,8 @@ STATS = dict(
     AP75=(slice(5, 6), 'all'),
     APs=(slice(None), 'small'),
     APm=(slice(None), 'medium'),
-    APl=(slice(None), 'large'))
+    APl=(slice(None), 'large'),
+)
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,25 @@ def class_table(curves: Curves) -> ClassTable:
     """Return the AP of every class at the largest limit of detections."""
     return ClassTable(
         {
-            stat: _percent(curves.precision[thresholds, :, :,
-                                            AREAS.index(area), -1], (0, 1))
+            stat: _percent(
+                curves.precision[thresholds, :, :, AREAS.index(area), -1],
+                (0, 1),
+            )
             for stat, (thresholds, area) in STATS.items()
-        }, _percent(curves.recall[:, :, 0, -1], 0),
-        _percent(curves.precision[:1, :, :, 0, -1], 0).T)
+        },
+        _percent(curves.recall[:, :, 0, -1], 0),
+        _percent(curves.precision[:1, :, :, 0, -1], 0).T,
+    )
 
 
-def _percent(values: np.ndarray,
-             axis: Union[int, tuple[int, ...]]) -> np.ndarray:
+def _percent(
+    values: np.ndarray, axis: Union[int, tuple[int, ...]]
+) -> np.ndarray:
     """Return 100 times the mean; evaluators write -1 for "no object"."""
     return 100 * np.where(values < 0, np.nan, values).mean(axis=axis)
 
 
-def group_mean(truth: GroundTruth, values: np.ndarray,
-               group: str) -> float:
+def group_mean(truth: GroundTruth, values: np.ndarray, group: str) -> float:
     """Return the mean of (C,) values over a group, NaN if it has none."""
     row = {name: i for i, name in enumerate(truth.cat_ids)}
     chosen = values[[row[name] for name in truth.groups[group]]]
@@ -63,8 +69,9 @@ def group_mean(truth: GroundTruth, values: np.ndarray,
     return float(chosen.mean()) if chosen.size else float('nan')
 
 
-def summarise(truth: GroundTruth, table: ClassTable,
-              prefix: str) -> dict[str, float]:
+def summarise(
+    truth: GroundTruth, table: ClassTable, prefix: str
+) -> dict[str, float]:
     """Average the AP of classes over groups.
 
     Args:
@@ -82,10 +89,12 @@ def summarise(truth: GroundTruth, table: ClassTable,
     for stat, values in table.ap.items():
         for group in truth.groups:
             result[f'{prefix}_{stat}_{group}'] = group_mean(
-                truth, values, group)
+                truth, values, group
+            )
         base = result[f'{prefix}_{stat}_base']
         novel = result[f'{prefix}_{stat}_novel']
         total = base + novel
         result[f'{prefix}_{stat}_harmonic'] = (
-            0.0 if total == 0 else 2 * base * novel / total)
+            0.0 if total == 0 else 2 * base * novel / total
+        )
     return result

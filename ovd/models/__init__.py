@@ -1,4 +1,5 @@
 """Classifiers, heads, losses and the CLIP models that configs name."""
+
 from .clip_pretrainer import CLIPPretrainer
 from .detectors import CLIPOnBoxes
 from .layers import ClassEmbeddingClassifier
@@ -13,8 +14,14 @@ from .roi_heads import (
 )
 
 __all__ = [
-    'CLIPOnBoxes', 'CLIPPretrainer', 'ClassEmbeddingClassifier',
-    'DistillationLoss', 'PromptLearner', 'ProposalFeatureExtractor',
-    'ViLDBBoxHead', 'ViLDCascadeRoIHead', 'ViLDEnsembleBBoxHead',
-    'ViLDRoIHead'
+    'CLIPOnBoxes',
+    'CLIPPretrainer',
+    'ClassEmbeddingClassifier',
+    'DistillationLoss',
+    'PromptLearner',
+    'ProposalFeatureExtractor',
+    'ViLDBBoxHead',
+    'ViLDCascadeRoIHead',
+    'ViLDEnsembleBBoxHead',
+    'ViLDRoIHead',
 ]

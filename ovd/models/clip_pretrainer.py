@@ -3,6 +3,7 @@
 Shapes: B crops of a batch, C names (background among them), T captions,
 L tokens, D embedding size, V tokens that occur in any caption.
 """
+
 import json
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -19,8 +20,9 @@ from ovd.clip.tokenizer import tokenize
 from ovd.datasets.captioned_crops import MAKE_CROPS
 
 
-def contrastive_loss(a: Tensor, b: Tensor, labels: Tensor,
-                     logit_scale: Tensor) -> Tensor:
+def contrastive_loss(
+    a: Tensor, b: Tensor, labels: Tensor, logit_scale: Tensor
+) -> Tensor:
     """Contrast two sets of embeddings (B, D) both ways, by name.
 
     CLIP's symmetric cross entropy, except that all pairs of one name are
@@ -35,8 +37,9 @@ def contrastive_loss(a: Tensor, b: Tensor, labels: Tensor,
     logits = logit_scale * a @ b.T
     target = (labels[:, None] == labels).float()
     target /= target.sum(dim=1, keepdim=True)
-    return (F.cross_entropy(logits, target) +
-            F.cross_entropy(logits.T, target)) / 2
+    return (
+        F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)
+    ) / 2
 
 
 @MODELS.register_module()
@@ -62,33 +65,36 @@ class CLIPPretrainer(BaseModel):
         kwargs: Of mmengine's ``BaseModel``.
     """
 
-    def __init__(self,
-                 clip: dict,
-                 names_file: str,
-                 captions: Sequence[str],
-                 logit_scale: float = 14.3,
-                 text_weight: float = 1.0,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        clip: dict,
+        names_file: str,
+        captions: Sequence[str],
+        logit_scale: float = 14.3,
+        text_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         path = require_file(names_file, 'names of crops', MAKE_CROPS)
         self.names = json.loads(path.read_text(encoding='utf-8'))
         used_tokens, tokens = compact_captions(self.names, captions)
         self.clip_cfg = clip
         self.clip = build_clip(
-            **clip, vocab_size=len(used_tokens),
-            context_length=tokens.shape[-1])
-        nn.init.constant_(self.clip.logit_scale,
-                          torch.tensor(logit_scale).log().item())
+            **clip,
+            vocab_size=len(used_tokens),
+            context_length=tokens.shape[-1],
+        )
+        nn.init.constant_(
+            self.clip.logit_scale, torch.tensor(logit_scale).log().item()
+        )
         self.text_weight = text_weight
         self.register_buffer('used_tokens', used_tokens)
         self.register_buffer('captions', tokens, persistent=False)
         self._class_embeddings: Optional[Tensor] = None
 
-    def forward(self,
-                inputs: Tensor,
-                labels: Tensor,
-                mode: str = 'tensor'
-                ) -> Union[Dict[str, Tensor], List[dict], Tensor]:
+    def forward(
+        self, inputs: Tensor, labels: Tensor, mode: str = 'tensor'
+    ) -> Union[Dict[str, Tensor], List[dict], Tensor]:
         """Return losses, predictions or crop embeddings.
 
         Args:
@@ -99,7 +105,8 @@ class CLIPPretrainer(BaseModel):
         """
         # On the CPU, convolutions are a quarter faster with channels last.
         crops = normalize_crops(
-            inputs.contiguous(memory_format=torch.channels_last))
+            inputs.contiguous(memory_format=torch.channels_last)
+        )
         image_embeddings = F.normalize(self.clip.encode_image(crops), dim=-1)
         if mode == 'loss':
             return self.loss(image_embeddings, labels)
@@ -107,8 +114,9 @@ class CLIPPretrainer(BaseModel):
             return self.predict(image_embeddings, labels)
         return image_embeddings
 
-    def loss(self, image_embeddings: Tensor,
-             labels: Tensor) -> Dict[str, Tensor]:
+    def loss(
+        self, image_embeddings: Tensor, labels: Tensor
+    ) -> Dict[str, Tensor]:
         """Return both contrastive losses.
 
         Args:
@@ -116,37 +124,42 @@ class CLIPPretrainer(BaseModel):
             labels (Tensor): (B,) int64.
         """
         pick = torch.randint(
-            self.captions.shape[1], (2, len(labels)), device=labels.device)
+            self.captions.shape[1], (2, len(labels)), device=labels.device
+        )
         tokens = self.captions[labels, pick].flatten(0, 1)  # (2B, L)
         texts = F.normalize(self.clip.encode_text(tokens), dim=-1)
         first, second = texts.chunk(2)
         # As in CLIP, a larger scale would make training unstable.
         scale = self.clip.logit_scale.exp().clamp(max=100)
         return dict(
-            loss_image_text=contrastive_loss(image_embeddings, first, labels,
-                                             scale),
-            loss_text_text=self.text_weight *
-            contrastive_loss(first, second, labels, scale))
+            loss_image_text=contrastive_loss(
+                image_embeddings, first, labels, scale
+            ),
+            loss_text_text=self.text_weight
+            * contrastive_loss(first, second, labels, scale),
+        )
 
-    def predict(self, image_embeddings: Tensor,
-                labels: Tensor) -> List[dict]:
+    def predict(self, image_embeddings: Tensor, labels: Tensor) -> List[dict]:
         """Return ``label`` and ``pred_label`` of each crop, zero-shot."""
         if self._class_embeddings is None:
             self._class_embeddings = self.embed_names()
         pred_labels = (image_embeddings @ self._class_embeddings.T).argmax(1)
         return [
             dict(label=label, pred_label=pred_label)
-            for label, pred_label in zip(labels.tolist(),
-                                         pred_labels.tolist(), strict=True)
+            for label, pred_label in zip(
+                labels.tolist(), pred_labels.tolist(), strict=True
+            )
         ]
 
     @torch.no_grad()
     def embed_names(self) -> Tensor:
         """Return the class embeddings (C, D): the mean over captions."""
-        embeddings = torch.stack([
-            F.normalize(self.clip.encode_text(tokens), dim=-1).mean(dim=0)
-            for tokens in self.captions
-        ])
+        embeddings = torch.stack(
+            [
+                F.normalize(self.clip.encode_text(tokens), dim=-1).mean(dim=0)
+                for tokens in self.captions
+            ]
+        )
         return F.normalize(embeddings, dim=-1)
 
     def train(self, mode: bool = True) -> 'CLIPPretrainer':
@@ -163,9 +176,10 @@ class CLIPPretrainer(BaseModel):
         """
         full = build_clip(**self.clip_cfg)
         state_dict = self.clip.state_dict()
-        for key, rows in (('token_embedding.weight', self.used_tokens),
-                          ('positional_embedding',
-                           torch.arange(self.captions.shape[-1]))):
+        for key, rows in (
+            ('token_embedding.weight', self.used_tokens),
+            ('positional_embedding', torch.arange(self.captions.shape[-1])),
+        ):
             table = torch.zeros_like(full.state_dict()[key])
             table[rows.cpu()] = state_dict[key].cpu()
             state_dict[key] = table
@@ -173,8 +187,9 @@ class CLIPPretrainer(BaseModel):
         save_clip(full, path)
 
 
-def compact_captions(names: Sequence[str],
-                     captions: Sequence[str]) -> Tuple[Tensor, Tensor]:
+def compact_captions(
+    names: Sequence[str], captions: Sequence[str]
+) -> Tuple[Tensor, Tensor]:
     """Tokenize all captions with the tokens and length that they need.
 
     Args:
@@ -186,10 +201,12 @@ def compact_captions(names: Sequence[str],
         captions (C, T, L) int64 as places in those. The order of ids is
         kept, so that the end token is still the largest and padding 0.
     """
-    tokens = torch.stack([
-        tokenize([caption.format(name) for caption in captions])
-        for name in names
-    ]).long()
+    tokens = torch.stack(
+        [
+            tokenize([caption.format(name) for caption in captions])
+            for name in names
+        ]
+    ).long()
     length = int((tokens != 0).sum(dim=-1).max())
     used_tokens, places = tokens[..., :length].unique(return_inverse=True)
     if used_tokens[0] != 0:  # all captions have one length

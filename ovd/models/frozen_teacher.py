@@ -1,4 +1,5 @@
 """A CLIP that a model uses and does not own."""
+
 from typing import Callable
 
 import torch

@@ -3,6 +3,7 @@
 Shapes: B regions of a batch, G groups, L context tokens, E token embedding
 size, D embedding size, C base classes, n side of a crop in pixels.
 """
+
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
@@ -54,20 +55,24 @@ class PromptLearner(FrozenTeacher, BaseModel):
         ValueError: If an option is out of its range.
     """
 
-    def __init__(self,
-                 clip: str,
-                 num_groups: int = 5,
-                 context_length: int = 8,
-                 context_std: float = 0.02,
-                 temperature: float = 0.01,
-                 precision: str = 'fp32',
-                 text_batch_size: int = 1024,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        clip: str,
+        num_groups: int = 5,
+        context_length: int = 8,
+        context_std: float = 0.02,
+        temperature: float = 0.01,
+        precision: str = 'fp32',
+        text_batch_size: int = 1024,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        for name, value in (('num_groups', num_groups),
-                            ('context_length', context_length),
-                            ('temperature', temperature),
-                            ('text_batch_size', text_batch_size)):
+        for name, value in (
+            ('num_groups', num_groups),
+            ('context_length', context_length),
+            ('temperature', temperature),
+            ('text_batch_size', text_batch_size),
+        ):
             if value <= 0:
                 raise ValueError(f'{name} must be positive, got {value}')
         self.load_teacher(clip, precision)
@@ -83,8 +88,9 @@ class PromptLearner(FrozenTeacher, BaseModel):
         """The CLIP that the prompts are for: name and sha256."""
         return self.teacher.identity
 
-    def set_vocabulary(self, names: Sequence[str],
-                       novel_classes: Sequence[str] = ()) -> None:
+    def set_vocabulary(
+        self, names: Sequence[str], novel_classes: Sequence[str] = ()
+    ) -> None:
         """Learn with the base classes among names; predict all of them.
 
         Args:
@@ -99,12 +105,17 @@ class PromptLearner(FrozenTeacher, BaseModel):
         self.names = list(names)
         base = [name for name in names if name not in set(novel_classes)]
         self._tokens = tokenize(
-            [fill_placeholder(mended_spelling(name), self.context.shape[1])
-             for name in base], self.teacher.text_tower.context_length)
+            [
+                fill_placeholder(mended_spelling(name), self.context.shape[1])
+                for name in base
+            ],
+            self.teacher.text_tower.context_length,
+        )
         self._class_embeddings = {}
 
-    def check_regions(self, clip: Optional[Dict[str, str]], embed_dims: int,
-                      num_groups: int) -> None:
+    def check_regions(
+        self, clip: Optional[Dict[str, str]], embed_dims: int, num_groups: int
+    ) -> None:
         """Raise unless regions are what prompts are to be learned from.
 
         Args:
@@ -116,27 +127,31 @@ class PromptLearner(FrozenTeacher, BaseModel):
             ValueError: If another CLIP embedded them, or as many groups.
         """
         if clip is not None:
-            check_same_clip(self.clip, clip, 'the model',
-                            'the embeddings of the regions')
+            check_same_clip(
+                self.clip, clip, 'the model', 'the embeddings of the regions'
+            )
         if embed_dims != self.teacher.embed_dims:
             raise ValueError(
                 f'the regions have embeddings of the size {embed_dims}, CLIP '
                 f'{self.teacher.name} has {self.teacher.embed_dims}: another '
-                'one made them')
+                'one made them'
+            )
         if num_groups != len(self.context):
             raise ValueError(
                 f'the dataset has {num_groups} groups of regions: set '
                 f'num_groups={num_groups} of the model, which has '
-                f'{len(self.context)}')
+                f'{len(self.context)}'
+            )
 
-    def forward(self,
-                labels: Tensor,
-                embeddings: Optional[Tensor] = None,
-                weights: Optional[Tensor] = None,
-                group: int = 0,
-                inputs: Optional[Tensor] = None,
-                mode: str = 'tensor'
-                ) -> Union[Dict[str, Tensor], List[Dict[str, Any]], Tensor]:
+    def forward(
+        self,
+        labels: Tensor,
+        embeddings: Optional[Tensor] = None,
+        weights: Optional[Tensor] = None,
+        group: int = 0,
+        inputs: Optional[Tensor] = None,
+        mode: str = 'tensor',
+    ) -> Union[Dict[str, Tensor], List[Dict[str, Any]], Tensor]:
         """Return losses of regions, or predictions of regions or crops.
 
         Args:
@@ -164,11 +179,13 @@ class PromptLearner(FrozenTeacher, BaseModel):
     def embed_base_classes(self, group: int) -> Tensor:
         """Return unit embeddings (C, D), with gradients to one context."""
         features = self.teacher.text_tower.encode(
-            self._tokens, self.context[group], self.text_batch_size)
+            self._tokens, self.context[group], self.text_batch_size
+        )
         return F.normalize(features, dim=-1)
 
-    def loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor,
-             group: int) -> Dict[str, Tensor]:
+    def loss(
+        self, embeddings: Tensor, labels: Tensor, weights: Tensor, group: int
+    ) -> Dict[str, Tensor]:
         """Return the loss of a group's regions.
 
         Weights are summed over all processes, so that together they have the
@@ -182,23 +199,30 @@ class PromptLearner(FrozenTeacher, BaseModel):
         """
         classes = self.embed_base_classes(group)
         logits = embeddings @ classes.T / self.temperature
-        loss = soft_background_loss(logits, labels, weights,
-                                    reduce_mean(weights.sum()))
+        loss = soft_background_loss(
+            logits, labels, weights, reduce_mean(weights.sum())
+        )
         is_class = labels >= 0
         correct = (logits.argmax(dim=-1) == labels).sum()
         return dict(
             loss_prompt=loss,
-            acc=100 * correct.float() / is_class.sum().clamp(min=1))
+            acc=100 * correct.float() / is_class.sum().clamp(min=1),
+        )
 
     @torch.no_grad()
     def embed_classes(self, names: Sequence[str]) -> Tensor:
         """Return class embeddings (len(names), D) of the ensemble, CPU."""
         return embed_class_names(
-            self.teacher, names, LEARNED, contexts=self.context.detach(),
-            batch_size=self.text_batch_size)
+            self.teacher,
+            names,
+            LEARNED,
+            contexts=self.context.detach(),
+            batch_size=self.text_batch_size,
+        )
 
-    def predict(self, embeddings: Tensor,
-                labels: Tensor) -> List[Dict[str, Any]]:
+    def predict(
+        self, embeddings: Tensor, labels: Tensor
+    ) -> List[Dict[str, Any]]:
         """Classify by learned and, for comparison, by written sentences.
 
         Args:
@@ -213,7 +237,8 @@ class PromptLearner(FrozenTeacher, BaseModel):
         for templates in WRITTEN:
             if f'pred_label_{templates}' not in known:
                 known[f'pred_label_{templates}'] = embed_class_names(
-                    self.teacher, self.names, templates)
+                    self.teacher, self.names, templates
+                )
         if 'pred_label' not in known:
             known['pred_label'] = self.embed_classes(self.names)
         found = dict(label=labels.tolist())

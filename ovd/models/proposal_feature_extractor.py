@@ -1,4 +1,5 @@
 """A frozen CLIP that embeds the proposals of images."""
+
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
 import numpy as np
@@ -43,20 +44,24 @@ class ProposalFeatureExtractor(FrozenTeacher):
         ValueError: If an option is none of those there are.
     """
 
-    def __init__(self,
-                 clip: str,
-                 crop_scales: Sequence[float] = (1.0, 1.5),
-                 crop_mode: str = 'fast',
-                 batch_size: Union[int, str] = 256,
-                 precision: str = 'fp32') -> None:
+    def __init__(
+        self,
+        clip: str,
+        crop_scales: Sequence[float] = (1.0, 1.5),
+        crop_mode: str = 'fast',
+        batch_size: Union[int, str] = 256,
+        precision: str = 'fp32',
+    ) -> None:
         super().__init__()
         check_choice(precision, [*PRECISIONS, AUTO], 'precision')
         check_choice(crop_mode, CROP_MODES, 'crop_mode')
         plan_crops(np.zeros((0, 4)), crop_scales)
-        if batch_size != AUTO and (not isinstance(batch_size, int)
-                                   or batch_size < 1):
-            raise ValueError(f'batch_size must be positive or "{AUTO}", got '
-                             f'{batch_size!r}')
+        if batch_size != AUTO and (
+            not isinstance(batch_size, int) or batch_size < 1
+        ):
+            raise ValueError(
+                f'batch_size must be positive or "{AUTO}", got {batch_size!r}'
+            )
         self.load_teacher(clip, 'fp32' if precision == AUTO else precision)
         self.crop_scales = tuple(crop_scales)
         self.crop_mode = crop_mode
@@ -70,11 +75,14 @@ class ProposalFeatureExtractor(FrozenTeacher):
             crop_scales=self.crop_scales,
             crop_mode=self.crop_mode,
             batch_size=self.batch_size,
-            precision=self.precision)
+            precision=self.precision,
+        )
 
-    def settle(self,
-               recorded: Optional[Dict[str, Any]] = None,
-               crops: Optional[Tensor] = None) -> EncoderSpeed:
+    def settle(
+        self,
+        recorded: Optional[Dict[str, Any]] = None,
+        crops: Optional[Tensor] = None,
+    ) -> EncoderSpeed:
         """Replace ``'auto'`` by what was recorded, or else is fastest here.
 
         Args:
@@ -91,9 +99,11 @@ class ProposalFeatureExtractor(FrozenTeacher):
         precision, batch_size = self.precision, self.batch_size
         if precision == AUTO or isinstance(batch_size, str):
             speed = measure_encoder(
-                self.teacher, crops,
+                self.teacher,
+                crops,
                 None if precision == AUTO else [precision],
-                None if isinstance(batch_size, str) else [batch_size])[0]
+                None if isinstance(batch_size, str) else [batch_size],
+            )[0]
             self.use(speed.precision, speed.batch_size)
             return speed
         self.use(precision, batch_size)
@@ -104,8 +114,9 @@ class ProposalFeatureExtractor(FrozenTeacher):
         self.teacher = with_precision(self.teacher, precision)
         self.precision, self.batch_size = precision, batch_size
 
-    def forward(self, images: Iterable[np.ndarray],
-                bboxes_list: Sequence[np.ndarray]) -> List[Tensor]:
+    def forward(
+        self, images: Iterable[np.ndarray], bboxes_list: Sequence[np.ndarray]
+    ) -> List[Tensor]:
         """Embed the boxes of N images.
 
         Args:
@@ -121,8 +132,15 @@ class ProposalFeatureExtractor(FrozenTeacher):
             ValueError: If something is still ``'auto'``.
         """
         if self.precision == AUTO or isinstance(self.batch_size, str):
-            raise ValueError(f'precision or batch_size is "{AUTO}": settle() '
-                             'first, or give them')
-        return embed_boxes_of_images(self.teacher, images, bboxes_list,
-                                     self.crop_scales, self.batch_size,
-                                     self.crop_mode)
+            raise ValueError(
+                f'precision or batch_size is "{AUTO}": settle() '
+                'first, or give them'
+            )
+        return embed_boxes_of_images(
+            self.teacher,
+            images,
+            bboxes_list,
+            self.crop_scales,
+            self.batch_size,
+            self.crop_mode,
+        )

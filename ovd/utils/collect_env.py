@@ -2,6 +2,7 @@
 
 example: python -m ovd.utils.collect_env
 """
+
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -12,8 +13,18 @@ from mmengine.utils.dl_utils import collect_env as collect_host_env
 
 from ovd.version import __version__
 
-PACKAGES = ('mmdet', 'mmcv', 'mmcv-lite', 'openai-clip', 'open-clip-torch',
-            'pycocotools', 'lvis', 'hotcoco', 'safetensors', 'numpy')
+PACKAGES = (
+    'mmdet',
+    'mmcv',
+    'mmcv-lite',
+    'openai-clip',
+    'open-clip-torch',
+    'pycocotools',
+    'lvis',
+    'hotcoco',
+    'safetensors',
+    'numpy',
+)
 SOURCE = Path(__file__).parents[2]
 
 
@@ -40,7 +51,11 @@ def describe_source() -> str:
     try:
         described = subprocess.run(
             ['git', 'describe', '--always', '--dirty', '--exclude=*'],
-            cwd=SOURCE, capture_output=True, text=True, check=True)
+            cwd=SOURCE,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return 'not a git checkout'
     return f'commit {described.stdout.strip()}'

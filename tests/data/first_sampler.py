@@ -1,4 +1,5 @@
 """A sampler that takes the first ones, where the host's draws by lot."""
+
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import TASK_UTILS
 from torch import Tensor

@@ -4,6 +4,7 @@ Usage: python kill_extraction.py CONFIG TIMES SEED. Each run is a process that
 forks from this one, which imports once and starts no threads. Prints how many
 of the runs were killed before their end, and how many shards that left.
 """
+
 import os
 import random
 import shutil
@@ -32,8 +33,15 @@ def start(config: str) -> int:
 
 def read_store(store: Path) -> Dict[str, bytes]:
     """Return the files of a store but what killed runs left."""
-    return {path.name: path.read_bytes() for path in store.iterdir()
-            if not path.name.startswith('.')} if store.exists() else {}
+    return (
+        {
+            path.name: path.read_bytes()
+            for path in store.iterdir()
+            if not path.name.startswith('.')
+        }
+        if store.exists()
+        else {}
+    )
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
 """A folder with a detector that has not learned, as commands expect it."""
+
 from pathlib import Path
 
 import cv2
@@ -11,13 +12,15 @@ CONFIG = 'configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py'
 
 
 @pytest.fixture(scope='session')
-def untrained(tmp_path_factory: pytest.TempPathFactory,
-              tiny_clip_path: str) -> Path:
+def untrained(
+    tmp_path_factory: pytest.TempPathFactory, tiny_clip_path: str
+) -> Path:
     """Folder with images, class embeddings and a checkpoint of chance."""
     from mmdet.registry import MODELS
     from mmengine.config import Config
 
     from ovd.clip.class_embedding_recipe import Recipe
+
     folder = tmp_path_factory.mktemp('untrained')
     (folder / 'configs').symlink_to(ROOT / 'configs')
     rng = np.random.default_rng(0)
@@ -25,19 +28,24 @@ def untrained(tmp_path_factory: pytest.TempPathFactory,
     images.mkdir(parents=True)
     for number in range(1, 4):
         coarse = rng.integers(0, 256, (10, 10, 3), dtype=np.uint8)
-        cv2.imwrite(str(images / f'{number:06d}.png'),
-                    cv2.resize(coarse, (160, 160)))
+        cv2.imwrite(
+            str(images / f'{number:06d}.png'), cv2.resize(coarse, (160, 160))
+        )
     Recipe(tiny_clip_path).make(['red circle', 'blue star', 'ring']).save(
-        folder / 'data/miniature/prompt/vild.pth')
+        folder / 'data/miniature/prompt/vild.pth'
+    )
     run = folder / 'work_dirs/miniature/vild-ensemble'
     run.mkdir(parents=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = MODELS.build(Config.fromfile(folder / CONFIG).model)
     torch.save(
-        dict(state_dict=model.state_dict(),
-             meta=dict(dataset_meta=dict(base_classes=('red circle', )))),
-        run / 'iter_1.pth')
+        dict(
+            state_dict=model.state_dict(),
+            meta=dict(dataset_meta=dict(base_classes=('red circle',))),
+        ),
+        run / 'iter_1.pth',
+    )
     (run / 'last_checkpoint').write_text('iter_1.pth')
     return folder
 

@@ -1,4 +1,5 @@
 """Tests of where class names come from."""
+
 import json
 from pathlib import Path
 
@@ -18,16 +19,20 @@ LVIS = Path(__file__).parents[2] / '../shared/data/lvis_v1_categories.json'
 
 def _write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else
-                    json.dumps(content))
+    path.write_text(
+        content if isinstance(content, str) else json.dumps(content)
+    )
     return path
 
 
-@pytest.mark.parametrize('text, expected', [
-    ('red fox, snow leopard', ['red fox', 'snow leopard']),
-    (' cat ,,dog,', ['cat', 'dog']),
-    ('', []),
-])
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ('red fox, snow leopard', ['red fox', 'snow leopard']),
+        (' cat ,,dog,', ['cat', 'dog']),
+        ('', []),
+    ],
+)
 def test_split_class_names(text, expected):
     assert split_class_names(text) == expected
 
@@ -48,8 +53,10 @@ def test_text_files_of_windows(tmp_path):
 
 def test_names_keep_the_order_of_the_file(tmp_path, monkeypatch):
     categories = [dict(id=3, name='dog'), dict(id=1, name='cat')]
-    path = _write(tmp_path / 'data/coco/annotations/instances_val2017.json',
-                  dict(images=[], categories=categories))
+    path = _write(
+        tmp_path / 'data/coco/annotations/instances_val2017.json',
+        dict(images=[], categories=categories),
+    )
     assert ann_file_class_names(path) == ['dog', 'cat']
     monkeypatch.chdir(tmp_path)
     assert dataset_class_names('coco') == ['dog', 'cat']
@@ -57,23 +64,36 @@ def test_names_keep_the_order_of_the_file(tmp_path, monkeypatch):
     assert ann_file_class_names(bare) == ['dog', 'cat']
 
 
-@pytest.mark.parametrize('content', [
-    'no json', '7', '{}', '{"categories": [{"id": 1}]}',
-    '{"categories": [{"name": "cat"}, {"name": "cat"}]}',
-    '{"categories": [{"name": "cat"}',
-])
+@pytest.mark.parametrize(
+    'content',
+    [
+        'no json',
+        '7',
+        '{}',
+        '{"categories": [{"id": 1}]}',
+        '{"categories": [{"name": "cat"}, {"name": "cat"}]}',
+        '{"categories": [{"name": "cat"}',
+    ],
+)
 def test_wrong_annotation_file(tmp_path, content):
     path = _write(tmp_path / 'ann.json', content)
     with pytest.raises(ValueError, match='ann.json is no COCO or LVIS'):
         ann_file_class_names(path)
 
 
-@pytest.mark.parametrize('dataset, number, first', [
-    ('coco', 80, 'person'), ('lvis_v1', 1203, 'aerosol_can'),
-    ('voc', 20, 'aeroplane'), ('objects365', 365, 'Person'),
-    ('objects365_v1', 365, 'person')])
-def test_mmdet_stands_in_for_missing_annotations(tmp_path, monkeypatch,
-                                                 dataset, number, first):
+@pytest.mark.parametrize(
+    'dataset, number, first',
+    [
+        ('coco', 80, 'person'),
+        ('lvis_v1', 1203, 'aerosol_can'),
+        ('voc', 20, 'aeroplane'),
+        ('objects365', 365, 'Person'),
+        ('objects365_v1', 365, 'person'),
+    ],
+)
+def test_mmdet_stands_in_for_missing_annotations(
+    tmp_path, monkeypatch, dataset, number, first
+):
     monkeypatch.chdir(tmp_path)
     names = dataset_class_names(dataset)
     assert len(names) == len(set(names)) == number and names[0] == first
@@ -87,10 +107,13 @@ def test_known_mistakes_in_mmdets_lists_are_mended(tmp_path, monkeypatch):
     assert not {'Moniter/TV', 'Campel', 'Formula 1 '} & set(names)
 
 
-@pytest.mark.parametrize('name, error, message', [
-    ('lvis', ValueError, 'did you mean "lvis_v1"'),
-    ('miniature', FileNotFoundError, 'annotation file data/miniature'),
-])
+@pytest.mark.parametrize(
+    'name, error, message',
+    [
+        ('lvis', ValueError, 'did you mean "lvis_v1"'),
+        ('miniature', FileNotFoundError, 'annotation file data/miniature'),
+    ],
+)
 def test_unknown_names(tmp_path, monkeypatch, name, error, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
@@ -111,29 +134,50 @@ def test_sources_of_names(tmp_path):
     assert ClassNames(ann_file=ann_file).names == ['ox']
     assert not ClassNames(ann_file=ann_file).are_of_dataset
     assert not ClassNames('coco', ann_file=ann_file).are_of_dataset
-    same = _write(tmp_path / 'coco.json', [
-        dict(name=name) for name in dataset_class_names('coco')])
+    same = _write(
+        tmp_path / 'coco.json',
+        [dict(name=name) for name in dataset_class_names('coco')],
+    )
     assert ClassNames('coco', ann_file=same).are_of_dataset
     with pytest.raises(FileNotFoundError, match='data/miniature'):
         _ = ClassNames('miniature', ann_file=same).are_of_dataset
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (dict(dataset='coca'), 'did you mean "coco"'),
-    (dict(classes='ox', ann_file='a.json'), '--classes and --ann-file each'),
-    (dict(classes=' , '), '--classes " , " has no class names'),
-    (dict(classes=''), '--classes "" has no class names'),
-    (dict(classes='a, b, a'), r'--classes "a, b, a": names must differ.*.a.'),
-    (dict(classes='Camel, Campel'), '"Camel" and "Campel" are two spelling'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(dataset='coca'), 'did you mean "coco"'),
+        (
+            dict(classes='ox', ann_file='a.json'),
+            '--classes and --ann-file each',
+        ),
+        (dict(classes=' , '), '--classes " , " has no class names'),
+        (dict(classes=''), '--classes "" has no class names'),
+        (
+            dict(classes='a, b, a'),
+            r'--classes "a, b, a": names must differ.*.a.',
+        ),
+        (
+            dict(classes='Camel, Campel'),
+            '"Camel" and "Campel" are two spelling',
+        ),
+    ],
+)
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         _ = ClassNames(**arguments).names
 
 
 def test_synonyms(tmp_path):
-    path = _write(tmp_path / 'ann.json', dict(categories=[
-        dict(name='bull', synonyms=['horned_cow']), dict(name='ox')]))
+    path = _write(
+        tmp_path / 'ann.json',
+        dict(
+            categories=[
+                dict(name='bull', synonyms=['horned_cow']),
+                dict(name='ox'),
+            ]
+        ),
+    )
     assert ClassNames(ann_file=path).read_synonyms() == [['horned_cow'], []]
     plain = _write(tmp_path / 'plain.json', [dict(name='ox')])
     empty = _write(tmp_path / 'empty.json', [dict(name='ox', synonyms=[' '])])

@@ -1,4 +1,5 @@
 """The table of the data tree, the two READMEs that show it, and the code."""
+
 import re
 import shlex
 from pathlib import Path
@@ -34,10 +35,11 @@ def read_trees(readme: Path) -> Dict[str, str]:
         parents = [root.rstrip('/')]
         for line in lines:
             branch, name, text = re.fullmatch(
-                r'((?:│   |    )*)[├└]── (\S+) *(.*)', line).groups()
+                r'((?:│   |    )*)[├└]── (\S+) *(.*)', line
+            ).groups()
             depth = len(branch) // 4
             path = f'{parents[depth]}/{name.rstrip("/")}'
-            parents[depth + 1:] = [path]
+            parents[depth + 1 :] = [path]
             found.pop(parents[depth], None)
             assert path not in found
             found[path] = text + ('/' if name.endswith('/') else '')
@@ -48,7 +50,8 @@ def show(entries: Dict[str, object], folder: str) -> Dict[str, str]:
     """Return path -> description as `read_trees` does, from the table."""
     return {
         path: entry.description + '/' * entry.is_folder
-        for path, entry in entries.items() if path.startswith(f'{folder}/')
+        for path, entry in entries.items()
+        if path.startswith(f'{folder}/')
     }
 
 
@@ -62,23 +65,34 @@ def test_readme_has_the_command_of_every_step():
     """Line ends and `\\` aside; what is no command is no code."""
     pages = ''.join(
         (ROOT / folder / 'README.md').read_text().replace('\\\n', '')
-        for folder in ('data', 'pretrained'))
-    shown = [shlex.split(line, comments=True)
-             for code in re.findall(r'```sh\n(.+?)```', pages, re.DOTALL)
-             for line in code.splitlines()]
-    made = [shlex.split(entry.origin) for entry in ENTRIES.values()
-            if entry.makeable and not entry.origin.startswith('mkdir')]
+        for folder in ('data', 'pretrained')
+    )
+    shown = [
+        shlex.split(line, comments=True)
+        for code in re.findall(r'```sh\n(.+?)```', pages, re.DOTALL)
+        for line in code.splitlines()
+    ]
+    made = [
+        shlex.split(entry.origin)
+        for entry in ENTRIES.values()
+        if entry.makeable and not entry.origin.startswith('mkdir')
+    ]
     assert len(made) > 15
     assert [command for command in made if command not in shown] == []
 
 
 def test_commands_name_tools_and_configs_that_exist():
     """Nobody is told to run what this version lacks."""
-    pages = [(ROOT / folder / 'README.md').read_text()
-             for folder in ('data', 'pretrained')]
-    named = set(re.findall(
-        r'(?:tools|configs)/[\w./-]+\.(?:py|sh)',
-        ' '.join([*pages, *(entry.origin for entry in ENTRIES.values())])))
+    pages = [
+        (ROOT / folder / 'README.md').read_text()
+        for folder in ('data', 'pretrained')
+    ]
+    named = set(
+        re.findall(
+            r'(?:tools|configs)/[\w./-]+\.(?:py|sh)',
+            ' '.join([*pages, *(entry.origin for entry in ENTRIES.values())]),
+        )
+    )
     assert len(named) > 8
     assert sorted(n for n in named if not (ROOT / n).is_file()) == []
 
@@ -98,12 +112,15 @@ def test_what_data_configs_read_has_its_place():
     """Annotation files of the base configs, users' own aside."""
     named = set()
     for path in (ROOT / 'configs').rglob('*.py'):
-        named |= set(re.findall(r"'(data/(?!custom)[\w./-]+\.\w+)'",
-                                path.read_text()))
+        named |= set(
+            re.findall(r"'(data/(?!custom)[\w./-]+\.\w+)'", path.read_text())
+        )
     assert len(named) >= 3
     # Those of other sentences and of learned prompts lie beside vild.pth.
-    places = {re.sub(r'prompt/(detpro|learned)\.pth$', 'prompt/vild.pth', n)
-              for n in named}
+    places = {
+        re.sub(r'prompt/(detpro|learned)\.pth$', 'prompt/vild.pth', n)
+        for n in named
+    }
     assert sorted(n for n in places if n not in ENTRIES) == []
 
 
@@ -111,7 +128,8 @@ def test_table_is_consistent():
     """Every kind can be looked into, and no path is there twice."""
     assert {entry.kind for entry in ENTRIES.values()} <= set(INSPECTORS)
     assert len(ENTRIES) == sum(
-        len(tree.entries) for tree in DATA_TREES.values())
+        len(tree.entries) for tree in DATA_TREES.values()
+    )
     for entry in ENTRIES.values():
         assert entry.origin and not entry.path.endswith('/')
         assert not (entry.required and entry.path.startswith('pretrained'))

@@ -1,4 +1,5 @@
 """Every example in a docstring of the Python interface is run."""
+
 import doctest
 import importlib
 from pathlib import Path
@@ -7,8 +8,11 @@ import pytest
 
 import ovd.apis
 
-MODULES = sorted(path.stem for path in Path(ovd.apis.__file__).parent.glob(
-    '*.py') if '>>> ' in path.read_text())
+MODULES = sorted(
+    path.stem
+    for path in Path(ovd.apis.__file__).parent.glob('*.py')
+    if '>>> ' in path.read_text()
+)
 
 
 def test_the_interface_has_examples():

@@ -1,4 +1,5 @@
 """Weights as safetensors: the same numbers, in the place of a checkpoint."""
+
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,14 @@ def run(tmp_path: Path) -> Path:
                 clip=CLIP,
                 position=dict(num_batches=7),
                 dataset_meta=dict(
-                    classes=('cat', 'dog'), base_classes=['cat'],
-                    novel_classes=['dog']))), tmp_path / 'iter_7.pth')
+                    classes=('cat', 'dog'),
+                    base_classes=['cat'],
+                    novel_classes=['dog'],
+                ),
+            ),
+        ),
+        tmp_path / 'iter_7.pth',
+    )
     (tmp_path / 'last_checkpoint').write_text('iter_7.pth')
     return tmp_path
 
@@ -60,9 +67,11 @@ def test_it_stands_in_the_place_of_a_checkpoint(run: Path) -> None:
 def test_bfloat16(tmp_path: Path) -> None:
     """NumPy lacks it; other readers of safetensors find what it is."""
     state_dict = dict(
-        weight=torch.randn(4, 3).bfloat16().T, bias=torch.randn(4),
+        weight=torch.randn(4, 3).bfloat16().T,
+        bias=torch.randn(4),
         scale=torch.tensor(1.5, dtype=torch.bfloat16),
-        none=torch.zeros(0, 2, dtype=torch.bfloat16))
+        none=torch.zeros(0, 2, dtype=torch.bfloat16),
+    )
     out = tmp_path / 'out.safetensors'
     write_weights(out, state_dict, {})
     for found in (read_weights(out)['state_dict'], load_file(out)):
@@ -81,10 +90,13 @@ def test_damage_is_found(run: Path) -> None:
         read_weights(out)
 
 
-@pytest.mark.parametrize('out, message', [
-    ('weights.pth', 'weights.pth must end in .safetensors'),
-    ('there.safetensors', 'is there already; replace it with --overwrite'),
-])
+@pytest.mark.parametrize(
+    'out, message',
+    [
+        ('weights.pth', 'weights.pth must end in .safetensors'),
+        ('there.safetensors', 'is there already; replace it with --overwrite'),
+    ],
+)
 def test_wrong_names(run: Path, out: str, message: str, run_tool) -> None:
     (run / 'there.safetensors').touch()
     done = run_tool('export_weights.py', run, run / out)
@@ -102,7 +114,8 @@ def test_no_checkpoint(run: Path) -> None:
 
 def test_replaced_on_demand(run: Path, run_tool) -> None:
     (run / 'there.safetensors').touch()
-    done = run_tool('export_weights.py', run, run / 'there.safetensors',
-                    '--overwrite')
+    done = run_tool(
+        'export_weights.py', run, run / 'there.safetensors', '--overwrite'
+    )
     assert done.returncode == 0
     assert read_weights(run / 'there.safetensors')['meta']['iter'] == 7

@@ -1,4 +1,5 @@
 """Images are encoded once, in batches, and never mixed up."""
+
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import List
@@ -17,7 +18,8 @@ from ovd.apis.detector_building import default_cache
 CONFIG = 'configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py'
 RUN = 'work_dirs/miniature/vild-ensemble'
 FIRST, SECOND, THIRD = (
-    f'data/miniature/val/00000{number}.png' for number in (1, 2, 3))
+    f'data/miniature/val/00000{number}.png' for number in (1, 2, 3)
+)
 NAMES, OTHERS = ['red circle', 'blue star'], ['heart', 'ring', 'red circle']
 
 
@@ -51,7 +53,8 @@ def batch_sizes(detector: OpenVocabularyDetector) -> List[int]:
     """Sizes of the batches that the backbone sees."""
     seen: List[int] = []
     handle = detector.model.backbone.register_forward_pre_hook(
-        lambda _, inputs: seen.append(len(inputs[0])))
+        lambda _, inputs: seen.append(len(inputs[0]))
+    )
     yield seen
     handle.remove()
 
@@ -66,9 +69,9 @@ def assert_same(one: DetDataSample, other: DetDataSample) -> None:
 
 
 def test_another_vocabulary_needs_no_other_encoding(detector, batch_sizes):
-    before, = detector.predict(FIRST)
+    (before,) = detector.predict(FIRST)
     detector.set_classes(OTHERS)
-    after, = detector.predict(cv2.imread(FIRST))  # the same pixels
+    (after,) = detector.predict(cv2.imread(FIRST))  # the same pixels
     detector.predict(FIRST, classes=NAMES)
     assert batch_sizes == [1]
     fresh = build()
@@ -78,7 +81,7 @@ def test_another_vocabulary_needs_no_other_encoding(detector, batch_sizes):
 
 
 def test_it_is_what_the_host_finds(detector):
-    found, = detector.predict(FIRST)
+    (found,) = detector.predict(FIRST)
     expected = inference_detector(detector.model, FIRST)
     assert_same(found, expected)
     assert found.img_path == expected.img_path
@@ -107,7 +110,7 @@ def test_a_change_of_the_weights_forgets_images(detector, batch_sizes):
 
 def test_what_is_kept_is_no_part_of_a_batch(detector):
     detector.predict([FIRST, SECOND])
-    kept, = detector._memory._kept.values()
+    (kept,) = detector._memory._kept.values()
     for level in kept.features:
         assert level.untyped_storage().nbytes() == level.numel() * 4
 
@@ -118,7 +121,12 @@ def test_images_of_one_size_are_one_batch(detector, batch_sizes):
     found = detector.predict(images)
     assert sorted(batch_sizes) == [2, 3]
     assert [sample.ori_shape for sample in found] == [
-        (160, 160), (100, 160), (160, 160), (160, 160), (100, 160)]
+        (160, 160),
+        (100, 160),
+        (160, 160),
+        (160, 160),
+        (100, 160),
+    ]
     assert [sample.img_id for sample in found] == [0, 1, 2, 3, 4]
     for image, sample in zip(images, found):
         assert_same(sample, detector.predict(image, batch_size=1)[0])
@@ -139,29 +147,43 @@ def test_whatever_the_image_comes_as(detector):
     assert detector.predict([]) == []
 
 
-@pytest.mark.parametrize('image, message', [
-    ('data/miniature/prompt/vild.pth', 'vild.pth is damaged or no image'),
-    (np.zeros((4, 4, 3)), 'got float64 of the shape'),
-    (np.zeros((4, 4), np.uint8), r'shape \(H, W, 3\), got uint8 of .*\(4, 4'),
-    (3, 'an array or an image of PIL, got int'),
-    ('data/miniature/val/00001.png', 'image .* did you mean "000001.png"'),
-    ('data/miniature/prompt', 'prompt is no image, .* no folder that holds'),
-])
+@pytest.mark.parametrize(
+    'image, message',
+    [
+        ('data/miniature/prompt/vild.pth', 'vild.pth is damaged or no image'),
+        (np.zeros((4, 4, 3)), 'got float64 of the shape'),
+        (
+            np.zeros((4, 4), np.uint8),
+            r'shape \(H, W, 3\), got uint8 of .*\(4, 4',
+        ),
+        (3, 'an array or an image of PIL, got int'),
+        ('data/miniature/val/00001.png', 'image .* did you mean "000001.png"'),
+        (
+            'data/miniature/prompt',
+            'prompt is no image, .* no folder that holds',
+        ),
+    ],
+)
 def test_what_is_no_image(detector, image, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         detector.predict([image])
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(score_thr=1.5), r'score_thr must be in \[0, 1\], got 1.5'),
-    (dict(score_thr=float('nan')), 'got nan'),
-    (dict(batch_size=0), 'batch_size must be positive'),
-    (dict(templates='vild'), 'templates are for the names in classes'),
-    (dict(classes='red circle'), 'a list, or a file of class embeddings'),
-    (dict(classes='gone.pth'), 'class embeddings gone.pth does not exist'),
-    (dict(classes='data/miniature/prompt/vild.pth', templates='none'),
-     'class embeddings were made with theirs'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(score_thr=1.5), r'score_thr must be in \[0, 1\], got 1.5'),
+        (dict(score_thr=float('nan')), 'got nan'),
+        (dict(batch_size=0), 'batch_size must be positive'),
+        (dict(templates='vild'), 'templates are for the names in classes'),
+        (dict(classes='red circle'), 'a list, or a file of class embeddings'),
+        (dict(classes='gone.pth'), 'class embeddings gone.pth does not exist'),
+        (
+            dict(classes='data/miniature/prompt/vild.pth', templates='none'),
+            'class embeddings were made with theirs',
+        ),
+    ],
+)
 def test_wrong_options(detector, options, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         detector.predict(FIRST, **options)
@@ -179,12 +201,19 @@ def test_classes_of_one_call_change_nothing_else(detector):
 
 def test_users_at_once_do_not_mix(detector):
     """Each gets what they would get alone, whoever comes between."""
-    jobs = [(FIRST, NAMES), (SECOND, OTHERS), (FIRST, OTHERS),
-            (SECOND, ['heart'])]
+    jobs = [
+        (FIRST, NAMES),
+        (SECOND, OTHERS),
+        (FIRST, OTHERS),
+        (SECOND, ['heart']),
+    ]
     alone = [detector.predict(image, classes=names) for image, names in jobs]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(
-            lambda job: detector.predict(job[0], classes=job[1]), jobs * 3))
+        found = list(
+            pool.map(
+                lambda job: detector.predict(job[0], classes=job[1]), jobs * 3
+            )
+        )
     for one, (_, names), expected in zip(found, jobs * 3, alone * 3):
         assert one.classes == names
         assert_same(one[0], expected[0])
@@ -203,10 +232,15 @@ def test_the_folder_of_the_cache(monkeypatch):
 
 def test_a_misspelt_config_is_refused(folder, tmp_path):
     path = tmp_path / 'mine.py'
-    path.write_text(f"_base_ = '{folder / CONFIG}'\n"
-                    "test_dataloader = dict(dataset=dict(tset_mode=True))\n")
-    with pytest.raises(ValueError, match='test_dataloader.dataset.tset_mode: '
-                       '.* takes no "tset_mode"; did you mean "test_mode"'):
+    path.write_text(
+        f"_base_ = '{folder / CONFIG}'\n"
+        'test_dataloader = dict(dataset=dict(tset_mode=True))\n'
+    )
+    with pytest.raises(
+        ValueError,
+        match='test_dataloader.dataset.tset_mode: '
+        '.* takes no "tset_mode"; did you mean "test_mode"',
+    ):
         OpenVocabularyDetector(path, RUN, device='cpu')
 
 

@@ -1,4 +1,5 @@
 """Images in whatever form users have them."""
+
 import numpy as np
 
 from ovd.apis.image_sources import expand_folders, read_image

@@ -1,4 +1,5 @@
 """A video appears when it is whole, or not at all."""
+
 import numpy as np
 import pytest
 
@@ -34,8 +35,10 @@ def test_nothing_is_left_of_half_a_video(tmp_path):
 
 def test_frames_that_got_lost_are_an_error(tmp_path):
     """OpenCV drops a frame of another size, and says nothing."""
-    with pytest.raises(OSError, match='only 1 of 2 frames got into'), \
-            atomic_video(tmp_path / 'a.mp4', 5) as write:
+    with (
+        pytest.raises(OSError, match='only 1 of 2 frames got into'),
+        atomic_video(tmp_path / 'a.mp4', 5) as write,
+    ):
         write(FRAME)
         write(FRAME[:20])
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,5 @@
 """The page of tools/web_demo.py, in a browser as its visitors have it."""
+
 import json
 import os
 import socket
@@ -17,8 +18,12 @@ CONFIG = 'configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py'
 RUN = 'work_dirs/miniature/vild-ensemble'
 VAL = 'data/miniature/val'
 PATIENCE = 30000  # milliseconds
-ODD = ['<img src=x onerror=alert(1)>', '{{value}} ${1 + 1} `a`',
-       '[**link**](javascript:alert(1))', '&lt;b \U0001f984 it\'s "a"']
+ODD = [
+    '<img src=x onerror=alert(1)>',
+    '{{value}} ${1 + 1} `a`',
+    '[**link**](javascript:alert(1))',
+    '&lt;b \U0001f984 it\'s "a"',
+]
 # One server and one browser for all of them
 pytestmark = pytest.mark.xdist_group('web_demo')
 
@@ -31,13 +36,21 @@ def free_port() -> int:
 
 def bomb(path: Path) -> Path:
     """Write a PNG of few bytes that says it is huge."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack('>I', len(data)) + kind + data + struct.pack(
-            '>I', zlib.crc32(kind + data))
+        return (
+            struct.pack('>I', len(data))
+            + kind
+            + data
+            + struct.pack('>I', zlib.crc32(kind + data))
+        )
+
     path.write_bytes(
         b'\x89PNG\r\n\x1a\n'
         + chunk(b'IHDR', struct.pack('>IIBBBBB', 60000, 60000, 8, 2, 0, 0, 0))
-        + chunk(b'IDAT', zlib.compress(b'\0' * 99)) + chunk(b'IEND', b''))
+        + chunk(b'IDAT', zlib.compress(b'\0' * 99))
+        + chunk(b'IEND', b'')
+    )
     return path
 
 
@@ -49,16 +62,20 @@ def visits(untrained: Path) -> Any:
     from ovd.apis import OpenVocabularyDetector
     from ovd.apis.web.limits import Limits
     from ovd.apis.web.visits import Visits
+
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(untrained)
-        return Visits(OpenVocabularyDetector(CONFIG, RUN, device='cpu'),
-                      Limits(50, .5, 1))
+        return Visits(
+            OpenVocabularyDetector(CONFIG, RUN, device='cpu'),
+            Limits(50, 0.5, 1),
+        )
 
 
 @pytest.fixture(scope='module')
 def url(visits: Any, untrained: Path) -> Iterator[str]:
     """Where the page is on the network."""
     from ovd.apis.web.server import serve
+
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(untrained)
         with serve(visits, '127.0.0.1', free_port(), 0.05) as page:
@@ -124,12 +141,19 @@ def ask(visits: Any, untrained: Path) -> Iterator[Callable[..., tuple]]:
     """Ask what the page would show, without a browser."""
     from ovd.apis.web.page import show_found
 
-    def show(names: object, path: object = f'{VAL}/000001.png',
-             score_thr: object = 0.05, visitor: str = 'one') -> tuple:
+    def show(
+        names: object,
+        path: object = f'{VAL}/000001.png',
+        score_thr: object = 0.05,
+        visitor: str = 'one',
+    ) -> tuple:
         return show_found(
-            visits, visitor,
+            visits,
+            visitor,
             dict(path=str(untrained / str(path)), orig_name='mine.png'),
-            names, score_thr)
+            names,
+            score_thr,
+        )
 
     yield show
     visits.close()
@@ -144,8 +168,10 @@ def test_names_change_what_is_found(visit: Callable, untrained: Path) -> None:
     one.type('heart')
     one.says('of 1 name ')
     assert set(one.names) == {'heart'}
-    assert [chip.split(' ')[0] for chip in one.page.locator(
-        '.time').all_inner_texts()] == ['names', 'image', 'boxes']
+    assert [
+        chip.split(' ')[0]
+        for chip in one.page.locator('.time').all_inner_texts()
+    ] == ['names', 'image', 'boxes']
     picture = one.page.locator('#picture img')
     before = picture.get_attribute('src')
     one.type('moon, arrow\nmoon')
@@ -156,14 +182,19 @@ def test_names_change_what_is_found(visit: Callable, untrained: Path) -> None:
     rows = one.page.locator('#table tbody tr')
     content = one.download()
     assert [item['name'] for item in content['categories']] == [
-        'moon', 'arrow']
-    assert content['images'] == [dict(
-        id=1, file_name='000001.png', width=160, height=160)]
+        'moon',
+        'arrow',
+    ]
+    assert content['images'] == [
+        dict(id=1, file_name='000001.png', width=160, height=160)
+    ]
     found = content['annotations']
     assert len(found) == rows.count() > 1
     first, score = found[0], '{:.2f}'.format
     assert rows.first.inner_text().split('\t')[1:6] == [
-        score(first['score']), *(f'{n:.0f}' for n in first['bbox'])]
+        score(first['score']),
+        *(f'{n:.0f}' for n in first['bbox']),
+    ]
     assert first['segmentation']['size'] == [160, 160]
 
     least = (found[0]['score'] + found[-1]['score']) / 2
@@ -173,13 +204,17 @@ def test_names_change_what_is_found(visit: Callable, untrained: Path) -> None:
     assert len(kept) < len(found)
     rows.nth(len(kept)).wait_for(state='detached')
     assert one.download()['annotations'] == kept
-    assert not [url for url in one.requests
-                if not url.startswith(('http://127.0.0.1:', 'data:', 'blob:'))]
+    assert not [
+        url
+        for url in one.requests
+        if not url.startswith(('http://127.0.0.1:', 'data:', 'blob:'))
+    ]
     assert one.faults == []
 
 
-def test_examples_and_bad_input(visit: Callable, tmp_path: Path,
-                                untrained: Path) -> None:
+def test_examples_and_bad_input(
+    visit: Callable, tmp_path: Path, untrained: Path
+) -> None:
     """Each has its message, and the page goes on."""
     one = visit()
     one.page.locator('#examples img').nth(1).click()
@@ -220,8 +255,9 @@ def test_odd_names_are_text(visit: Callable, untrained: Path) -> None:
     assert one.faults == []
 
 
-def test_two_visitors_do_not_mix(visit: Callable, untrained: Path,
-                                 visits: Any) -> None:
+def test_two_visitors_do_not_mix(
+    visit: Callable, untrained: Path, visits: Any
+) -> None:
     """Whoever comes between; and who leaves is forgotten."""
     ours = {'red': visit(), 'blue': visit()}
     for number, one in enumerate(ours.values(), 1):
@@ -232,7 +268,8 @@ def test_two_visitors_do_not_mix(visit: Callable, untrained: Path,
             one.type(f'{colour} {words}')
         for colour, one in ours.items():
             one.page.locator(
-                '#table .name', has_text=f'{colour} {words}').first.wait_for()
+                '#table .name', has_text=f'{colour} {words}'
+            ).first.wait_for()
             assert set(one.names) == {f'{colour} {words}'}
     for number, (colour, one) in enumerate(ours.items(), 1):
         content = one.download()
@@ -244,34 +281,47 @@ def test_two_visitors_do_not_mix(visit: Callable, untrained: Path,
     for one in ours.values():
         one.context.close()
     deadline = time.monotonic() + PATIENCE / 1000
-    while any(folder.exists() for folder in folders) \
-            and time.monotonic() < deadline:
-        time.sleep(.05)
+    while (
+        any(folder.exists() for folder in folders)
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
     assert not any(folder.exists() for folder in folders)
     assert len(visits) == 0
 
 
-def test_no_other_file_of_the_machine_is_read(url: str, visits: Any,
-                                              untrained: Path,
-                                              capfd: Any) -> None:
+def test_no_other_file_of_the_machine_is_read(
+    url: str, visits: Any, untrained: Path, capfd: Any
+) -> None:
     """As by a request that no browser makes."""
     path = untrained / VAL / '000003.png'
     upload = dict(path=str(path), meta={'_type': 'gradio.FileData'})
-    body = dict(data=[upload, 'heart', 0.], fn_index=0, session_hash='other')
-    urlopen(Request(f'{url}gradio_api/queue/join', json.dumps(body).encode(),
-                    {'Content-Type': 'application/json'})).close()
+    body = dict(data=[upload, 'heart', 0.0], fn_index=0, session_hash='other')
+    urlopen(
+        Request(
+            f'{url}gradio_api/queue/join',
+            json.dumps(body).encode(),
+            {'Content-Type': 'application/json'},
+        )
+    ).close()
     answer = f'{url}gradio_api/queue/data?session_hash=other'
     with urlopen(answer, timeout=PATIENCE / 1000) as stream:
-        text = next(line for line in map(bytes.decode, stream)
-                    if 'process_completed' in line)
-    assert json.loads(text[len('data: '):])['success'] is False
+        text = next(
+            line
+            for line in map(bytes.decode, stream)
+            if 'process_completed' in line
+        )
+    assert json.loads(text[len('data: ') :])['success'] is False
     assert 'other' not in visits
     assert 'it was not uploaded by a user' in capfd.readouterr().err
 
 
-def test_the_command_of_the_docs(untrained: Path, run_tool: Callable,
-                                 browser: Any,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_of_the_docs(
+    untrained: Path,
+    run_tool: Callable,
+    browser: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Where it would wait for visitors, there is one."""
     gradio = pytest.importorskip('gradio')
     port, seen = free_port(), []
@@ -284,8 +334,16 @@ def test_the_command_of_the_docs(untrained: Path, run_tool: Callable,
         one.context.close()
 
     monkeypatch.setattr(gradio.Blocks, 'block_thread', come)
-    done = run_tool('web_demo.py', CONFIG, RUN, '--port', port,
-                    '--score-thr', '0.05', cwd=untrained)
+    done = run_tool(
+        'web_demo.py',
+        CONFIG,
+        RUN,
+        '--port',
+        port,
+        '--score-thr',
+        '0.05',
+        cwd=untrained,
+    )
     assert done.returncode == 0, done.stderr
     assert seen == ['127.0.0.1']
     assert f'http://127.0.0.1:{port}/' in done.stdout
@@ -293,16 +351,20 @@ def test_the_command_of_the_docs(untrained: Path, run_tool: Callable,
         assert trial.connect_ex(('127.0.0.1', port))
 
 
-@pytest.mark.parametrize('names, message', [
-    ('', 'Type at least one name'),
-    (None, 'Type at least one name'),
-    ('x' * 5000, 'A name may have 200 letters; one has 5,000: xxx'),
-    ('\U0001f984' * 150, 'too long'),
-    ('a\ud800', 'is no text in UTF-8'),
-    (','.join(map(str, range(51))), 'at most 50 at once'),
-])
-def test_messages_about_names(ask: Callable, names: object,
-                              message: str) -> None:
+@pytest.mark.parametrize(
+    'names, message',
+    [
+        ('', 'Type at least one name'),
+        (None, 'Type at least one name'),
+        ('x' * 5000, 'A name may have 200 letters; one has 5,000: xxx'),
+        ('\U0001f984' * 150, 'too long'),
+        ('a\ud800', 'is no text in UTF-8'),
+        (','.join(map(str, range(51))), 'at most 50 at once'),
+    ],
+)
+def test_messages_about_names(
+    ask: Callable, names: object, message: str
+) -> None:
     picture, said, table, _ = ask(names)
     assert message in said and 'role="alert"' in said
     assert picture is None and table == '' and len(said) < 1000
@@ -311,8 +373,10 @@ def test_messages_about_names(ask: Callable, names: object,
 def test_messages_about_images(ask: Callable, tmp_path: Path) -> None:
     assert 'no longer here' in ask('heart', 'gone.png')[1]
     Image.new('L', (1001, 1000)).save(tmp_path / 'wide.png')
-    assert 'mine.png has 1.0 million pixels' in ask(
-        'heart', tmp_path / 'wide.png')[1]
+    assert (
+        'mine.png has 1.0 million pixels'
+        in ask('heart', tmp_path / 'wide.png')[1]
+    )
     content = (tmp_path / 'wide.png').read_bytes()
     (tmp_path / 'cut.png').write_bytes(content[:60])
     (tmp_path / 'heavy.png').write_bytes(content + bytes(500001))
@@ -324,20 +388,24 @@ def test_messages_about_images(ask: Callable, tmp_path: Path) -> None:
 
 
 def test_a_large_image_is_shown_small_and_told_in_full(
-        ask: Callable, tmp_path: Path) -> None:
+    ask: Callable, tmp_path: Path
+) -> None:
     Image.effect_noise((2000, 400), 99).save(tmp_path / 'wide.jpg')
     picture, said, table, download = ask('heart, ring', tmp_path / 'wide.jpg')
     assert '2,000 \u00d7 400 pixels' in said
     assert picture.size[0] >= 1600
     content = json.loads(Path(download['value']).read_text())
     assert content['annotations'][0]['segmentation']['size'] == [400, 2000]
-    assert max(b['bbox'][0] + b['bbox'][2]
-               for b in content['annotations']) > 1600
+    assert (
+        max(b['bbox'][0] + b['bbox'][2] for b in content['annotations']) > 1600
+    )
 
 
 def test_a_moved_threshold_needs_no_detector(
-        ask: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ovd.apis import OpenVocabularyDetector
+
     told = ask('heart, ring')[1]
     assert ask('heart, ring', visitor='two')[1] != ''
     with monkeypatch.context() as patch:
@@ -347,7 +415,8 @@ def test_a_moved_threshold_needs_no_detector(
 
 
 def test_full_memory_has_a_message_and_is_no_end(
-        ask: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ovd.apis import OpenVocabularyDetector
 
     def fail(*args: object, **kwargs: object) -> None:
@@ -360,22 +429,32 @@ def test_full_memory_has_a_message_and_is_no_end(
 
 
 def test_the_oldest_visitor_makes_room(
-        ask: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr('ovd.apis.web.visits.MOST_VISITORS', 2)
-    files = [Path(ask('heart', visitor=who)[3]['value'])
-             for who in ('one', 'two', 'one', 'three')]
+    files = [
+        Path(ask('heart', visitor=who)[3]['value'])
+        for who in ('one', 'two', 'one', 'three')
+    ]
     assert [file.exists() for file in files] == [True, False, True, True]
 
 
-@pytest.mark.parametrize('options, message', [
-    (['--port', '70000'], '--port must be in 1 to 65535, got 70000'),
-    (['--host', '203.0.113.1'], 'can not listen at port 7860 of 203.0.113.1'),
-    (['--score-thr', '3'], '--score-thr must be in 0 to 1, got 3'),
-    (['--max-names', '0'], '--max-names must be positive, got 0'),
-    (['--device', 'gpu', '--port', '{free}'], 'there is no device "gpu"'),
-])
-def test_wrong_options(untrained: Path, run_tool: Callable,
-                       options: List[str], message: str) -> None:
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--port', '70000'], '--port must be in 1 to 65535, got 70000'),
+        (
+            ['--host', '203.0.113.1'],
+            'can not listen at port 7860 of 203.0.113.1',
+        ),
+        (['--score-thr', '3'], '--score-thr must be in 0 to 1, got 3'),
+        (['--max-names', '0'], '--max-names must be positive, got 0'),
+        (['--device', 'gpu', '--port', '{free}'], 'there is no device "gpu"'),
+    ],
+)
+def test_wrong_options(
+    untrained: Path, run_tool: Callable, options: List[str], message: str
+) -> None:
     options = [option.format(free=free_port()) for option in options]
     done = run_tool('web_demo.py', CONFIG, RUN, *options, cwd=untrained)
     assert done.returncode == 2 and message in done.stderr, done.stderr
@@ -387,18 +466,22 @@ def test_a_port_that_is_taken(untrained: Path, run_tool: Callable) -> None:
         other.bind(('127.0.0.1', 0))
         other.listen()
         port = other.getsockname()[1]
-        done = run_tool('web_demo.py', CONFIG, RUN, '--port', port,
-                        cwd=untrained)
+        done = run_tool(
+            'web_demo.py', CONFIG, RUN, '--port', port, cwd=untrained
+        )
     assert done.returncode == 2
     assert done.stderr.startswith(
-        f'error: can not listen at port {port} of 127.0.0.1 (')
+        f'error: can not listen at port {port} of 127.0.0.1 ('
+    )
 
 
-def test_without_gradio(untrained: Path, run_tool: Callable,
-                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gradio(
+    untrained: Path, run_tool: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, 'gradio', None)
     done = run_tool('web_demo.py', CONFIG, RUN, cwd=untrained)
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "error: the page needs Gradio: pip install 'ovd[demo]'")
+        "error: the page needs Gradio: pip install 'ovd[demo]'"
+    )
     assert len(done.stderr.splitlines()) == 1

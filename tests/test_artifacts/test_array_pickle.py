@@ -1,4 +1,5 @@
 """Pickles are read without executing anything, or refused."""
+
 import io
 import os
 import pickle
@@ -20,18 +21,22 @@ class _Runs:
         self.path = path
 
     def __reduce__(self):
-        return os.system, (f'touch {self.path}', )
+        return os.system, (f'touch {self.path}',)
 
 
 @pytest.mark.parametrize('protocol', range(2, pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize('array', [
-    np.arange(8, dtype=np.float32).reshape(2, 4),
-    np.asfortranarray(np.arange(6.).reshape(2, 3)),
-    np.arange(5, dtype='>f4'),
-    np.zeros((0, 4), np.float16),
-    np.array([[True, False]]),
-    np.arange(10)[::3],
-], ids=['f4', 'fortran', 'big-endian', 'empty', 'bool', 'strided'])
+@pytest.mark.parametrize(
+    'array',
+    [
+        np.arange(8, dtype=np.float32).reshape(2, 4),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.arange(5, dtype='>f4'),
+        np.zeros((0, 4), np.float16),
+        np.array([[True, False]]),
+        np.arange(10)[::3],
+    ],
+    ids=['f4', 'fortran', 'big-endian', 'empty', 'bool', 'strided'],
+)
 def test_arrays_come_back_at_every_protocol(array, protocol):
     found = _reload({'a': [array, 'text', 1.5, None]}, protocol)['a']
     assert found[0].dtype == array.dtype
@@ -44,7 +49,8 @@ def test_arrays_come_back_at_every_protocol(array, protocol):
 def test_instance_data_becomes_a_dict_of_its_fields(protocol):
     structures = pytest.importorskip('mmengine.structures')
     instances = structures.InstanceData(
-        bboxes=np.ones((2, 4), np.float32), scores=np.zeros(2, np.float32))
+        bboxes=np.ones((2, 4), np.float32), scores=np.zeros(2, np.float32)
+    )
     found = _reload({'train/1.jpg': instances}, protocol)['train/1.jpg']
     assert sorted(found) == ['bboxes', 'scores']
     np.testing.assert_array_equal(found['bboxes'], instances.bboxes)
@@ -77,7 +83,8 @@ def test_a_malicious_pickle_raises_and_runs_nothing(tmp_path, protocol):
         b'cnumpy\ndtype\n(S"O"\ntR.',
         b'cnumpy.core.multiarray\nscalar\n.',
         b'cnumpy.core.multiarray\n_reconstruct\n(N(tS"b"\ntR.',
-    ])
+    ],
+)
 def test_other_names_and_types_are_refused(stream):
     with pytest.raises(ValueError, match='not a readable pickle of arrays'):
         load_arrays(io.BytesIO(stream))
@@ -110,7 +117,7 @@ def test_what_is_shared_is_read_once():
 
 
 def test_arrays_of_tuples_that_are_gone_are_not_mixed_up():
-    found = _reload([(np.full(2, float(i)), ) for i in range(200)], 4)
+    found = _reload([(np.full(2, float(i)),) for i in range(200)], 4)
     assert [item[0][1] for item in found] == list(range(200))
 
 
@@ -121,9 +128,15 @@ def _loop(kind):
     return outer
 
 
-@pytest.mark.parametrize('value', [
-    _loop(lambda inner: inner), _loop(lambda inner: (inner, )),
-    _loop(lambda inner: dict(a=inner))], ids=['list', 'tuple', 'dict'])
+@pytest.mark.parametrize(
+    'value',
+    [
+        _loop(lambda inner: inner),
+        _loop(lambda inner: (inner,)),
+        _loop(lambda inner: dict(a=inner)),
+    ],
+    ids=['list', 'tuple', 'dict'],
+)
 def test_containers_that_contain_themselves_are_refused(value):
     with pytest.raises(ValueError, match='a (list|tuple|dict) contains its'):
         _reload(value, 4)
@@ -144,11 +157,15 @@ def test_what_is_admitted_cannot_be_written_to(names, state):
     """BUILD puts a state into what is on the stack: here, a stand-in."""
     text = f'c{names[0]}\n{names[1]}\n'
     stand_in = _ADMITTED[names]
-    before = [dict(getattr(part, '__dict__', {})) for part in (
-        stand_in, getattr(stand_in, '_function', None))]
+    before = [
+        dict(getattr(part, '__dict__', {}))
+        for part in (stand_in, getattr(stand_in, '_function', None))
+    ]
     with pytest.raises(ValueError, match='not a readable pickle'):
         load_arrays(io.BytesIO(text.encode() + state + b'b0N.'))
-    assert before == [dict(getattr(part, '__dict__', {})) for part in (
-        stand_in, getattr(stand_in, '_function', None))]
+    assert before == [
+        dict(getattr(part, '__dict__', {}))
+        for part in (stand_in, getattr(stand_in, '_function', None))
+    ]
     data = dict(a=np.ones(2))
     np.testing.assert_array_equal(_reload(data, 2)['a'], data['a'])

@@ -1,4 +1,5 @@
 """Embedding stores: plan, shards that resume, reading, refusals."""
+
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
@@ -21,18 +22,21 @@ def _keys(image_ids):
 
 
 def _plan(image_ids=IDS, **kwargs):
-    return StorePlan(**{
-        **dict(
-            clip=dict(name='tiny.pt', sha256='c1'),
-            proposals=dict(file='p.safetensors', sha256='p1'),
-            annotations=dict(file='train.json', sha256='a1'),
-            settings=dict(crop_scales=(1.0, 1.5), num_max_proposals=20),
-            images_per_shard=2,
-            image_ids=image_ids,
-            image_keys=_keys(image_ids),
-            command='python tools/train.py extractor.py'),
-        **kwargs
-    })
+    return StorePlan(
+        **{
+            **dict(
+                clip=dict(name='tiny.pt', sha256='c1'),
+                proposals=dict(file='p.safetensors', sha256='p1'),
+                annotations=dict(file='train.json', sha256='a1'),
+                settings=dict(crop_scales=(1.0, 1.5), num_max_proposals=20),
+                images_per_shard=2,
+                image_ids=image_ids,
+                image_keys=_keys(image_ids),
+                command='python tools/train.py extractor.py',
+            ),
+            **kwargs,
+        }
+    )
 
 
 def _item(image_id):
@@ -43,7 +47,8 @@ def _item(image_id):
         embeddings=rng.randn(num, 3).astype(np.float32),
         bboxes=rng.rand(num, 4).astype(np.float32),
         scores=rng.rand(num).astype(np.float32),
-        kinds=rng.randint(0, len(BOX_KINDS), num).astype(np.uint8))
+        kinds=rng.randint(0, len(BOX_KINDS), num).astype(np.uint8),
+    )
 
 
 def _fill(path, shards=None, broken=(), **kwargs):
@@ -51,8 +56,10 @@ def _fill(path, shards=None, broken=(), **kwargs):
     for shard in writer.missing_shards() if shards is None else shards:
         ids = writer.plan.shard_image_ids(shard)
         writer.write_shard(
-            shard, [_item(image_id) for image_id in ids],
-            {i: f'{i} is cut off' for i in ids if i in broken})
+            shard,
+            [_item(image_id) for image_id in ids],
+            {i: f'{i} is cut off' for i in ids if i in broken},
+        )
     return writer
 
 
@@ -65,7 +72,8 @@ def _check(store):
         found, item = store.get(image_id), _item(image_id)
         assert found['embeddings'].dtype == np.float16
         np.testing.assert_array_equal(
-            found['embeddings'], item['embeddings'].astype(np.float16))
+            found['embeddings'], item['embeddings'].astype(np.float16)
+        )
         np.testing.assert_array_equal(found['bboxes'], item['bboxes'])
         np.testing.assert_array_equal(found['scores'], item['scores'])
         np.testing.assert_array_equal(found['kinds'], item['kinds'])
@@ -73,8 +81,11 @@ def _check(store):
 
 def test_round_trip_in_id_order(tmp_path):
     writer = _fill(tmp_path / 'store')
-    assert [writer.plan.shard_image_ids(k) for k in range(3)] == \
-        [[1, 2], [5, 7], [9]]
+    assert [writer.plan.shard_image_ids(k) for k in range(3)] == [
+        [1, 2],
+        [5, 7],
+        [9],
+    ]
     store = EmbeddingStore(tmp_path / 'store')
     _check(store)
     assert len(store) == 5 and store.embed_dims == 3
@@ -88,10 +99,12 @@ def test_int8_gives_unit_float16(tmp_path):
     for image_id in IDS:
         found, item = store.get(image_id), _item(image_id)['embeddings']
         assert found['embeddings'].dtype == np.float16
-        np.testing.assert_allclose(found['embeddings'], item, atol=.02)
+        np.testing.assert_allclose(found['embeddings'], item, atol=0.02)
         np.testing.assert_allclose(
             np.linalg.norm(found['embeddings'].astype(np.float32), axis=1),
-            np.linalg.norm(item, axis=1), rtol=1e-3)
+            np.linalg.norm(item, axis=1),
+            rtol=1e-3,
+        )
     assert store.embed_dims == 3
 
 
@@ -107,22 +120,25 @@ def test_broken_images_of_all_shards(tmp_path):
 def test_incomplete_store_says_how_many_and_how_to_go_on(tmp_path):
     _fill(tmp_path, shards=[1])
     with pytest.raises(
-            ValueError,
-            match='2 of 3 shards are missing; resume with: python '
-            'tools/train.py extractor.py'):
+        ValueError,
+        match='2 of 3 shards are missing; resume with: python '
+        'tools/train.py extractor.py',
+    ):
         EmbeddingStore(tmp_path)
 
 
 def test_a_part_of_a_store(tmp_path):
     _fill(tmp_path, shards=[1], broken=[7])
     store = EmbeddingStore(tmp_path, partial=True)
-    np.testing.assert_array_equal(
-        store.get(5)['scores'], _item(5)['scores'])
+    np.testing.assert_array_equal(store.get(5)['scores'], _item(5)['scores'])
     assert store.why_broken(5) is None
     assert store.why_broken(7) == '7 is cut off'
     for image_id in (1, 9):
-        with pytest.raises(FileNotFoundError, match='safetensors is missing; '
-                           'resume with: python tools/train.py extractor.py'):
+        with pytest.raises(
+            FileNotFoundError,
+            match='safetensors is missing; '
+            'resume with: python tools/train.py extractor.py',
+        ):
             store.get(image_id)
 
 
@@ -138,8 +154,11 @@ def test_missing_or_foreign_folders(tmp_path):
     _fill(tmp_path / 'store')
     manifest = tmp_path / 'store/manifest.json'
     text = manifest.read_text()
-    for old, new in (('"sha256": "c1"', '"sha256": "c2"'),
-                     ('train/5.jpg', 'train/4.jpg'), ('1.5', '1.6')):
+    for old, new in (
+        ('"sha256": "c1"', '"sha256": "c2"'),
+        ('train/5.jpg', 'train/4.jpg'),
+        ('1.5', '1.6'),
+    ):
         assert text.count(old) == 1
         manifest.write_text(text.replace(old, new))
         with pytest.raises(ValueError, match='another digest than it says'):
@@ -157,9 +176,10 @@ def test_unknown_images_are_named(tmp_path):
     # One has another id, one the id of another image.
     images = {1: 'train/1.jpg', 10: 'train/2.jpg', 5: 'val/5.jpg'}
     with pytest.raises(
-            ValueError,
-            match=r'lacks 2 of the 3 images asked for: train/2.jpg \(id 10\), '
-            r'val/5.jpg \(id 5\); it has those of train.json'):
+        ValueError,
+        match=r'lacks 2 of the 3 images asked for: train/2.jpg \(id 10\), '
+        r'val/5.jpg \(id 5\); it has those of train.json',
+    ):
         store.check_covers(images)
 
 
@@ -168,8 +188,11 @@ def test_shards_that_are_damaged_or_of_another_store_are_named(tmp_path):
     _fill(tmp_path / 'b', clip=dict(name='other', sha256='c2'))
     shard = tmp_path / 'a/shard-00001.safetensors'
     shard.write_bytes((tmp_path / 'b' / shard.name).read_bytes())
-    with pytest.raises(ValueError, match='00001.* belongs to another store; '
-                       'remove it and resume with: python tools/train.py ext'):
+    with pytest.raises(
+        ValueError,
+        match='00001.* belongs to another store; '
+        'remove it and resume with: python tools/train.py ext',
+    ):
         EmbeddingStore(tmp_path / 'a').get(5)
     shard.write_bytes(shard.read_bytes()[:-1])
     match = 'damaged(.|\n)*remove it and resume with: python tools/train.py e'

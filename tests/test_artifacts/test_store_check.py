@@ -1,4 +1,5 @@
 """Each byte of a shard is checked, and its place in the store."""
+
 import shutil
 
 import numpy as np
@@ -18,17 +19,29 @@ def make_store(folder, crop_scales=(1.0, 1.5), **settings):
     Their boxes are proposals but for a true one; image 0 can't be read.
     """
     plan = StorePlan(
-        dict(name='RN50', sha256='0' * 64), dict(file='p.pkl', sha256='1'),
+        dict(name='RN50', sha256='0' * 64),
+        dict(file='p.pkl', sha256='1'),
         dict(file='a.json', sha256='2'),
-        dict(crop_scales=crop_scales, **settings), 2,
-        list(range(5)), [f'train/{i}.jpg' for i in range(5)])
+        dict(crop_scales=crop_scales, **settings),
+        2,
+        list(range(5)),
+        [f'train/{i}.jpg' for i in range(5)],
+    )
     writer = EmbeddingStoreWriter(folder, plan)
     for shard in range(3):
-        writer.write_shard(shard, [
-            dict(embeddings=np.ones((i, 3)), bboxes=np.ones((i, 4)),
-                 scores=np.ones(i), kinds=np.arange(i) == 0)
-            for i in plan.shard_image_ids(shard)],
-            {0: 'cut off'} if shard == 0 else None)
+        writer.write_shard(
+            shard,
+            [
+                dict(
+                    embeddings=np.ones((i, 3)),
+                    bboxes=np.ones((i, 4)),
+                    scores=np.ones(i),
+                    kinds=np.arange(i) == 0,
+                )
+                for i in plan.shard_image_ids(shard)
+            ],
+            {0: 'cut off'} if shard == 0 else None,
+        )
     return plan
 
 
@@ -50,12 +63,22 @@ def test_sound_shards(tmp_path, look, dtype):
     found = [look(path, plan.digest()) for path in paths]
     assert found == [look(path) for path in paths]
     none = dict(jittered=0, image=0)
-    assert found == [ShardContent(k, boxes, dict(
-        proposal=proposal, ground_truth=truth, **none), 3, dtype, broken,
-        path.stat().st_size) for k, path, boxes, proposal, truth, broken in (
+    assert found == [
+        ShardContent(
+            k,
+            boxes,
+            dict(proposal=proposal, ground_truth=truth, **none),
+            3,
+            dtype,
+            broken,
+            path.stat().st_size,
+        )
+        for k, path, boxes, proposal, truth, broken in (
             (0, paths[0], (0, 1), 0, 1, {0: 'cut off'}),
             (1, paths[1], (2, 3), 3, 2, {}),
-            (2, paths[2], (4, ), 3, 1, {}))]
+            (2, paths[2], (4,), 3, 1, {}),
+        )
+    ]
 
 
 def test_counting_reads_no_embeddings(shard):
@@ -75,8 +98,11 @@ def test_every_changed_byte_of_the_content_is_found(shard, plan):
         changed = bytearray(whole)
         changed[place] ^= 1
         shard.write_bytes(changed)
-        with pytest.raises(ValueError, match='00001.safetensors is damaged: '
-                           'its content has another digest than it says'):
+        with pytest.raises(
+            ValueError,
+            match='00001.safetensors is damaged: '
+            'its content has another digest than it says',
+        ):
             check_shard(shard, plan.digest())
 
 
@@ -88,7 +114,7 @@ def test_cut_off(shard, length):
 
 
 def test_shard_of_another_store(tmp_path, shard, plan):
-    other = make_store(tmp_path / 'other', crop_scales=(1.0, ))
+    other = make_store(tmp_path / 'other', crop_scales=(1.0,))
     with pytest.raises(ValueError, match='00001.*belongs to another store'):
         check_shard(shard, other.digest())
     assert check_shard(shard).shard == 1  # alone it is sound
@@ -96,14 +122,20 @@ def test_shard_of_another_store(tmp_path, shard, plan):
 
 def test_shard_under_another_name(tmp_path, shard, plan):
     renamed = shutil.copy(shard, tmp_path / 'shard-00002.safetensors')
-    with pytest.raises(ValueError, match='is shard 1 under another name: '
-                       'expected shard-00001.safetensors'):
+    with pytest.raises(
+        ValueError,
+        match='is shard 1 under another name: '
+        'expected shard-00001.safetensors',
+    ):
         check_shard(renamed, plan.digest())
 
 
 def test_other_files(tmp_path, shard):
-    with pytest.raises(FileNotFoundError, match='shard of an embedding store '
-                       '.*did you mean "shard-00001.safetensors"'):
+    with pytest.raises(
+        FileNotFoundError,
+        match='shard of an embedding store '
+        '.*did you mean "shard-00001.safetensors"',
+    ):
         check_shard(tmp_path / 'shard-0001.safetensors')
     proposals = tmp_path / 'rpn.safetensors'
     save_proposals(proposals, {}, {})

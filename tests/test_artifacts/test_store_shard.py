@@ -1,4 +1,5 @@
 """One shard: packing, rounding, what it says of itself."""
+
 import json
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from ovd.artifacts.store_shard import (
 )
 from ovd.artifacts.tensor_file import TensorFile, write_tensors
 
-REAL = Path(__file__).parents[2] / \
-    '../shared/data/class_embeddings/lvis_v1_clip_a+cname.npy'
+REAL = (
+    Path(__file__).parents[2]
+    / '../shared/data/class_embeddings/lvis_v1_clip_a+cname.npy'
+)
 
 
 def _unit(num, size, seed=0):
@@ -28,8 +31,12 @@ def _unit(num, size, seed=0):
 
 
 def _item(num, size=3, **changes):
-    item = dict(embeddings=_unit(num, size), bboxes=np.ones((num, 4)),
-                scores=np.linspace(0, 1, num), kinds=np.arange(num) % 4)
+    item = dict(
+        embeddings=_unit(num, size),
+        bboxes=np.ones((num, 4)),
+        scores=np.linspace(0, 1, num),
+        kinds=np.arange(num) % 4,
+    )
     return {**item, **changes}
 
 
@@ -51,22 +58,30 @@ def test_items_come_back(tmp_path, dtype):
     file = open_shard(_write(tmp_path, items, dtype), 'p')
     for row, item in enumerate(items):
         found = read_item(file, row)
-        assert {name: array.dtype.name for name, array in found.items()} == \
-            dict(embeddings='float16', bboxes='float32', scores='float32',
-                 kinds='uint8')
+        assert {
+            name: array.dtype.name for name, array in found.items()
+        } == dict(
+            embeddings='float16',
+            bboxes='float32',
+            scores='float32',
+            kinds='uint8',
+        )
         np.testing.assert_allclose(
-            found['embeddings'], item['embeddings'], atol=.004)
+            found['embeddings'], item['embeddings'], atol=0.004
+        )
         np.testing.assert_array_equal(found['bboxes'], item['bboxes'])
         np.testing.assert_allclose(found['scores'], item['scores'], atol=1e-7)
         np.testing.assert_array_equal(
-            found['kinds'], np.arange(len(item['scores'])) % 4 * (row != 2))
+            found['kinds'], np.arange(len(item['scores'])) % 4 * (row != 2)
+        )
 
 
 def test_a_box_takes_little_more_than_its_numbers(tmp_path):
     rows, size = 2000, 64
     float16, int8 = (
         _write(tmp_path, [_item(rows, size)], dtype).stat().st_size
-        for dtype in ('float16', 'int8'))
+        for dtype in ('float16', 'int8')
+    )
     assert float16 <= 1.03 * rows * (2 * size + 20)
     assert int8 <= 1.03 * rows * (size + 4 + 20)
 
@@ -76,7 +91,7 @@ def test_int8_keeps_direction_and_norm(size):
     vectors = _unit(1000, size)
     found = dequantise(*quantise(vectors)).astype(np.float64)
     norms = np.linalg.norm(found, axis=1)
-    assert ((vectors * found).sum(1) / norms).min() > .9999
+    assert ((vectors * found).sum(1) / norms).min() > 0.9999
     np.testing.assert_allclose(norms, 1, atol=5e-4)
 
 
@@ -88,17 +103,18 @@ def test_int8_of_real_embeddings():
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     found = dequantise(*quantise(vectors)).astype(np.float64)
     cosines = (vectors * found).sum(1) / np.linalg.norm(found, axis=1)
-    assert cosines.min() > .999
+    assert cosines.min() > 0.999
 
 
 def test_int8_worked_by_hand():
-    vectors = np.array([[3., -6., 0.], [0., 0., 0.]])
+    vectors = np.array([[3.0, -6.0, 0.0], [0.0, 0.0, 0.0]])
     integers, scales = quantise(vectors)
     assert integers.dtype == np.int8 and scales.dtype == np.float32
     # 63.5 is rounded to even
     np.testing.assert_array_equal(integers, [[64, -127, 0], [0, 0, 0]])
     np.testing.assert_allclose(
-        scales, [np.sqrt(45) / np.sqrt(64**2 + 127**2), 0])
+        scales, [np.sqrt(45) / np.sqrt(64**2 + 127**2), 0]
+    )
     assert quantise(np.zeros((0, 5)))[0].shape == (0, 5)
     assert not dequantise(integers, scales)[1].any()
 
@@ -108,21 +124,38 @@ def _packing_fails(match, *items):
         pack_items(list(range(7, 7 + len(items))), items, 'float16')
 
 
-@pytest.mark.parametrize('changes, match', [
-    (dict(embeddings=np.ones((2, 5))), r'image 8: expected embeddings \(P, 3'),
-    (dict(embeddings=np.ones(2)), 'image 8: expected embeddings'),
-    (dict(embeddings=None), r"got {'embeddings': \(\), "),
-    (dict(scores=None), 'image 8: expected embeddings'),
-    (dict(bboxes=np.ones((3, 4))), 'image 8: expected embeddings'),
-    (dict(kinds=np.ones(3)), 'image 8: expected embeddings'),
-    (dict(kinds=np.array([0, 4])),
-     r'kinds must be 0 to 3 \(proposal, .*, image\), got 4'),
-    (dict(kinds=np.array([-1, 0])), 'image 8: kinds .* got -1'),
-    (dict(kinds=np.array([0, .5])), 'image 8: kinds .* got 0.5'),
-    (dict(bboxes=np.full((2, 4), np.inf)), 'image 8: bboxes are not all fini'),
-    (dict(scores=np.array([0, np.nan])), 'image 8: scores are not all finite'),
-    (dict(embeddings=np.full((2, 3), 1e6)), 'image 8: embeddings are not all'),
-])
+@pytest.mark.parametrize(
+    'changes, match',
+    [
+        (
+            dict(embeddings=np.ones((2, 5))),
+            r'image 8: expected embeddings \(P, 3',
+        ),
+        (dict(embeddings=np.ones(2)), 'image 8: expected embeddings'),
+        (dict(embeddings=None), r"got {'embeddings': \(\), "),
+        (dict(scores=None), 'image 8: expected embeddings'),
+        (dict(bboxes=np.ones((3, 4))), 'image 8: expected embeddings'),
+        (dict(kinds=np.ones(3)), 'image 8: expected embeddings'),
+        (
+            dict(kinds=np.array([0, 4])),
+            r'kinds must be 0 to 3 \(proposal, .*, image\), got 4',
+        ),
+        (dict(kinds=np.array([-1, 0])), 'image 8: kinds .* got -1'),
+        (dict(kinds=np.array([0, 0.5])), 'image 8: kinds .* got 0.5'),
+        (
+            dict(bboxes=np.full((2, 4), np.inf)),
+            'image 8: bboxes are not all fini',
+        ),
+        (
+            dict(scores=np.array([0, np.nan])),
+            'image 8: scores are not all finite',
+        ),
+        (
+            dict(embeddings=np.full((2, 3), 1e6)),
+            'image 8: embeddings are not all',
+        ),
+    ],
+)
 def test_malformed_items_are_named(changes, match):
     _packing_fails(match, _item(1), _item(2, **changes))
 
@@ -136,8 +169,7 @@ def test_every_changed_byte_is_found(tmp_path):
     """That of the header, too."""
     path = _write(tmp_path, [_item(2), _item(1)])
     info = dict(plan='p', shard=3, broken={'11': 'cut off'})
-    write_shard(path, info, pack_items([10, 11], [_item(2), _item(0)],
-                                       'int8'))
+    write_shard(path, info, pack_items([10, 11], [_item(2), _item(0)], 'int8'))
     whole = path.read_bytes()
     check_digest(open_shard(path, 'p'))
     for place in range(len(whole)):
@@ -149,18 +181,26 @@ def test_every_changed_byte_is_found(tmp_path):
                 check_digest(open_shard(path, 'p'))
 
 
-@pytest.mark.parametrize('dtype, old, new, match', [
-    ('float16', b'"F16"', b'"I16"',
-     'embeddings are int16, expected float16 or int8'),
-    ('float16', b'"U8"', b'"I8"', 'kinds are int8, expected uint8'),
-    ('float16', b'"I64"', b'"F64"', 'are float64, expected int64'),
-    ('int8', b'"F32"', b'"I32"', 'are int32, expected float32'),
-])
+@pytest.mark.parametrize(
+    'dtype, old, new, match',
+    [
+        (
+            'float16',
+            b'"F16"',
+            b'"I16"',
+            'embeddings are int16, expected float16 or int8',
+        ),
+        ('float16', b'"U8"', b'"I8"', 'kinds are int8, expected uint8'),
+        ('float16', b'"I64"', b'"F64"', 'are float64, expected int64'),
+        ('int8', b'"F32"', b'"I32"', 'are int32, expected float32'),
+    ],
+)
 def test_changed_dtypes_are_found(tmp_path, dtype, old, new, match):
     path = _write(tmp_path, [_item(2), _item(1)], dtype)
     path.write_bytes(path.read_bytes().replace(old, new))
-    with pytest.raises(ValueError, match=f'shard-00003.* is damaged: .*{match}'
-                       ):
+    with pytest.raises(
+        ValueError, match=f'shard-00003.* is damaged: .*{match}'
+    ):
         open_shard(path)
 
 
@@ -182,8 +222,9 @@ def _name_another_size(header):
     header['embeddings']['shape'] = [0, 5]
 
 
-@pytest.mark.parametrize('num, change', [
-    (2, _swap_scores_and_scales), (0, _name_another_size)])
+@pytest.mark.parametrize(
+    'num, change', [(2, _swap_scores_and_scales), (0, _name_another_size)]
+)
 def test_changes_of_the_header_alone_are_found(tmp_path, num, change):
     path = _write(tmp_path, [_item(num)], 'int8')
     whole = path.read_bytes()
@@ -203,8 +244,11 @@ def test_another_place(tmp_path):
         open_shard(path, 'q')
     assert open_shard(path).info['plan'] == 'p'
     renamed = path.rename(tmp_path / 'shard-00004.safetensors')
-    with pytest.raises(ValueError, match='is shard 3 under another name: '
-                       'expected shard-00003.safetensors'):
+    with pytest.raises(
+        ValueError,
+        match='is shard 3 under another name: '
+        'expected shard-00003.safetensors',
+    ):
         open_shard(renamed)
 
 
@@ -214,8 +258,11 @@ def test_arrays_that_do_not_belong_together(tmp_path):
     names = ('bboxes', 'embeddings', 'image_ids', 'kinds', 'offsets', 'scores')
     arrays = {name: file.read(name) for name in names}
     write_tensors(path, dict(arrays, offsets=np.zeros(1)), file.info)
-    with pytest.raises(ValueError, match=r'damaged: offsets are of shape '
-                       r'\(1,\), expected \(2,\)'):
+    with pytest.raises(
+        ValueError,
+        match=r'damaged: offsets are of shape '
+        r'\(1,\), expected \(2,\)',
+    ):
         open_shard(path)
     write_tensors(path, dict(arrays, embeddings=np.zeros(2)), file.info)
     with pytest.raises(ValueError, match='damaged: embeddings are of shape'):

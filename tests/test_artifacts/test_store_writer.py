@@ -1,4 +1,5 @@
 """Filling a store: interruptions, damage, refusals."""
+
 import errno
 import multiprocessing
 import os
@@ -19,17 +20,20 @@ IDS = [9, 2, 5, 7, 1]
 
 
 def _plan(image_ids=IDS, **kwargs):
-    return StorePlan(**{
-        **dict(
-            clip=dict(name='tiny.pt', sha256='c1'),
-            proposals=dict(file='p.safetensors', sha256='p1'),
-            annotations=dict(file='train.json', sha256='a1'),
-            settings=dict(crop_scales=(1.0, 1.5), num_max_proposals=20),
-            images_per_shard=2,
-            image_ids=image_ids,
-            image_keys=[f'train/{i}.jpg' for i in image_ids]),
-        **kwargs
-    })
+    return StorePlan(
+        **{
+            **dict(
+                clip=dict(name='tiny.pt', sha256='c1'),
+                proposals=dict(file='p.safetensors', sha256='p1'),
+                annotations=dict(file='train.json', sha256='a1'),
+                settings=dict(crop_scales=(1.0, 1.5), num_max_proposals=20),
+                images_per_shard=2,
+                image_ids=image_ids,
+                image_keys=[f'train/{i}.jpg' for i in image_ids],
+            ),
+            **kwargs,
+        }
+    )
 
 
 def _item(image_id):
@@ -37,15 +41,18 @@ def _item(image_id):
     rng = np.random.RandomState(image_id)
     num = image_id % 7
     return dict(
-        embeddings=rng.randn(num, 3), bboxes=rng.rand(num, 4),
-        scores=rng.rand(num))
+        embeddings=rng.randn(num, 3),
+        bboxes=rng.rand(num, 4),
+        scores=rng.rand(num),
+    )
 
 
 def _fill(path, shards=None, **kwargs):
     writer = EmbeddingStoreWriter(path, _plan(**kwargs))
     for shard in writer.missing_shards() if shards is None else shards:
         writer.write_shard(
-            shard, [_item(i) for i in writer.plan.shard_image_ids(shard)])
+            shard, [_item(i) for i in writer.plan.shard_image_ids(shard)]
+        )
     return writer
 
 
@@ -76,8 +83,10 @@ def test_a_live_writer_keeps_its_temporary_file(tmp_path):
     """Of two runs that fill a store, one ends while the other writes."""
     writer = _fill(tmp_path)
     whole = _files(tmp_path)
-    live, dead = (tmp_path / f'.shard-00000.safetensors.{name}.tmp'
-                  for name in ('live', 'dead'))
+    live, dead = (
+        tmp_path / f'.shard-00000.safetensors.{name}.tmp'
+        for name in ('live', 'dead')
+    )
     for path in (live, dead):
         path.write_bytes(b'half')
     _age(live, ABANDONED_AFTER / 2)
@@ -107,20 +116,33 @@ def test_a_failed_write_leaves_no_shard(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ['manifest.json']
 
 
-@pytest.mark.parametrize('change, match', [
-    (dict(clip=dict(name='tiny.pt', sha256='c2')),
-     r'clip\.sha256: c1 in the store, c2 now'),
-    (dict(proposals=dict(file='p.safetensors', sha256='p2')),
-     r'proposals\.sha256: p1'),
-    (dict(settings=dict(crop_scales=(1.0, ), num_max_proposals=20)),
-     r'settings\.crop_scales: \[1\.0, 1\.5\] in the store, \[1\.0\] now'),
-    (dict(settings=dict(crop_scales=(1.0, 1.5))),
-     r'num_max_proposals: 20 in the store, None now'),
-    (dict(images_per_shard=3), 'images_per_shard: 2 in the store, 3 now'),
-    (dict(image_ids=[1, 2]), 'image_ids: 5 ids, .* in the store, 2 ids'),
-])
+@pytest.mark.parametrize(
+    'change, match',
+    [
+        (
+            dict(clip=dict(name='tiny.pt', sha256='c2')),
+            r'clip\.sha256: c1 in the store, c2 now',
+        ),
+        (
+            dict(proposals=dict(file='p.safetensors', sha256='p2')),
+            r'proposals\.sha256: p1',
+        ),
+        (
+            dict(settings=dict(crop_scales=(1.0,), num_max_proposals=20)),
+            r'settings\.crop_scales: \[1\.0, 1\.5\] in the store, \[1\.0\] '
+            r'now',
+        ),
+        (
+            dict(settings=dict(crop_scales=(1.0, 1.5))),
+            r'num_max_proposals: 20 in the store, None now',
+        ),
+        (dict(images_per_shard=3), 'images_per_shard: 2 in the store, 3 now'),
+        (dict(image_ids=[1, 2]), 'image_ids: 5 ids, .* in the store, 2 ids'),
+    ],
+)
 def test_other_settings_are_refused_with_the_difference(
-        tmp_path, change, match):
+    tmp_path, change, match
+):
     _fill(tmp_path, shards=[0])
     before = _files(tmp_path)
     with pytest.raises(ValueError, match=match):
@@ -133,15 +155,19 @@ def test_names_of_equal_content_may_differ(tmp_path):
     EmbeddingStoreWriter(
         tmp_path,
         _plan(
-            clip=dict(name='/elsewhere/tiny.pt', sha256='c1'),
-            command='other'))
+            clip=dict(name='/elsewhere/tiny.pt', sha256='c1'), command='other'
+        ),
+    )
 
 
 def test_every_difference_is_listed(tmp_path):
     _fill(tmp_path, shards=[0])
     with pytest.raises(ValueError) as error:
-        _fill(tmp_path, proposals=None, settings=dict(
-            crop_scales=(1.0, 1.5), dtype='int8'))
+        _fill(
+            tmp_path,
+            proposals=None,
+            settings=dict(crop_scales=(1.0, 1.5), dtype='int8'),
+        )
     assert str(error.value).splitlines() == [
         f'{tmp_path} was begun with other settings:',
         '  proposals.sha256: p1 in the store, None now',
@@ -156,17 +182,27 @@ def test_a_lost_manifest_is_written_again(tmp_path):
     _fill(tmp_path)
     before = _files(tmp_path)
     (tmp_path / 'manifest.json').unlink()
-    with pytest.raises(ValueError, match='has shards and no manifest.json, .*'
-                       'shard-00000.safetensors belongs to another store; r'):
+    with pytest.raises(
+        ValueError,
+        match='has shards and no manifest.json, .*'
+        'shard-00000.safetensors belongs to another store; r',
+    ):
         _fill(tmp_path, settings={})
     assert not (tmp_path / 'manifest.json').exists()
     assert _fill(tmp_path).missing_shards() == []
     assert _files(tmp_path) == before
 
 
-@pytest.mark.parametrize('content', [
-    lambda whole: whole[:-1], lambda whole: whole[:100], lambda whole: b'',
-    lambda whole: b'x' * len(whole), lambda whole: whole + b'x'])
+@pytest.mark.parametrize(
+    'content',
+    [
+        lambda whole: whole[:-1],
+        lambda whole: whole[:100],
+        lambda whole: b'',
+        lambda whole: b'x' * len(whole),
+        lambda whole: whole + b'x',
+    ],
+)
 def test_damaged_shards_are_computed_again(tmp_path, content):
     _fill(tmp_path / 'sound')
     writer = _fill(tmp_path / 'store')
@@ -210,8 +246,11 @@ def test_a_shard_of_another_store_is_never_overwritten(tmp_path):
     shard = tmp_path / 'a/shard-00001.safetensors'
     shard.write_bytes((tmp_path / 'b' / shard.name).read_bytes())
     for _ in range(2):
-        with pytest.raises(ValueError, match='a/shard-00001.safetensors '
-                           'belongs to another store; remove it, or'):
+        with pytest.raises(
+            ValueError,
+            match='a/shard-00001.safetensors '
+            'belongs to another store; remove it, or',
+        ):
             writer.missing_shards()
 
 
@@ -268,8 +307,11 @@ def test_broken_images_are_checked(tmp_path):
 
 def _overwrite(writer):
     """Write the shards of a store, of 8 MB each; yield after each one."""
-    item = dict(embeddings=np.ones((1000, 2048)), bboxes=np.ones((1000, 4)),
-                scores=np.ones(1000))
+    item = dict(
+        embeddings=np.ones((1000, 2048)),
+        bboxes=np.ones((1000, 4)),
+        scores=np.ones(1000),
+    )
     for shard in range(writer.plan.num_shards):
         num = len(writer.plan.shard_image_ids(shard))
         writer.write_shard(shard, [item] * num)
@@ -296,7 +338,8 @@ def test_a_killed_writer_leaves_whole_files_only(tmp_path):
         assert kills < 200, 'none was killed in the middle of a shard'
         ready = context.Event()
         process = context.Process(
-            target=_write_for_ever, args=(tmp_path, ready))
+            target=_write_for_ever, args=(tmp_path, ready)
+        )
         process.start()
         ready.wait()
         time.sleep(rng.uniform(0, 2 * duration))

@@ -1,4 +1,5 @@
 """Safetensors files with our JSON in their header."""
+
 import json
 import multiprocessing
 import pickle
@@ -21,7 +22,8 @@ from ovd.artifacts.tensor_file import (
 def _arrays():
     return dict(
         rows=np.arange(20, dtype=np.float32).reshape(5, 4),
-        ids=np.array([3, 1], np.int64))
+        ids=np.array([3, 1], np.int64),
+    )
 
 
 @pytest.fixture
@@ -38,19 +40,27 @@ def test_round_trip_whole_and_by_rows(path):
     assert file.shape('rows') == (5, 4)
     np.testing.assert_array_equal(file.read('ids'), [3, 1])
     np.testing.assert_array_equal(
-        file.read_rows('rows', 1, 3),
-        _arrays()['rows'][1:3])
+        file.read_rows('rows', 1, 3), _arrays()['rows'][1:3]
+    )
     assert [item.name for item in path.parent.iterdir()] == [path.name]
 
 
 def _every_dtype():
     """Odd numbers of rows, none at all, and a single number."""
-    arrays = {name: np.arange(3).astype(dtype)
-              for name, dtype in DTYPES.items()}
-    arrays.update({f'{name} none': np.zeros((0, 4), dtype)
-                   for name, dtype in DTYPES.items()})
-    return dict(arrays, number=np.array(7, np.int16),
-                no_columns=np.zeros((3, 0), np.float32))
+    arrays = {
+        name: np.arange(3).astype(dtype) for name, dtype in DTYPES.items()
+    }
+    arrays.update(
+        {
+            f'{name} none': np.zeros((0, 4), dtype)
+            for name, dtype in DTYPES.items()
+        }
+    )
+    return dict(
+        arrays,
+        number=np.array(7, np.int16),
+        no_columns=np.zeros((3, 0), np.float32),
+    )
 
 
 def _assert_equal(found, expected):
@@ -91,11 +101,17 @@ def test_equal_content_gives_equal_bytes_in_any_order(tmp_path):
     write_tensors(tmp_path / 'a.safetensors', arrays, info)
     write_tensors(
         tmp_path / 'b.safetensors',
-        {name: np.asfortranarray(array.astype(array.dtype.newbyteorder('>')))
-         for name, array in reversed(arrays.items())},
-        dict(reversed(info.items())))
-    assert (tmp_path / 'a.safetensors').read_bytes() == \
-        (tmp_path / 'b.safetensors').read_bytes()
+        {
+            name: np.asfortranarray(
+                array.astype(array.dtype.newbyteorder('>'))
+            )
+            for name, array in reversed(arrays.items())
+        },
+        dict(reversed(info.items())),
+    )
+    assert (tmp_path / 'a.safetensors').read_bytes() == (
+        tmp_path / 'b.safetensors'
+    ).read_bytes()
 
 
 def test_digest_is_of_the_content(path):
@@ -147,47 +163,65 @@ def test_a_truncated_file_is_named(path, keep):
 
 def test_a_file_that_is_too_long(path):
     path.write_bytes(path.read_bytes() + b'x')
-    with pytest.raises(ValueError, match='a.safetensors is damaged or no .*'
-                       'its arrays have 96 bytes, the file has 97 for them'):
+    with pytest.raises(
+        ValueError,
+        match='a.safetensors is damaged or no .*'
+        'its arrays have 96 bytes, the file has 97 for them',
+    ):
         TensorFile(path)
 
 
-def _entry(dtype='U8', shape=(2, ), start=0, stop=2, **more):
-    return {**dict(dtype=dtype, shape=list(shape),
-                   data_offsets=[start, stop]), **more}
+def _entry(dtype='U8', shape=(2,), start=0, stop=2, **more):
+    return {
+        **dict(dtype=dtype, shape=list(shape), data_offsets=[start, stop]),
+        **more,
+    }
 
 
 OVD = {'ovd': '{}'}
 
 
-@pytest.mark.parametrize('header, message', [
-    (b'\xff{}', 'its header is no JSON: .*utf-8'),
-    (b'{"a": ', 'its header is no JSON: Expecting value'),
-    (b'[' * 100_000, 'its header is nested too deeply'),
-    ([1], 'its header is no object'),
-    (dict(a=3), 'wrong entry of "a"'),
-    (dict(a=_entry(dtype=3)), 'wrong entry of "a"'),
-    (dict(a=_entry(shape=[-2])), 'wrong entry of "a"'),
-    (dict(a=_entry(shape=[True])), 'wrong entry of "a"'),
-    (dict(a=_entry(shape=[2.0])), 'wrong entry of "a"'),
-    (dict(a=_entry(data_offsets=[0, 1, 2])), 'wrong entry of "a"'),
-    (dict(a=_entry(data_offsets=2)), 'wrong entry of "a"'),
-    (dict(a=_entry(start=1, stop=2)), '"a" has bytes 1 to 2 .* from 0 on'),
-    (dict(a=_entry(stop=1), b=_entry(stop=2)), '"b" has bytes 0 to 2 of'),
-    (dict(a=_entry(start=0, stop=3)), 'arrays have 3 bytes, the file has 2'),
-    (dict(a=_entry(stop=10**30)), 'the file has 2 for them'),
-    ({}, 'its arrays have 0 bytes, the file has 2'),
-    (dict(a=_entry()), 'was not written by ovd: .* no entry "ovd"'),
-    (dict(__metadata__=[], a=_entry()), 'was not written by ovd'),
-    (dict(__metadata__=dict(ovd='{'), a=_entry()), 'header is no JSON'),
-    (dict(__metadata__=dict(ovd=3), a=_entry()), 'header is no JSON'),
-    (dict(__metadata__=dict(ovd='3'), a=_entry()), 'header is no object'),
-    (dict(__metadata__=OVD, a=_entry(dtype='F8_E4M3', shape=[1])),
-     "array \"a\" is of dtype 'F8_E4M3', expected one of BOOL, U8"),
-    (dict(__metadata__=OVD, a=_entry(shape=[3])),
-     r'shape \(3,\) and dtype U8 has 2 bytes, expected 3'),
-    (dict(__metadata__=OVD, a=_entry(shape=[2**62, 4, 2])), 'has 2 bytes, ex'),
-])
+@pytest.mark.parametrize(
+    'header, message',
+    [
+        (b'\xff{}', 'its header is no JSON: .*utf-8'),
+        (b'{"a": ', 'its header is no JSON: Expecting value'),
+        (b'[' * 100_000, 'its header is nested too deeply'),
+        ([1], 'its header is no object'),
+        (dict(a=3), 'wrong entry of "a"'),
+        (dict(a=_entry(dtype=3)), 'wrong entry of "a"'),
+        (dict(a=_entry(shape=[-2])), 'wrong entry of "a"'),
+        (dict(a=_entry(shape=[True])), 'wrong entry of "a"'),
+        (dict(a=_entry(shape=[2.0])), 'wrong entry of "a"'),
+        (dict(a=_entry(data_offsets=[0, 1, 2])), 'wrong entry of "a"'),
+        (dict(a=_entry(data_offsets=2)), 'wrong entry of "a"'),
+        (dict(a=_entry(start=1, stop=2)), '"a" has bytes 1 to 2 .* from 0 on'),
+        (dict(a=_entry(stop=1), b=_entry(stop=2)), '"b" has bytes 0 to 2 of'),
+        (
+            dict(a=_entry(start=0, stop=3)),
+            'arrays have 3 bytes, the file has 2',
+        ),
+        (dict(a=_entry(stop=10**30)), 'the file has 2 for them'),
+        ({}, 'its arrays have 0 bytes, the file has 2'),
+        (dict(a=_entry()), 'was not written by ovd: .* no entry "ovd"'),
+        (dict(__metadata__=[], a=_entry()), 'was not written by ovd'),
+        (dict(__metadata__=dict(ovd='{'), a=_entry()), 'header is no JSON'),
+        (dict(__metadata__=dict(ovd=3), a=_entry()), 'header is no JSON'),
+        (dict(__metadata__=dict(ovd='3'), a=_entry()), 'header is no object'),
+        (
+            dict(__metadata__=OVD, a=_entry(dtype='F8_E4M3', shape=[1])),
+            'array "a" is of dtype \'F8_E4M3\', expected one of BOOL, U8',
+        ),
+        (
+            dict(__metadata__=OVD, a=_entry(shape=[3])),
+            r'shape \(3,\) and dtype U8 has 2 bytes, expected 3',
+        ),
+        (
+            dict(__metadata__=OVD, a=_entry(shape=[2**62, 4, 2])),
+            'has 2 bytes, ex',
+        ),
+    ],
+)
 def test_a_wrong_header_is_named(tmp_path, header, message):
     path = tmp_path / 'a.safetensors'
     if not isinstance(header, bytes):
@@ -200,8 +234,11 @@ def test_a_wrong_header_is_named(tmp_path, header, message):
 @pytest.mark.parametrize('length', [2**64 - 1, 2**40, 1000])
 def test_a_huge_header_is_not_read(path, length):
     path.write_bytes(length.to_bytes(8, 'little') + path.read_bytes()[8:])
-    with pytest.raises(ValueError, match=f'a.safetensors is damaged or no .*a '
-                       f'header of {length:,} bytes in a file of'):
+    with pytest.raises(
+        ValueError,
+        match=f'a.safetensors is damaged or no .*a '
+        f'header of {length:,} bytes in a file of',
+    ):
         TensorFile(path)
 
 
@@ -218,8 +255,10 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_dtype_that_safetensors_lack(tmp_path):
-    with pytest.raises(ValueError, match='array "a" is of dtype <U1, expected '
-                       'one of bool, uint8'):
+    with pytest.raises(
+        ValueError,
+        match='array "a" is of dtype <U1, expected one of bool, uint8',
+    ):
         write_tensors(tmp_path / 'a', dict(a=np.array(['x'])), {})
     assert not list(tmp_path.iterdir())
 

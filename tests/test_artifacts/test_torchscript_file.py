@@ -1,4 +1,5 @@
 """TorchScript archives are read, and not run."""
+
 import warnings
 from pathlib import Path
 from typing import Tuple
@@ -12,7 +13,8 @@ from ovd.artifacts.torchscript_file import read_torchscript
 
 # torch takes leave of TorchScript, which published CLIPs go on to be
 pytestmark = pytest.mark.filterwarnings(
-    'ignore:.*torch.jit:DeprecationWarning')
+    'ignore:.*torch.jit:DeprecationWarning'
+)
 
 
 class Writing(nn.Module):
@@ -39,7 +41,8 @@ class Writing(nn.Module):
 
 def make_model() -> nn.Module:
     model = nn.Sequential(
-        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Sequential(nn.Linear(4, 2)))
+        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Sequential(nn.Linear(4, 2))
+    )
     model[2][0].weight = nn.Parameter(model[2][0].weight.detach().T[:2].T)
     model.register_buffer('size', torch.tensor(7))
     return model.eval()
@@ -58,13 +61,16 @@ def test_weights_are_those_of_torch(tmp_path: Path, half: bool) -> None:
         assert torch.equal(found[key], value), key
 
 
-def test_its_program_is_not_run(tmp_path: Path,
-                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_program_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     torch.jit.script(Writing()).save('a.pt')
     Path('executed').unlink(missing_ok=True)
-    with pytest.raises(NotPlainError, match='a.pt is not opened, .* asks for '
-                       'a __setstate__ of its own'):
+    with pytest.raises(
+        NotPlainError,
+        match='a.pt is not opened, .* asks for a __setstate__ of its own',
+    ):
         read_torchscript('a.pt')
     assert not Path('executed').exists()
     torch.jit.load('a.pt')  # what it would have done

@@ -1,4 +1,5 @@
 """Tests of what class embeddings are made with, and of knowing it again."""
+
 import shutil
 from dataclasses import replace
 
@@ -17,18 +18,26 @@ def test_make(tiny_clip_path):
     made = Recipe(tiny_clip_path, 'photo').make(NAMES)
     clip = load_clip(tiny_clip_path)
     assert (made.names, made.clip, made.templates, made.contexts) == (
-        NAMES, clip.identity, 'photo', None)
+        NAMES,
+        clip.identity,
+        'photo',
+        None,
+    )
     assert made.settings == dict(precision='fp32', synonyms=None)
     torch.testing.assert_close(
-        made.embeddings, embed_class_names(clip, NAMES, 'photo'))
+        made.embeddings, embed_class_names(clip, NAMES, 'photo')
+    )
 
 
-@pytest.mark.parametrize('other, differences', [
-    (dict(), []),
-    (dict(templates='none'), ['templates']),
-    (dict(precision='bf16'), ['precision']),
-    (dict(templates='none', precision='bf16'), ['templates', 'precision']),
-])
+@pytest.mark.parametrize(
+    'other, differences',
+    [
+        (dict(), []),
+        (dict(templates='none'), ['templates']),
+        (dict(precision='bf16'), ['precision']),
+        (dict(templates='none', precision='bf16'), ['templates', 'precision']),
+    ],
+)
 def test_differences(tiny_clip_path, other, differences):
     recipe = Recipe(tiny_clip_path, 'photo')
     made = recipe.make(NAMES)
@@ -63,12 +72,18 @@ def test_prompts_are_known_by_content(tmp_path, tiny_clip_path):
     torch.testing.assert_close(again.embeddings, made.embeddings[:1])
 
 
-@pytest.mark.parametrize('wrong, message', [
-    (dict(templates='vidl'), 'did you mean "vild"'),
-    (dict(precision='fp8'), 'precision must be one of'),
-    (dict(templates='learned'), "got 'learned' and 0 learned prompts"),
-    (dict(templates='learned', prompts='a.pth'), "list of files, got 'a.pth'"),
-])
+@pytest.mark.parametrize(
+    'wrong, message',
+    [
+        (dict(templates='vidl'), 'did you mean "vild"'),
+        (dict(precision='fp8'), 'precision must be one of'),
+        (dict(templates='learned'), "got 'learned' and 0 learned prompts"),
+        (
+            dict(templates='learned', prompts='a.pth'),
+            "list of files, got 'a.pth'",
+        ),
+    ],
+)
 def test_wrong_arguments(wrong, message):
     with pytest.raises(ValueError, match=message):
         Recipe('RN50', **wrong)

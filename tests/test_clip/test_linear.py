@@ -1,4 +1,5 @@
 """Linear layers against ``F.linear``."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -6,8 +7,9 @@ import torch.nn.functional as F
 from ovd.clip.linear import linear, tracks_gradients
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16,
-                                   torch.float16, torch.float64])
+@pytest.mark.parametrize(
+    'dtype', [torch.float32, torch.bfloat16, torch.float16, torch.float64]
+)
 @pytest.mark.parametrize('shape', [(5, 24), (3, 7, 24), (0, 24), (2, 0, 24)])
 @pytest.mark.parametrize('has_bias', [True, False])
 def test_same_as_the_hosts(dtype, shape, has_bias):
@@ -15,12 +17,12 @@ def test_same_as_the_hosts(dtype, shape, has_bias):
     x, weight = torch.randn(shape), torch.randn(40, 24)
     bias = torch.randn(40) if has_bias else None
     exact = F.linear(x, weight, bias)
-    found = linear(x.to(dtype), weight.to(dtype),
-                   None if bias is None else bias.to(dtype))
+    found = linear(
+        x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    )
     assert found.dtype == dtype and found.shape == exact.shape
-    tolerance = {torch.bfloat16: .15, torch.float16: .02}.get(dtype, 1e-5)
-    torch.testing.assert_close(
-        found.float(), exact, rtol=0, atol=tolerance)
+    tolerance = {torch.bfloat16: 0.15, torch.float16: 0.02}.get(dtype, 1e-5)
+    torch.testing.assert_close(found.float(), exact, rtol=0, atol=tolerance)
 
 
 def test_views_of_inputs_and_weights():
@@ -29,7 +31,8 @@ def test_views_of_inputs_and_weights():
     for part in (x[:, :1], x.transpose(0, 1), x[1:, ::2]):
         torch.testing.assert_close(
             linear(part, weight[24:48], bias[24:48]),
-            F.linear(part, weight[24:48], bias[24:48]))
+            F.linear(part, weight[24:48], bias[24:48]),
+        )
 
 
 @pytest.mark.parametrize('of', ['x', 'weight'])
@@ -38,8 +41,10 @@ def test_gradients_flow(of):
     leaves[of].requires_grad_()
     assert tracks_gradients(*leaves.values())
     linear(**leaves).sum().backward()
-    expected = dict(x=leaves['weight'].detach().sum(0).expand(3, 4),
-                    weight=leaves['x'].detach().sum(0).expand(5, 4))
+    expected = dict(
+        x=leaves['weight'].detach().sum(0).expand(3, 4),
+        weight=leaves['x'].detach().sum(0).expand(5, 4),
+    )
     torch.testing.assert_close(leaves[of].grad, expected[of])
     with torch.no_grad():
         assert not tracks_gradients(*leaves.values())

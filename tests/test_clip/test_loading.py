@@ -1,4 +1,5 @@
 """Tests of loading CLIPs of all forms and sizes."""
+
 import copy
 
 import pytest
@@ -30,8 +31,9 @@ def test_load_clip_gives_a_frozen_float32_model(fixture, request):
     assert loaded.model.encode_text(tokenize(['a cat'])).shape == (1, 64)
 
 
-@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning',
-                            'ignore:.torch.jit:DeprecationWarning')
+@pytest.mark.filterwarnings(
+    'ignore::torch.jit.TracerWarning', 'ignore:.torch.jit:DeprecationWarning'
+)
 def test_other_forms_give_the_same_model(tmp_path, tiny_clip_path):
     model = load_clip(tiny_clip_path).model
     image = torch.rand(2, 3, 64, 64)
@@ -41,7 +43,8 @@ def test_other_forms_give_the_same_model(tmp_path, tiny_clip_path):
     save_file(unrounded.state_dict(), str(tmp_path / 'a.safetensors'))
     loaded = load_clip(str(tmp_path / 'a.safetensors')).model
     torch.testing.assert_close(
-        loaded.text_projection, unrounded.text_projection, rtol=0, atol=0)
+        loaded.text_projection, unrounded.text_projection, rtol=0, atol=0
+    )
     torch.testing.assert_close(loaded.encode_image(image), expected)
 
     archived = copy.deepcopy(model)
@@ -57,28 +60,52 @@ RESNET = dict(vision_layers=(1, 2, 1, 1), vision_width=32)
 VIT = dict(vision_layers=1, vision_width=128, vision_patch_size=14)
 
 
-@pytest.mark.parametrize('image, resolution', [
-    (RESNET, 96), (dict(RESNET, vision_width=64), 224), (VIT, 112),
-    (dict(VIT, vision_patch_size=32), 224)])
-@pytest.mark.parametrize('embed_dim, width', [
-    (64, 64), (512, 128), (640, 192), (1024, 64)])
+@pytest.mark.parametrize(
+    'image, resolution',
+    [
+        (RESNET, 96),
+        (dict(RESNET, vision_width=64), 224),
+        (VIT, 112),
+        (dict(VIT, vision_patch_size=32), 224),
+    ],
+)
+@pytest.mark.parametrize(
+    'embed_dim, width', [(64, 64), (512, 128), (640, 192), (1024, 64)]
+)
 def test_every_architecture(tmp_path, image, resolution, embed_dim, width):
     model = build_clip(
-        embed_dim=embed_dim, image_resolution=resolution,
-        transformer_width=width, transformer_layers=1, **image).eval()
+        embed_dim=embed_dim,
+        image_resolution=resolution,
+        transformer_width=width,
+        transformer_layers=1,
+        **image,
+    ).eval()
     save_clip(model, tmp_path / 'a.pt')
     loaded = load_clip(str(tmp_path / 'a.pt'))
     assert (loaded.embed_dims, loaded.image_size) == (embed_dim, resolution)
     images = torch.rand(1, 3, resolution, resolution)
     with torch.no_grad():
         # rounded to half precision on saving
-        assert torch.cosine_similarity(
-            loaded.encode_image(images), model.encode_image(images)) > 0.999
+        assert (
+            torch.cosine_similarity(
+                loaded.encode_image(images), model.encode_image(images)
+            )
+            > 0.999
+        )
 
 
-@pytest.mark.parametrize('device', [
-    'cpu', pytest.param('cuda', marks=pytest.mark.skipif(
-        not torch.cuda.is_available(), reason='there is no GPU'))])
+@pytest.mark.parametrize(
+    'device',
+    [
+        'cpu',
+        pytest.param(
+            'cuda',
+            marks=pytest.mark.skipif(
+                not torch.cuda.is_available(), reason='there is no GPU'
+            ),
+        ),
+    ],
+)
 @pytest.mark.parametrize('precision', ['bf16', 'fp16'])
 @pytest.mark.parametrize('fixture', ['tiny_clip_path', 'tiny_vit_path'])
 def test_half_precision(fixture, precision, device, request):
@@ -87,8 +114,10 @@ def test_half_precision(fixture, precision, device, request):
     assert half.precision == precision and half.device.type == device
     names = ['cat', 'traffic light']
     image = torch.randint(255, (50, 60, 3), dtype=torch.uint8).numpy()
-    for embed in (lambda clip: embed_class_names(clip, names),
-                  lambda clip: embed_boxes(clip, image, [[5., 5, 30, 40]])):
+    for embed in (
+        lambda clip: embed_class_names(clip, names),
+        lambda clip: embed_boxes(clip, image, [[5.0, 5, 30, 40]]),
+    ):
         one, two = embed(exact), embed(half)
         assert two.dtype == torch.float32 and two.device.type == 'cpu'
         assert (one * two).sum(dim=1).min() > 0.999

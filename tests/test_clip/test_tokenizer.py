@@ -1,4 +1,5 @@
 """Tests of CLIP's tokens."""
+
 import pytest
 
 from ovd.clip.tokenizer import tokenize

@@ -1,4 +1,5 @@
 """The hidden layers of frozen blocks, and what they keep for gradients."""
+
 import copy
 
 import pytest
@@ -39,17 +40,22 @@ def test_same_as_the_module(mlp):
     for one, two in zip(*results):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
     torch.testing.assert_close(
-        _mlp(mlp, h.detach()), results[0][0], rtol=0, atol=1e-12)
+        _mlp(mlp, h.detach()), results[0][0], rtol=0, atol=1e-12
+    )
 
 
 def kept(run, h: Tensor) -> int:
     """Return how many numbers are kept for the gradient, weights aside."""
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(
-            lambda tensor: saved.append(tensor) or tensor, lambda x: x):
+        lambda tensor: saved.append(tensor) or tensor, lambda x: x
+    ):
         run(h)
-    return sum(tensor.numel() for tensor in saved
-               if tensor.ndim == 3 and tensor.shape[:2] == h.shape[:2])
+    return sum(
+        tensor.numel()
+        for tensor in saved
+        if tensor.ndim == 3 and tensor.shape[:2] == h.shape[:2]
+    )
 
 
 def test_one_tensor_of_the_hidden_layer_is_kept(mlp):

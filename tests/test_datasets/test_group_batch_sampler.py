@@ -1,4 +1,5 @@
 """Batches of one group each, shared out among processes."""
+
 from types import SimpleNamespace
 from typing import List
 
@@ -9,16 +10,28 @@ from ovd.datasets.group_batch_sampler import GroupBatchSampler
 SIZES = [10, 7, 23]
 
 
-def sampler(sizes: List[int] = SIZES, which: List[int] = (0, 1, 2),
-            batch_size: int = 4, rank: int = 0, world_size: int = 1,
-            epoch: int = 0, seed: int = 3) -> GroupBatchSampler:
+def sampler(
+    sizes: List[int] = SIZES,
+    which: List[int] = (0, 1, 2),
+    batch_size: int = 4,
+    rank: int = 0,
+    world_size: int = 1,
+    epoch: int = 0,
+    seed: int = 3,
+) -> GroupBatchSampler:
     return GroupBatchSampler(
         SimpleNamespace(
             dataset=SimpleNamespace(
                 group_sizes=[sizes[i] for i in which],
-                group_seeds=[[500 + 100 * i, 600] for i in which]),
-            seed=seed, epoch=epoch, rank=rank, world_size=world_size),
-        batch_size)
+                group_seeds=[[500 + 100 * i, 600] for i in which],
+            ),
+            seed=seed,
+            epoch=epoch,
+            rank=rank,
+            world_size=world_size,
+        ),
+        batch_size,
+    )
 
 
 def group_of(index: int) -> int:
@@ -49,17 +62,22 @@ def test_a_group_has_the_same_batches_alone() -> None:
 
 @pytest.mark.parametrize('world_size', [2, 3])
 def test_processes_share_each_batch(world_size: int) -> None:
-    parts = [list(sampler(rank=rank, world_size=world_size))
-             for rank in range(world_size)]
+    parts = [
+        list(sampler(rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
     for whole, *own in zip(sampler(), *parts, strict=True):
         assert sorted(sum(own, [])) == sorted(whole)
         assert all(own)  # none is idle
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(world_size=5), 'batch_size is that of all processes'),
-    (dict(sizes=[10, 1, 3], world_size=2), 'a group has 1 samples'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(world_size=5), 'batch_size is that of all processes'),
+        (dict(sizes=[10, 1, 3], world_size=2), 'a group has 1 samples'),
+    ],
+)
 def test_too_few_for_the_processes(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sampler(**options)

@@ -1,4 +1,5 @@
 """LVIS: classes by frequency, images of both COCO folders, odd spellings."""
+
 import json
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def write(path: Path, categories: list) -> Path:
             width=40,
             coco_url=f'http://images.cocodataset.org/{subset}2017/{i:012}.jpg',
             neg_category_ids=[],
-            not_exhaustive_category_ids=[])
+            not_exhaustive_category_ids=[],
+        )
         for i, subset in ((7, 'val'), (5, 'train'))
     ]
     pairs = [(i, c) for i in (7, 5) for c in categories]
@@ -35,34 +37,41 @@ def write(path: Path, categories: list) -> Path:
             category_id=category['id'],
             area=16,
             bbox=[1, 1, 4, 4],
-            segmentation=[[1, 1, 5, 1, 5, 5]])
+            segmentation=[[1, 1, 5, 1, 5, 5]],
+        )
         for number, (i, category) in enumerate(pairs, 1)
     ]
     path.write_text(
         json.dumps(
-            dict(
-                images=images, annotations=annotations,
-                categories=categories)))
+            dict(images=images, annotations=annotations, categories=categories)
+        )
+    )
     return path
 
 
 @pytest.fixture
 def ann_file(tmp_path: Path) -> Path:
-    return write(tmp_path / 'lvis.json', [
-        dict(id=i, name=name, frequency=frequency)
-        for i, (name, frequency) in enumerate(FREQUENCIES.items(), 1)
-    ])
+    return write(
+        tmp_path / 'lvis.json',
+        [
+            dict(id=i, name=name, frequency=frequency)
+            for i, (name, frequency) in enumerate(FREQUENCIES.items(), 1)
+        ],
+    )
 
 
-def build(ann_file: Path, version: str = 'V1', folder: str = '',
-          **kwargs) -> BaseDataset:
+def build(
+    ann_file: Path, version: str = 'V1', folder: str = '', **kwargs
+) -> BaseDataset:
     return DATASETS.build(
         dict(
             type=f'GZSLLVIS{version}Dataset',
             data_root='data/lvis/',
             ann_file=str(ann_file),
             data_prefix=dict(img=folder),
-            **kwargs))
+            **kwargs,
+        )
+    )
 
 
 def labels(dataset: BaseDataset) -> list:
@@ -77,18 +86,25 @@ def test_val_is_not_split(ann_file):
         base_classes=('acorn', 'cape'),
         novel_classes=('bagel', 'dagger'),
         novel_mask=(False, True, False, True),
-        class_groups={})
+        class_groups={},
+    )
     assert labels(dataset) == [0, 1, 2, 3]
     assert [dataset.get_data_info(i)['img_path'] for i in (0, 1)] == [
         'data/lvis/val2017/000000000007.jpg',
-        'data/lvis/train2017/000000000005.jpg'
+        'data/lvis/train2017/000000000005.jpg',
     ]
 
 
-@pytest.mark.parametrize('version, command', [
-    ('V1', 'configs/_base_/datasets/lvis_v1_detection.py --split 866_337'),
-    ('V05', 'configs/_base_/datasets/lvis_v0.5_instance.py --split 776_454'),
-])
+@pytest.mark.parametrize(
+    'version, command',
+    [
+        ('V1', 'configs/_base_/datasets/lvis_v1_detection.py --split 866_337'),
+        (
+            'V05',
+            'configs/_base_/datasets/lvis_v0.5_instance.py --split 776_454',
+        ),
+    ],
+)
 def test_training_files_must_be_split(ann_file, version, command):
     """They have boxes of rare classes."""
     with pytest.raises(ValueError, match=command):
@@ -120,12 +136,14 @@ def test_without_frequency_the_config_says_what_is_base(ann_file):
     with pytest.raises(ValueError, match='which classes are base'):
         build(ann_file, test_mode=True)
     dataset = build(
-        ann_file, test_mode=True, metainfo=dict(base_classes=('cape', )))
+        ann_file, test_mode=True, metainfo=dict(base_classes=('cape',))
+    )
     assert dataset.metainfo['novel_mask'] == (True, True, False, True)
 
 
 @pytest.mark.skipif(
-    not V1_CATEGORIES.is_file(), reason='needs the categories of LVIS v1')
+    not V1_CATEGORIES.is_file(), reason='needs the categories of LVIS v1'
+)
 def test_real_names_of_v1(tmp_path):
     """Train and val mean the same; mmdet's spelling passes as well."""
     categories = json.loads(V1_CATEGORIES.read_text())
@@ -143,15 +161,19 @@ def test_real_names_of_v1(tmp_path):
 
 
 @pytest.mark.skipif(
-    not V05.is_file(), reason='needs a part of LVIS v0.5, not in this package')
+    not V05.is_file(), reason='needs a part of LVIS v0.5, not in this package'
+)
 def test_real_v05():
     """Its images are called as in COCO 2014."""
     dataset = build(V05, 'V05', 'val2017/', test_mode=True)
     assert len(dataset) == 100
-    assert dataset.get_data_info(0)['img_path'] == \
-        'data/lvis/val2017/000000266409.jpg'
+    assert (
+        dataset.get_data_info(0)['img_path']
+        == 'data/lvis/val2017/000000266409.jpg'
+    )
     assert len(dataset.metainfo['base_classes']) == 776
     assert len(dataset.metainfo['novel_classes']) == 454
-    assert sum(
-        len(dataset.get_data_info(i)['instances'])
-        for i in range(100)) == 977
+    assert (
+        sum(len(dataset.get_data_info(i)['instances']) for i in range(100))
+        == 977
+    )

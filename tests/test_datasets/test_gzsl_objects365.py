@@ -1,4 +1,5 @@
 """Objects365: the names of the file itself, whatever the version."""
+
 import json
 from pathlib import Path
 
@@ -9,12 +10,16 @@ from mmdet.registry import DATASETS
 CATEGORIES = [dict(id=2, name='Sneakers '), dict(id=1, name='Person')]
 
 
-@pytest.mark.parametrize('version, classes, label, path', [
-    ('V1', ('Person', 'Sneakers '), 1, 'data/images/v1/patch3/a.jpg'),
-    ('V2', ('Sneakers ', 'Person'), 0, 'data/patch3/a.jpg'),
-])
-def test_names_and_labels(tmp_path: Path, version: str, classes: tuple,
-                          label: int, path: str) -> None:
+@pytest.mark.parametrize(
+    'version, classes, label, path',
+    [
+        ('V1', ('Person', 'Sneakers '), 1, 'data/images/v1/patch3/a.jpg'),
+        ('V2', ('Sneakers ', 'Person'), 0, 'data/patch3/a.jpg'),
+    ],
+)
+def test_names_and_labels(
+    tmp_path: Path, version: str, classes: tuple, label: int, path: str
+) -> None:
     ann_file = tmp_path / 'objects365.json'
     ann_file.write_text(
         json.dumps(
@@ -25,7 +30,8 @@ def test_names_and_labels(tmp_path: Path, version: str, classes: tuple,
                         id=1,
                         height=20,
                         width=20,
-                        file_name='images/v1/patch3/a.jpg')
+                        file_name='images/v1/patch3/a.jpg',
+                    )
                 ],
                 annotations=[
                     dict(
@@ -34,14 +40,20 @@ def test_names_and_labels(tmp_path: Path, version: str, classes: tuple,
                         category_id=2,
                         iscrowd=0,
                         area=16,
-                        bbox=[1, 1, 4, 4])
-                ])))
+                        bbox=[1, 1, 4, 4],
+                    )
+                ],
+            )
+        )
+    )
     cfg = dict(
         type=f'GZSLObjects365{version}Dataset',
         ann_file=str(ann_file),
-        data_prefix=dict(img='data/'))
+        data_prefix=dict(img='data/'),
+    )
     dataset = DATASETS.build(
-        dict(cfg, test_mode=True, metainfo=dict(base_classes=())))
+        dict(cfg, test_mode=True, metainfo=dict(base_classes=()))
+    )
     assert dataset.metainfo['classes'] == classes
     assert dataset.metainfo['novel_classes'] == classes
     info = dataset.get_data_info(0)

@@ -1,4 +1,5 @@
 """The splitter: what it keeps, what it writes, what it refuses."""
+
 import hashlib
 import json
 import subprocess
@@ -11,11 +12,21 @@ from ovd.datasets import gzsl_split
 from ovd.datasets.gzsl_split import read_gzsl, read_header, split_file
 
 NAMES = ['cat', 'dog', 'kite', 'boat']
-SPLIT = {'base': ['dog', 'cat'], 'novel': ['boat'], 'groups': {
-    'novel_boats': ['boat']}}
+SPLIT = {
+    'base': ['dog', 'cat'],
+    'novel': ['boat'],
+    'groups': {'novel_boats': ['boat']},
+}
 # (id, image, category, crowd); 4 = boat is novel, 3 = kite is neither
-ANNOTATIONS = [(11, 1, 1, 0), (12, 1, 4, 0), (13, 2, 4, 0), (14, 3, 3, 0),
-               (15, 4, 2, 1), (16, 5, 1, 0), (17, 5, 2, 0)]
+ANNOTATIONS = [
+    (11, 1, 1, 0),
+    (12, 1, 4, 0),
+    (13, 2, 4, 0),
+    (14, 3, 3, 0),
+    (15, 4, 2, 1),
+    (16, 5, 1, 0),
+    (17, 5, 2, 0),
+]
 SHARED = Path(__file__).parents[3] / 'shared' / 'data'
 COCO_TINY = SHARED / 'coco_tiny'
 LVIS_V05 = SHARED / 'lvis_v0.5_val_100.json'
@@ -37,10 +48,12 @@ def coco(**changes: object) -> dict:
                 iscrowd=crowd,
                 area=4.0,
                 bbox=[1.25, 1e-3, 2, 2],
-                segmentation=[[1, 1, 3, 1, 3, 3.10]])
+                segmentation=[[1, 1, 3, 1, 3, 3.10]],
+            )
             for i, image_id, cat_id, crowd in ANNOTATIONS
         ],
-        categories=[dict(id=i, name=n) for i, n in enumerate(NAMES, 1)])
+        categories=[dict(id=i, name=n) for i, n in enumerate(NAMES, 1)],
+    )
     content.update(changes)
     return content
 
@@ -63,13 +76,16 @@ def ids(content: dict, field: str) -> list:
     return [item['id'] for item in content[field]]
 
 
-@pytest.mark.parametrize('subset, k, images, annotations', [
-    ('train', 1, [1, 4, 5], [11, 15, 16, 17]),
-    ('train', 2, [5], [16, 17]),
-    ('train', 0, [1, 2, 3, 4, 5, 6], [11, 15, 16, 17]),
-    ('val', 1, [1, 2, 4, 5], [11, 12, 13, 15, 16, 17]),
-    ('val', 2, [1, 5], [11, 12, 16, 17]),
-])
+@pytest.mark.parametrize(
+    'subset, k, images, annotations',
+    [
+        ('train', 1, [1, 4, 5], [11, 15, 16, 17]),
+        ('train', 2, [5], [16, 17]),
+        ('train', 0, [1, 2, 3, 4, 5, 6], [11, 15, 16, 17]),
+        ('val', 1, [1, 2, 4, 5], [11, 12, 13, 15, 16, 17]),
+        ('val', 2, [1, 5], [11, 12, 16, 17]),
+    ],
+)
 def test_rule(source, split, subset, k, images, annotations):
     """Base (and novel) boxes stay, crowds count, emptied images go."""
     report = split_file(source, split, subset, k)
@@ -87,11 +103,12 @@ def test_rule(source, split, subset, k, images, annotations):
         subset=subset,
         min_annotations=k,
         kept=dict(images=len(images), annotations=len(annotations)),
-        removed=dict(
-            images=6 - len(images), annotations=7 - len(annotations)),
+        removed=dict(images=6 - len(images), annotations=7 - len(annotations)),
         source=dict(
             file='instances_x.json',
-            sha256=hashlib.sha256(source.read_bytes()).hexdigest()))
+            sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
+        ),
+    )
 
 
 def test_kept_objects_are_copied(source, split):
@@ -119,8 +136,9 @@ def test_no_image_left(tmp_path, source):
     other = tmp_path / 'none.json'
     other.write_text('{"base": ["cat"], "novel": ["boat"]}')
     source.write_text(json.dumps(coco(annotations=[])))
-    content = json.loads(split_file(source, str(other),
-                                    'train').output.read_text())
+    content = json.loads(
+        split_file(source, str(other), 'train').output.read_text()
+    )
     assert content['images'] == content['annotations'] == []
 
 
@@ -135,8 +153,9 @@ def test_run_again(source, split):
     source.write_text(json.dumps(coco(info=dict(year=2018))))
     with pytest.raises(FileExistsError, match='--overwrite'):
         split_file(source, split, 'train')
-    assert split_file(source, split, 'train', overwrite=True).state == \
-        'written'
+    assert (
+        split_file(source, split, 'train', overwrite=True).state == 'written'
+    )
     with pytest.raises(FileExistsError):
         split_file(source, split, 'val')
     first.output.write_text('{"gzsl": ')
@@ -151,8 +170,10 @@ def test_a_split_file_is_no_source(source, split):
         split_file(output, split, 'train')
 
 
-@pytest.mark.parametrize('layout', [
-    dict(indent=1), dict(separators=(',', ':')), dict(sort_keys=True)])
+@pytest.mark.parametrize(
+    'layout',
+    [dict(indent=1), dict(separators=(',', ':')), dict(sort_keys=True)],
+)
 def test_every_letter_stays(source, split, layout):
     """Numbers are spelled as in the source, whatever its layout."""
     text = json.dumps(coco(info='\u00e9 {"images": ['), **layout)
@@ -170,7 +191,8 @@ def test_every_letter_stays(source, split, layout):
     assert after == dict(
         before,
         images=[before['images'][i] for i in (0, 3, 4)],
-        annotations=[before['annotations'][i] for i in (0, 4, 5, 6)])
+        annotations=[before['annotations'][i] for i in (0, 4, 5, 6)],
+    )
 
 
 def test_ids_may_be_texts(source, split):
@@ -179,7 +201,8 @@ def test_ids_may_be_texts(source, split):
     content['images'][0]['id'] = '1'
     content['annotations'][0].update(id='11', image_id='1')
     content['annotations'] = [
-        a for a in content['annotations'] if a['image_id'] != 1]
+        a for a in content['annotations'] if a['image_id'] != 1
+    ]
     content['images'].append(dict(id=1))
     source.write_text(json.dumps(content))
     after = json.loads(split_file(source, split, 'train').output.read_text())
@@ -199,16 +222,26 @@ def test_read(source, split):
         read_gzsl(output)
 
 
-@pytest.mark.parametrize('name, command', [
-    ('coco/annotations/instances_val2017_48_17_1.json',
-     'build_zsl_dataset.py CONFIG --split 48_17$'),
-    ('lvis_v1/annotations/lvis_v1_train_866_337_1.json',
-     'build_zsl_dataset.py CONFIG --split 866_337$'),
-    ('miniature/annotations/instances_val_48_17_1.json',
-     'miniature_instance.py --split .*/miniature/annotations/48_17.json$'),
-    ('miniature/annotations/instances_val.json', 'build_miniature.py$'),
-    ('coco/annotations/instances_val2017.json', 'does not exist$'),
-])
+@pytest.mark.parametrize(
+    'name, command',
+    [
+        (
+            'coco/annotations/instances_val2017_48_17_1.json',
+            'build_zsl_dataset.py CONFIG --split 48_17$',
+        ),
+        (
+            'lvis_v1/annotations/lvis_v1_train_866_337_1.json',
+            'build_zsl_dataset.py CONFIG --split 866_337$',
+        ),
+        (
+            'miniature/annotations/instances_val_48_17_1.json',
+            'miniature_instance.py --split '
+            '.*/miniature/annotations/48_17.json$',
+        ),
+        ('miniature/annotations/instances_val.json', 'build_miniature.py$'),
+        ('coco/annotations/instances_val2017.json', 'does not exist$'),
+    ],
+)
 def test_missing_file_says_how_to_make_it(tmp_path, name, command):
     """The command fits the name of the file."""
     with pytest.raises(FileNotFoundError, match=command):
@@ -216,7 +249,8 @@ def test_missing_file_says_how_to_make_it(tmp_path, name, command):
 
 
 @pytest.mark.skipif(
-    not COCO_TINY.is_dir(), reason='80 real COCO images are not at hand')
+    not COCO_TINY.is_dir(), reason='80 real COCO images are not at hand'
+)
 @pytest.mark.parametrize('name', ['48_17', '65_15'])
 @pytest.mark.parametrize('subset', ['train', 'val'])
 def test_real_coco(tmp_path, name, subset):
@@ -238,11 +272,11 @@ def test_real_coco(tmp_path, name, subset):
     assert after == dict(
         before,
         annotations=annotations,
-        images=[i for i in before['images'] if i['id'] in seen])
+        images=[i for i in before['images'] if i['id'] in seen],
+    )
 
 
-@pytest.mark.skipif(
-    not LVIS_V05.is_file(), reason='no LVIS v0.5 file at hand')
+@pytest.mark.skipif(not LVIS_V05.is_file(), reason='no LVIS v0.5 file at hand')
 def test_real_lvis(tmp_path):
     """Rare classes go from train; no other field changes; val stays."""
     source = tmp_path / 'lvis_v0.5_train.json'
@@ -258,7 +292,9 @@ def test_real_lvis(tmp_path):
     assert after == dict(
         before,
         annotations=[
-            a for a in before['annotations'] if a['category_id'] in base])
+            a for a in before['annotations'] if a['category_id'] in base
+        ],
+    )
     assert split_file(source, '776_454', 'val').state == 'needs no split'
     with pytest.raises(ValueError, match='its split is 776_454'):
         split_file(source, '866_337', 'train')
@@ -270,6 +306,10 @@ def test_imports_no_host():
         'import sys\n'
         'for name in ("mmdet", "mmengine", "mmcv", "torch"):\n'
         '    sys.modules[name] = None\n'
-        'import ovd.datasets.gzsl_split, ovd.datasets.gzsl_verify')
-    subprocess.run([sys.executable, '-c', program], check=True,
-                   cwd=Path(__file__).parents[2])
+        'import ovd.datasets.gzsl_split, ovd.datasets.gzsl_verify'
+    )
+    subprocess.run(
+        [sys.executable, '-c', program],
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )

@@ -1,4 +1,5 @@
 """What cannot be split is refused by name, and leaves no file behind."""
+
 import errno
 import json
 import os
@@ -18,13 +19,15 @@ from ovd.datasets.gzsl_verify import verify_split
 ROOT = Path(__file__).parents[2]
 IMAGES = [dict(id=i, file_name=f'{i}.png') for i in (1, 2, 3)]
 ANNOTATIONS = [dict(id=10 + i, image_id=i, category_id=i) for i in (1, 2, 3)]
-CATEGORIES = [dict(id=i, name=n) for i, n in enumerate(['cat', 'dog', 'boat'],
-                                                       1)]
+CATEGORIES = [
+    dict(id=i, name=n) for i, n in enumerate(['cat', 'dog', 'boat'], 1)
+]
 
 
 def text(**changes: Any) -> str:
     content = dict(
-        images=IMAGES, annotations=ANNOTATIONS, categories=CATEGORIES)
+        images=IMAGES, annotations=ANNOTATIONS, categories=CATEGORIES
+    )
     content.update(changes)
     return json.dumps({k: v for k, v in content.items() if v is not None})
 
@@ -51,52 +54,82 @@ NOT_JSON = 'is not json or is cut off'
 NOT_COCO = 'is not in COCO format: '
 
 
-@pytest.mark.parametrize('content, message', [
-    ('', NOT_JSON),
-    ('<html>', NOT_JSON),
-    (text()[:-1], NOT_JSON),
-    (text()[:60], NOT_JSON),
-    (text() + '}', NOT_JSON),
-    ('[1]', NOT_COCO + 'Expected `object`, got `array`'),
-    ('3', NOT_COCO),
-    ('{}', 'lacks the key `categories`, it has none'),
-    (text(annotations=None),
-     'lacks the key `annotations`, it has images, categories'),
-    (text(images=None), 'lacks the key `images`'),
-    (text(categories=None), 'lacks the key `categories`'),
-    (text(annotations=3), NOT_COCO + 'Expected `array`.*annotations'),
-    (text(images=[*IMAGES, dict(file_name='4.png')]),
-     r'`images\[3\]`: .* required field `id`'),
-    (text(images=[7]), r'`images\[0\]`: Expected `object`'),
-    (text(annotations=[*ANNOTATIONS, dict(id=5, category_id=1)]),
-     r'`annotations\[3\]`: .* required field `image_id`'),
-    (text(annotations=[dict(id=5, image_id=1, category_id='cat')]),
-     r'`annotations\[0\]`: Expected `int`, got `str` - at `\$.category_id`'),
-    (text(annotations=[dict(id=5.5, image_id=1, category_id=1)]),
-     r'`annotations\[0\]`: Expected `int . str`, got `float`'),
-    (text(categories=[*CATEGORIES, dict(id=4)]), 'required field `name`'),
-    (text(images=IMAGES + IMAGES[:1]), 'images id 1 twice'),
-    (text(annotations=ANNOTATIONS * 2), 'annotations id 11 twice'),
-    (text(categories=[*CATEGORIES, dict(id=1, name='cow')]),
-     'categories id 1 twice'),
-    (text(categories=[*CATEGORIES, dict(id=9, name='cat')]),
-     'category name cat twice'),
-    (text(annotations=[dict(id=5, image_id=99, category_id=1)]),
-     'annotation 5 of .* is of image 99, which the file lacks'),
-    (text(annotations=[dict(id=5, image_id=1, category_id=77)]),
-     'annotation 5 of .* is of category 77, which the file lacks'),
-    (text(categories=[dict(c, name=c['name'].upper()) for c in CATEGORIES]),
-     '"cat"; did you mean "CAT"'),
-    (text(gzsl=dict(split='mine')), 'is a split file already'),
-    (text(gzsl={}), 'is a split file already'),
-    (text()[:-1] + ', "gzsl": null}', 'has the key "gzsl" with null'),
-    ('{"annotations": ' + json.dumps(ANNOTATIONS) + ', ' + text()[1:],
-     'has the key "annotations" twice'),
-    (text()[:-1] + ', "annotations": []}', 'the key "annotations" twice'),
-    (text()[:-1] + r', "\u0069mages": []}', 'the key "images" twice'),
-    (text()[:-1] + ', "categories": []}', 'the key "categories" twice'),
-    ('{"gzsl": {}, ' + text()[1:-1] + ', "gzsl": {}}', 'key "gzsl" twice'),
-])
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        ('', NOT_JSON),
+        ('<html>', NOT_JSON),
+        (text()[:-1], NOT_JSON),
+        (text()[:60], NOT_JSON),
+        (text() + '}', NOT_JSON),
+        ('[1]', NOT_COCO + 'Expected `object`, got `array`'),
+        ('3', NOT_COCO),
+        ('{}', 'lacks the key `categories`, it has none'),
+        (
+            text(annotations=None),
+            'lacks the key `annotations`, it has images, categories',
+        ),
+        (text(images=None), 'lacks the key `images`'),
+        (text(categories=None), 'lacks the key `categories`'),
+        (text(annotations=3), NOT_COCO + 'Expected `array`.*annotations'),
+        (
+            text(images=[*IMAGES, dict(file_name='4.png')]),
+            r'`images\[3\]`: .* required field `id`',
+        ),
+        (text(images=[7]), r'`images\[0\]`: Expected `object`'),
+        (
+            text(annotations=[*ANNOTATIONS, dict(id=5, category_id=1)]),
+            r'`annotations\[3\]`: .* required field `image_id`',
+        ),
+        (
+            text(annotations=[dict(id=5, image_id=1, category_id='cat')]),
+            r'`annotations\[0\]`: Expected `int`, got `str` - at '
+            r'`\$.category_id`',
+        ),
+        (
+            text(annotations=[dict(id=5.5, image_id=1, category_id=1)]),
+            r'`annotations\[0\]`: Expected `int . str`, got `float`',
+        ),
+        (text(categories=[*CATEGORIES, dict(id=4)]), 'required field `name`'),
+        (text(images=IMAGES + IMAGES[:1]), 'images id 1 twice'),
+        (text(annotations=ANNOTATIONS * 2), 'annotations id 11 twice'),
+        (
+            text(categories=[*CATEGORIES, dict(id=1, name='cow')]),
+            'categories id 1 twice',
+        ),
+        (
+            text(categories=[*CATEGORIES, dict(id=9, name='cat')]),
+            'category name cat twice',
+        ),
+        (
+            text(annotations=[dict(id=5, image_id=99, category_id=1)]),
+            'annotation 5 of .* is of image 99, which the file lacks',
+        ),
+        (
+            text(annotations=[dict(id=5, image_id=1, category_id=77)]),
+            'annotation 5 of .* is of category 77, which the file lacks',
+        ),
+        (
+            text(
+                categories=[
+                    dict(c, name=c['name'].upper()) for c in CATEGORIES
+                ]
+            ),
+            '"cat"; did you mean "CAT"',
+        ),
+        (text(gzsl=dict(split='mine')), 'is a split file already'),
+        (text(gzsl={}), 'is a split file already'),
+        (text()[:-1] + ', "gzsl": null}', 'has the key "gzsl" with null'),
+        (
+            '{"annotations": ' + json.dumps(ANNOTATIONS) + ', ' + text()[1:],
+            'has the key "annotations" twice',
+        ),
+        (text()[:-1] + ', "annotations": []}', 'the key "annotations" twice'),
+        (text()[:-1] + r', "\u0069mages": []}', 'the key "images" twice'),
+        (text()[:-1] + ', "categories": []}', 'the key "categories" twice'),
+        ('{"gzsl": {}, ' + text()[1:-1] + ', "gzsl": {}}', 'key "gzsl" twice'),
+    ],
+)
 def test_bad_source(source, split, content, message):
     """The message has the file and the first offending object."""
     source.write_text(content)
@@ -106,9 +139,13 @@ def test_bad_source(source, split, content, message):
     assert files(source.parent) == ['mine.json', 'x.json']
 
 
-@pytest.mark.parametrize('base, k, message', [
-    ('cow', 1, 'none of the 3 annotations .*: none is of a base class$'),
-    ('cat', 2, 'none is of a base class, in an image with at least 2$')])
+@pytest.mark.parametrize(
+    'base, k, message',
+    [
+        ('cow', 1, 'none of the 3 annotations .*: none is of a base class$'),
+        ('cat', 2, 'none is of a base class, in an image with at least 2$'),
+    ],
+)
 def test_nothing_left(source, base, k, message):
     """Nothing to train on is no success; a source without boxes is."""
     categories = [*CATEGORIES, dict(id=4, name='cow')]
@@ -125,8 +162,10 @@ def test_nothing_left(source, base, k, message):
 def test_keys_of_other_objects(source, split):
     """Only the outermost keys count, and only those that are read."""
     info = dict(images=[], annotations='"annotations": [', gzsl=None)
-    source.write_text('{"info": 1, ' + text(
-        info=info, images=[dict(i, images=[]) for i in IMAGES])[1:])
+    source.write_text(
+        '{"info": 1, '
+        + text(info=info, images=[dict(i, images=[]) for i in IMAGES])[1:]
+    )
     report = split_file(source, split, 'train')
     assert 'no leak' in verify_split(report.output)
 
@@ -138,13 +177,17 @@ def test_not_utf8(source, split):
         split_file(source, split, 'train')
 
 
-@pytest.mark.parametrize('encoding, name', [
-    ('utf-8-sig', 'UTF-8'), ('utf-16', 'UTF-16')])
+@pytest.mark.parametrize(
+    'encoding, name', [('utf-8-sig', 'UTF-8'), ('utf-16', 'UTF-16')]
+)
 def test_byte_order_mark(source, split, encoding, name):
     """Editors of Windows write one; nothing is cut off."""
     source.write_bytes(text().encode(encoding))
-    with pytest.raises(ValueError, match=f'{source} starts with a byte order '
-                       f'mark of {name}: save it as UTF-8 without one'):
+    with pytest.raises(
+        ValueError,
+        match=f'{source} starts with a byte order '
+        f'mark of {name}: save it as UTF-8 without one',
+    ):
         split_file(source, split, 'train')
 
 
@@ -154,8 +197,11 @@ def test_no_number(source, split, value):
     boxes = [dict(a, bbox=[1, float(value)]) for a in ANNOTATIONS]
     source.write_text(text(annotations=boxes))
     word = 'NaN' if value == 'nan' else 'Infinity'
-    with pytest.raises(ValueError, match=f'{source} has {word}, which is no '
-                       r'json: put a number .*\(byte \d+\)'):
+    with pytest.raises(
+        ValueError,
+        match=f'{source} has {word}, which is no '
+        r'json: put a number .*\(byte \d+\)',
+    ):
         split_file(source, split, 'train')
 
 
@@ -168,15 +214,21 @@ def test_bad_annotation_far_down(source, split):
         split_file(source, split, 'train')
 
 
-@pytest.mark.parametrize('change, error, message', [
-    (dict(source='y.json'), FileNotFoundError, 'did you mean "x.json"'),
-    (dict(split='48_71'), ValueError, 'did you mean "48_17"'),
-    (dict(split='776_545'), ValueError, 'did you mean "776_454"'),
-    (dict(split='866_337'), ValueError, 'has none for "cat"'),
-    (dict(split='mini.json'), FileNotFoundError,
-     'split file .* does not exist; did you mean "mine.json"'),
-    (dict(min_annotations=-1), ValueError, 'not be negative, got -1'),
-])
+@pytest.mark.parametrize(
+    'change, error, message',
+    [
+        (dict(source='y.json'), FileNotFoundError, 'did you mean "x.json"'),
+        (dict(split='48_71'), ValueError, 'did you mean "48_17"'),
+        (dict(split='776_545'), ValueError, 'did you mean "776_454"'),
+        (dict(split='866_337'), ValueError, 'has none for "cat"'),
+        (
+            dict(split='mini.json'),
+            FileNotFoundError,
+            'split file .* does not exist; did you mean "mine.json"',
+        ),
+        (dict(min_annotations=-1), ValueError, 'not be negative, got -1'),
+    ],
+)
 def test_bad_arguments(source, split, change, error, message):
     """What was given is in the message, with what was perhaps meant."""
     arguments = dict(source=source, split=split, subset='train')
@@ -216,10 +268,13 @@ def limit_size() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize('full_disk, reason', [
-    (fill_disk_on_fsync, 'No space left on device'),
-    (limit_size, 'File too large'),
-])
+@pytest.mark.parametrize(
+    'full_disk, reason',
+    [
+        (fill_disk_on_fsync, 'No space left on device'),
+        (limit_size, 'File too large'),
+    ],
+)
 @pytest.mark.parametrize('exists', [False, True])
 def test_disk_full(source, split, full_disk, reason, exists):
     """The message names the file; an older file of that name stays."""
@@ -248,8 +303,9 @@ def die(file, objects):
 gzsl_split._write_objects = die
 gzsl_split.split_file({str(source)!r}, {split!r}, 'train')
 """
-    done = subprocess.run([sys.executable, '-c', program], cwd=ROOT,
-                          stderr=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, '-c', program], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
     assert done.returncode == -getattr(signal, name)
     found = files(source.parent)
     assert 'x_mine_1.json' not in found

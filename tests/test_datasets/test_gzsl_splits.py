@@ -1,4 +1,5 @@
 """Name lists of the published splits, and split files."""
+
 import hashlib
 import json
 from pathlib import Path
@@ -9,9 +10,54 @@ from ovd.datasets.gzsl_splits import NAMED_SPLITS, Category, load_split
 
 # Category ids of OVR-CNN's json files
 BASE_IDS = [
-    1, 2, 3, 4, 7, 8, 9, 15, 16, 19, 20, 23, 24, 25, 27, 31, 33, 34, 35, 38,
-    42, 44, 48, 50, 51, 52, 53, 54, 55, 56, 57, 59, 60, 62, 65, 70, 72, 73,
-    74, 75, 78, 79, 80, 82, 84, 85, 86, 90
+    1,
+    2,
+    3,
+    4,
+    7,
+    8,
+    9,
+    15,
+    16,
+    19,
+    20,
+    23,
+    24,
+    25,
+    27,
+    31,
+    33,
+    34,
+    35,
+    38,
+    42,
+    44,
+    48,
+    50,
+    51,
+    52,
+    53,
+    54,
+    55,
+    56,
+    57,
+    59,
+    60,
+    62,
+    65,
+    70,
+    72,
+    73,
+    74,
+    75,
+    78,
+    79,
+    80,
+    82,
+    84,
+    85,
+    86,
+    90,
 ]
 NOVEL_IDS = [5, 6, 17, 18, 21, 22, 28, 32, 36, 41, 47, 49, 61, 63, 76, 81, 87]
 NOVEL_IDS_65_15 = [5, 7, 14, 17, 23, 33, 34, 36, 48, 54, 58, 70, 74, 80, 89]
@@ -39,37 +85,66 @@ def from_json(path: Path) -> list:
 def test_sizes():
     """48/17 leaves 15 classes of COCO out, 65/15 none."""
     assert [len(NAMED_SPLITS['48_17'][k]) for k in ('base', 'novel')] == [
-        48, 17]
+        48,
+        17,
+    ]
     assert [len(NAMED_SPLITS['65_15'][k]) for k in ('base', 'novel')] == [
-        65, 15]
+        65,
+        15,
+    ]
     every = {*NAMED_SPLITS['65_15']['base'], *NAMED_SPLITS['65_15']['novel']}
     assert len(every) == 80
     both = {*NAMED_SPLITS['48_17']['base'], *NAMED_SPLITS['48_17']['novel']}
     assert every - both == {
-        'traffic light', 'fire hydrant', 'stop sign', 'parking meter',
-        'sports ball', 'baseball bat', 'baseball glove', 'tennis racket',
-        'wine glass', 'hot dog', 'potted plant', 'dining table', 'cell phone',
-        'teddy bear', 'hair drier'
+        'traffic light',
+        'fire hydrant',
+        'stop sign',
+        'parking meter',
+        'sports ball',
+        'baseball bat',
+        'baseball glove',
+        'tennis racket',
+        'wine glass',
+        'hot dog',
+        'potted plant',
+        'dining table',
+        'cell phone',
+        'teddy bear',
+        'hair drier',
     }
     assert set(NAMED_SPLITS['48_17']['novel']) & set(
-        NAMED_SPLITS['65_15']['novel']) == {'airplane', 'cat', 'snowboard'}
+        NAMED_SPLITS['65_15']['novel']
+    ) == {'airplane', 'cat', 'snowboard'}
 
 
 def official_coco() -> list:
     """COCO's categories: 80 names, ids 1 to 90 with ten left out."""
     from mmdet.datasets import CocoDataset
-    ids = [i for i in range(1, 91)
-           if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
-    return [Category(i, name)
-            for i, name in zip(ids, CocoDataset.METAINFO['classes'])]
+
+    ids = [
+        i
+        for i in range(1, 91)
+        if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+    ]
+    return [
+        Category(i, name)
+        for i, name in zip(ids, CocoDataset.METAINFO['classes'])
+    ]
 
 
-@pytest.mark.parametrize('found', [
-    pytest.param(official_coco, id='official'),
-    pytest.param(
-        lambda: from_json(COCO), id='real file', marks=pytest.mark.skipif(
-            not COCO.is_file(), reason='no COCO file at hand'))
-])
+@pytest.mark.parametrize(
+    'found',
+    [
+        pytest.param(official_coco, id='official'),
+        pytest.param(
+            lambda: from_json(COCO),
+            id='real file',
+            marks=pytest.mark.skipif(
+                not COCO.is_file(), reason='no COCO file at hand'
+            ),
+        ),
+    ],
+)
 def test_coco_ids(found):
     """Names have the category ids of the published files."""
     found = found()
@@ -105,43 +180,60 @@ def test_lvis_v05_names():
     assert split.whole_val
 
 
-@pytest.mark.parametrize('name, base, novel, other', [
-    ('866_337', 866, 337, '776_454'), ('776_454', 776, 454, '866_337')])
+@pytest.mark.parametrize(
+    'name, base, novel, other',
+    [('866_337', 866, 337, '776_454'), ('776_454', 776, 454, '866_337')],
+)
 def test_frequency_counts(name, base, novel, other):
     """Each edition of LVIS has its split, the other one is refused."""
-    found = [Category(i, f'{i}', 'r' if i < novel else 'cf'[i % 2])
-             for i in range(base + novel)]
+    found = [
+        Category(i, f'{i}', 'r' if i < novel else 'cf'[i % 2])
+        for i in range(base + novel)
+    ]
     split = load_split(name, found, 'x.json')
     assert [len(split.base), len(split.novel)] == [base, novel]
     with pytest.raises(ValueError, match=f'dataset: .* split is {name}'):
         load_split(other, found, 'x.json')
 
 
-@pytest.mark.parametrize('frequency, message', [
-    (None, 'goes by the `frequency`'),
-    ('f', 'is of another dataset: x.json has 2 common'),
-])
+@pytest.mark.parametrize(
+    'frequency, message',
+    [
+        (None, 'goes by the `frequency`'),
+        ('f', 'is of another dataset: x.json has 2 common'),
+    ],
+)
 def test_lvis_refuses_other_datasets(frequency, message):
     """COCO has no frequency, LVIS v0.5 other counts."""
     with pytest.raises(ValueError, match=message):
-        load_split('866_337', categories('a', 'b', frequency=frequency),
-                   'x.json')
+        load_split(
+            '866_337', categories('a', 'b', frequency=frequency), 'x.json'
+        )
 
 
-@pytest.mark.parametrize('content, message', [
-    (dict(base=['cta'], novel=['dog']), '"cta"; did you mean "cat"'),
-    (dict(base=['cat', 'dog'], novel=['dog']), 'base and novel: dog'),
-    (dict(base=['cat', 'cat'], novel=['dog']), 'lists "cat" twice'),
-    (dict(base=[], novel=['dog']), 'no base name'),
-    (dict(base=['cat']), 'is not a split, .*`novel`'),
-    (dict(base=['cat'], novel=[], extra=1), 'is not a split, .*`extra`'),
-    (dict(base=['cat'], novel=['dog'], groups=dict(pets=['cow'])),
-     'group "pets" .* "cow", neither'),
-    (dict(base=['cat'], novel=['dog'], groups=dict(novel=['dog'])),
-     'group "novel" .* called as one of all, base'),
-    (dict(base=['cat'], novel=['dog'], groups=dict(pets=[])),
-     'group "pets" .* is empty'),
-])
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (dict(base=['cta'], novel=['dog']), '"cta"; did you mean "cat"'),
+        (dict(base=['cat', 'dog'], novel=['dog']), 'base and novel: dog'),
+        (dict(base=['cat', 'cat'], novel=['dog']), 'lists "cat" twice'),
+        (dict(base=[], novel=['dog']), 'no base name'),
+        (dict(base=['cat']), 'is not a split, .*`novel`'),
+        (dict(base=['cat'], novel=[], extra=1), 'is not a split, .*`extra`'),
+        (
+            dict(base=['cat'], novel=['dog'], groups=dict(pets=['cow'])),
+            'group "pets" .* "cow", neither',
+        ),
+        (
+            dict(base=['cat'], novel=['dog'], groups=dict(novel=['dog'])),
+            'group "novel" .* called as one of all, base',
+        ),
+        (
+            dict(base=['cat'], novel=['dog'], groups=dict(pets=[])),
+            'group "pets" .* is empty',
+        ),
+    ],
+)
 def test_bad_split_file(tmp_path, content, message):
     """What is wrong with a split file is said by name."""
     path = tmp_path / 'mine.json'

@@ -1,4 +1,5 @@
 """Leaks and other damage in split files are found."""
+
 import json
 from pathlib import Path
 
@@ -15,22 +16,28 @@ SOURCE = dict(
     categories=[
         dict(id=1, name='cat'),
         dict(id=2, name='boat'),
-        dict(id=3, name='kite')
-    ])
+        dict(id=3, name='kite'),
+    ],
+)
 
 
 def make(folder: Path, subset: str) -> Path:
     (folder / 'my.json').write_text(
-        '{"base": ["cat"], "novel": ["boat"], "groups": {"g": ["boat"]}}')
+        '{"base": ["cat"], "novel": ["boat"], "groups": {"g": ["boat"]}}'
+    )
     (folder / 'a.json').write_text(json.dumps(SOURCE))
-    return split_file(folder / 'a.json', str(folder / 'my.json'),
-                      subset).output
+    return split_file(
+        folder / 'a.json', str(folder / 'my.json'), subset
+    ).output
 
 
-@pytest.mark.parametrize('subset, line', [
-    ('train', 'train of my, 1 images, 1 annotations, no leak'),
-    ('val', 'val of my, 2 images, 2 annotations, no leak'),
-])
+@pytest.mark.parametrize(
+    'subset, line',
+    [
+        ('train', 'train of my, 1 images, 1 annotations, no leak'),
+        ('val', 'val of my, 2 images, 2 annotations, no leak'),
+    ],
+)
 def test_sound(tmp_path, subset, line):
     """What the splitter writes is sound, with and without its source."""
     path = make(tmp_path, subset)
@@ -46,8 +53,9 @@ def test_sound(tmp_path, subset, line):
 def test_sound_with_empty_images(tmp_path, k):
     """Any least number of annotations is understood."""
     make(tmp_path, 'train')
-    path = split_file(tmp_path / 'a.json', str(tmp_path / 'my.json'), 'train',
-                      k).output
+    path = split_file(
+        tmp_path / 'a.json', str(tmp_path / 'my.json'), 'train', k
+    ).output
     assert f'{(3, 1)[k]} images' in verify_split(path)
 
 
@@ -125,25 +133,28 @@ def no_block(content: dict) -> None:
     del content['gzsl']
 
 
-@pytest.mark.parametrize('damage, message', [
-    (leak, 'annotation 77 .*"boat", which is novel.*not be in a train'),
-    (excluded, 'annotation 78 .*"kite", which is neither'),
-    (double, 'annotations id 11 twice'),
-    (stray_image, 'annotation 79 .* image 9'),
-    (empty_image, 'image 8 .* has 0 annotations'),
-    (lost, 'has 0 annotations, its `gzsl` block says 1'),
-    (unknown_name, 'names "bat", which no category'),
-    (both, 'names "cat" more than once'),
-    (stray_group, 'group "g" .* "kite", neither'),
-    (removed, 'lacks 2 annotations of its source, its .* says 1'),
-    (relabelled, 'image 2 of .* the rule leaves image 1 of'),
-    (other_box, 'annotation 12 of .* the rule leaves annotation 11'),
-    (renamed, 'categories of .* are not those of its source a.json'),
-    (no_category, 'annotation 11 of .* is of category 9'),
-    (no_source, 'block of .* is malformed: .*`source`'),
-    (no_subset, 'block of .* is malformed: .*`subset`'),
-    (no_block, 'has no `gzsl` block'),
-])
+@pytest.mark.parametrize(
+    'damage, message',
+    [
+        (leak, 'annotation 77 .*"boat", which is novel.*not be in a train'),
+        (excluded, 'annotation 78 .*"kite", which is neither'),
+        (double, 'annotations id 11 twice'),
+        (stray_image, 'annotation 79 .* image 9'),
+        (empty_image, 'image 8 .* has 0 annotations'),
+        (lost, 'has 0 annotations, its `gzsl` block says 1'),
+        (unknown_name, 'names "bat", which no category'),
+        (both, 'names "cat" more than once'),
+        (stray_group, 'group "g" .* "kite", neither'),
+        (removed, 'lacks 2 annotations of its source, its .* says 1'),
+        (relabelled, 'image 2 of .* the rule leaves image 1 of'),
+        (other_box, 'annotation 12 of .* the rule leaves annotation 11'),
+        (renamed, 'categories of .* are not those of its source a.json'),
+        (no_category, 'annotation 11 of .* is of category 9'),
+        (no_source, 'block of .* is malformed: .*`source`'),
+        (no_subset, 'block of .* is malformed: .*`subset`'),
+        (no_block, 'has no `gzsl` block'),
+    ],
+)
 def test_damage(tmp_path, damage, message):
     """Each kind of damage is named, with the first offending id."""
     path = make(tmp_path, 'train')
@@ -154,8 +165,7 @@ def test_damage(tmp_path, damage, message):
         verify_split(path)
 
 
-@pytest.mark.parametrize('field, value', [('category_id', 1),
-                                          ('image_id', 1)])
+@pytest.mark.parametrize('field, value', [('category_id', 1), ('image_id', 1)])
 def test_changed_annotation(tmp_path, field, value):
     """A box that is given to another class or image is found."""
     path = make(tmp_path, 'val')

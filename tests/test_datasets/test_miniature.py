@@ -1,4 +1,5 @@
 """The miniature world: names, scenes, annotations, crops, resuming."""
+
 import json
 import os
 from pathlib import Path
@@ -28,15 +29,15 @@ from ovd.datasets.miniature_names import (
 from ovd.datasets.miniature_objects import COLOUR_HSV, shape_outline
 from ovd.datasets.miniature_scene import MIN_VISIBLE, render_scene
 
-SMALL = dict(seed=3, num_train=5, num_val=3, num_crops=21,
-             num_heldout_crops=8)
+SMALL = dict(seed=3, num_train=5, num_val=3, num_crops=21, num_heldout_crops=8)
 
 
 def digests(root: Path) -> Dict[str, bytes]:
     """All files below a folder with their content."""
     return {
         str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob('*')) if path.is_file()
+        for path in sorted(root.rglob('*'))
+        if path.is_file()
     }
 
 
@@ -51,7 +52,8 @@ def decode(segmentation: object, size: int = 160) -> np.ndarray:
     """Return a mask (H, W) bool, the way pycocotools reads annotations."""
     if isinstance(segmentation, list):
         segmentation = mask_tools.merge(
-            mask_tools.frPyObjects(segmentation, size, size))
+            mask_tools.frPyObjects(segmentation, size, size)
+        )
     return mask_tools.decode(segmentation).astype(bool)
 
 
@@ -64,11 +66,14 @@ def test_vocabulary_has_48_base_and_17_novel_names():
     assert len(set(vocabulary.names)) == len(vocabulary.names) == 65
     assert len(vocabulary.base) == 48 and len(vocabulary.novel) == 17
     assert set(vocabulary.base) | set(vocabulary.novel) == set(
-        vocabulary.names)
+        vocabulary.names
+    )
     assert {key: len(names) for key, names in groups.items()} == dict(
-        novel_attribute=12, novel_combination=5)
+        novel_attribute=12, novel_combination=5
+    )
     assert not set(groups['novel_attribute']) & set(
-        groups['novel_combination'])
+        groups['novel_combination']
+    )
 
 
 def test_novel_groups_are_what_they_say():
@@ -80,7 +85,8 @@ def test_novel_groups_are_what_they_say():
         assert set(name.split()) <= base_words
     # "plain" is not spoken, so look for it apart.
     patterns = {
-        look.pattern for look in vocabulary.looks
+        look.pattern
+        for look in vocabulary.looks
         if look.name in vocabulary.base
     }
     assert patterns == set(PATTERNS)
@@ -94,16 +100,20 @@ def test_position_does_not_tell_base_from_novel():
 
 
 def test_distractors_have_no_name():
-    words = {word for name in build_vocabulary().names
-             for word in name.split()}
+    words = {
+        word for name in build_vocabulary().names for word in name.split()
+    }
     assert not words & set(DISTRACTOR_COLOURS + DISTRACTOR_SHAPES)
     assert set(COLOURS + DISTRACTOR_COLOURS) == set(COLOUR_HSV)
 
 
-@pytest.mark.parametrize('look, name', [
-    (Look('plain', 'red', 'ring'), 'red ring'),
-    (Look('striped', 'blue', 'triangle'), 'striped blue triangle'),
-])
+@pytest.mark.parametrize(
+    'look, name',
+    [
+        (Look('plain', 'red', 'ring'), 'red ring'),
+        (Look('striped', 'blue', 'triangle'), 'striped blue triangle'),
+    ],
+)
 def test_plain_is_not_spoken(look: Look, name: str):
     assert look.name == name
 
@@ -131,22 +141,29 @@ def test_scenes_keep_the_rules():
         assert scene.image.dtype == np.uint8
         assert scene.masks.sum(axis=0).max() == 1  # each pixel has one owner
         for mask, (x1, y1, x2, y2) in zip(
-                scene.masks, scene.bboxes, strict=True):
+            scene.masks, scene.bboxes, strict=True
+        ):
             ys, xs = np.nonzero(mask)
-            assert (x1, y1, x2, y2) == (xs.min(), ys.min(), xs.max() + 1,
-                                        ys.max() + 1)
+            assert (x1, y1, x2, y2) == (
+                xs.min(),
+                ys.min(),
+                xs.max() + 1,
+                ys.max() + 1,
+            )
     assert any(len(scene.distractors) for scene in scenes)
 
 
 def test_enough_of_each_object_stays_visible():
     """A covered circle keeps 60 % of the area that its ellipse has."""
-    looks = [look for look in build_vocabulary().looks
-             if look.shape == 'circle']
+    looks = [
+        look for look in build_vocabulary().looks if look.shape == 'circle'
+    ]
     fractions, hidden = [], 0
     for i in range(60):
         scene = render_scene(np.random.default_rng(i), looks)
         for mask, (x1, y1, x2, y2) in zip(
-                scene.masks, scene.bboxes, strict=True):
+            scene.masks, scene.bboxes, strict=True
+        ):
             # The box may be covered too, so this is an upper bound.
             whole = np.pi / 4 * (x2 - x1) * (y2 - y1)
             fractions.append(mask.sum() / whole)
@@ -168,7 +185,8 @@ def test_outline_area(shape: str):
         circle=pi * 0.92**2,
         ring=pi * (1 - 0.5**2),
         star=10 * 0.5 * 1.1 * 0.5 * np.sin(np.pi / 5),
-        square=1.68**2)[shape]
+        square=1.68**2,
+    )[shape]
     assert area == pytest.approx(expected)
 
 
@@ -180,8 +198,9 @@ def test_annotations_describe_the_scene():
         scene = draw_scene(1, 'train', i)
         annotations = annotate(scene)
         assert len(annotations) == len(scene.labels)
-        for annotation, mask, label in zip(annotations, scene.masks,
-                                           scene.labels, strict=True):
+        for annotation, mask, label in zip(
+            annotations, scene.masks, scene.labels, strict=True
+        ):
             x, y, w, h = annotation['bbox']
             assert x >= 0 and y >= 0 and w > 0 and h > 0
             assert x + w <= 160 and y + h <= 160
@@ -238,9 +257,10 @@ def test_crops_have_the_labels_of_their_names(world: Path):
     assert names == ['background'] + build_vocabulary().names
     crops = np.load(world / 'clip_crops' / 'crops.npy', allow_pickle=False)
     labels = np.load(
-        world / 'clip_crops' / 'crops_labels.npy', allow_pickle=False)
+        world / 'clip_crops' / 'crops_labels.npy', allow_pickle=False
+    )
     assert crops.shape == (21, 64, 64, 3) and crops.dtype == np.uint8
-    assert labels.shape == (21, )
+    assert labels.shape == (21,)
     # The last scene is cut short; it is the same as on its own.
     rng = np.random.default_rng([3, 2, 2])
     scene = render_scene(rng, build_vocabulary().looks)
@@ -268,14 +288,18 @@ def test_same_settings_give_the_same_files(world: Path, tmp_path: Path):
     assert digests(tmp_path) == digests(world)
 
 
-def test_run_is_picked_up_where_it_stopped(world: Path, tmp_path: Path,
-                                           monkeypatch: pytest.MonkeyPatch):
+def test_run_is_picked_up_where_it_stopped(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     write_world(tmp_path, **SMALL)
     complete = digests(tmp_path)
     kept = tmp_path / 'train' / '000001.png'
     before = os.stat(kept).st_mtime_ns
-    for name in ('train/000002.png', 'train/000004.png',
-                 'clip_crops/heldout_crops.npy'):
+    for name in (
+        'train/000002.png',
+        'train/000004.png',
+        'clip_crops/heldout_crops.npy',
+    ):
         (tmp_path / name).unlink()
     drawn = []
 
@@ -301,10 +325,13 @@ def test_annotations_come_back_without_touching_images(tmp_path: Path):
     assert os.stat(image).st_mtime_ns == before
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(seed=4), 'seed is 3 there, 4 was asked for'),
-    (dict(num_val=9), 'num_val is 3 there, 9 was asked for'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(seed=4), 'seed is 3 there, 4 was asked for'),
+        (dict(num_val=9), 'num_val is 3 there, 9 was asked for'),
+    ],
+)
 def test_other_settings_are_refused(world: Path, change: dict, message: str):
     before = digests(world)
     with pytest.raises(ValueError, match=message):

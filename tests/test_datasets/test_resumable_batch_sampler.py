@@ -1,4 +1,5 @@
 """Batches that go on where they were left."""
+
 from typing import List, Optional
 
 import pytest
@@ -18,8 +19,9 @@ class Shapes(list):
 
 
 def batches(sampler: ResumableBatchSampler, number: int = 99) -> List[list]:
-    return [list(map(int, batch))
-            for batch, _ in zip(iter(sampler), range(number))]
+    return [
+        list(map(int, batch)) for batch, _ in zip(iter(sampler), range(number))
+    ]
 
 
 @pytest.fixture
@@ -27,10 +29,10 @@ def sampler() -> DefaultSampler:
     return DefaultSampler(Shapes(range(7)), seed=3)
 
 
-@pytest.mark.parametrize('inner', [
-    None, dict(type='AspectRatioBatchSampler')])
+@pytest.mark.parametrize('inner', [None, dict(type='AspectRatioBatchSampler')])
 def test_the_same_batches_behind_those_that_are_done(
-        sampler: DefaultSampler, inner: dict) -> None:
+    sampler: DefaultSampler, inner: dict
+) -> None:
     whole = ResumableBatchSampler(sampler, 2, inner)
     rest = ResumableBatchSampler(sampler, 2, inner, done=whole.position(2))
     assert batches(rest) == batches(whole)[2:]
@@ -40,16 +42,21 @@ def test_the_same_batches_behind_those_that_are_done(
 
 def test_positions_go_on_too(sampler: DefaultSampler) -> None:
     rest = ResumableBatchSampler(
-        sampler, 2, done=dict(num_batches=2, batch_size=2, world_size=1))
+        sampler, 2, done=dict(num_batches=2, batch_size=2, world_size=1)
+    )
     first = next(iter(rest))
     assert [index.position for index in first] == [(3, 0, 4), (3, 0, 5)]
 
 
 def test_positions_are_those_of_all_processes_together(
-        sampler: DefaultSampler) -> None:
+    sampler: DefaultSampler,
+) -> None:
     """Whoever loads a sample, its augmentation is the same."""
-    one = {index: index.position for batch in ResumableBatchSampler(
-        sampler, 4) for index in batch}
+    one = {
+        index: index.position
+        for batch in ResumableBatchSampler(sampler, 4)
+        for index in batch
+    }
     for rank in range(2):
         part = DefaultSampler(Shapes(range(7)), seed=3)
         part.rank, part.world_size = rank, 2
@@ -60,7 +67,8 @@ def test_positions_are_those_of_all_processes_together(
 
 
 def test_torch_makes_iterators_that_it_does_not_use(
-        sampler: DefaultSampler) -> None:
+    sampler: DefaultSampler,
+) -> None:
     whole = ResumableBatchSampler(sampler, 2)
     rest = ResumableBatchSampler(sampler, 2, done=whole.position(1))
     iter(rest), iter(rest)
@@ -68,10 +76,12 @@ def test_torch_makes_iterators_that_it_does_not_use(
 
 
 def test_other_numbers_of_samples_and_processes(
-        sampler: DefaultSampler) -> None:
+    sampler: DefaultSampler,
+) -> None:
     """Four batches of one sample on two processes are two of four."""
     rest = ResumableBatchSampler(
-        sampler, 4, done=dict(num_batches=2, batch_size=1, world_size=2))
+        sampler, 4, done=dict(num_batches=2, batch_size=1, world_size=2)
+    )
     assert batches(rest) == batches(ResumableBatchSampler(sampler, 4))[1:]
 
 
@@ -80,14 +90,16 @@ def test_a_loop_without_epochs() -> None:
     whole = batches(ResumableBatchSampler(endless, 2), 20)
     endless = InfiniteSampler(Shapes(range(7)), seed=3)
     rest = ResumableBatchSampler(
-        endless, 2, done=dict(num_batches=15, batch_size=2, world_size=1))
+        endless, 2, done=dict(num_batches=15, batch_size=2, world_size=1)
+    )
     assert batches(rest, 5) == whole[15:]
 
 
 def test_epochs_that_a_loop_does_not_count(sampler: DefaultSampler) -> None:
     """Six batches done, of epochs of four: two of the second epoch."""
     rest = ResumableBatchSampler(
-        sampler, 2, done=dict(num_batches=6, batch_size=2, world_size=1))
+        sampler, 2, done=dict(num_batches=6, batch_size=2, world_size=1)
+    )
     found = batches(rest)
     assert sampler.epoch == 1
     assert found == batches(ResumableBatchSampler(sampler, 2))[2:]
@@ -97,9 +109,13 @@ def test_a_loader_takes_it(sampler: DefaultSampler) -> None:
     loader = DataLoader(
         Shapes(range(7)),
         batch_sampler=ResumableBatchSampler(
-            sampler, 2, drop_last=True,
-            done=dict(num_batches=1, batch_size=2, world_size=1)),
-        collate_fn=list)
+            sampler,
+            2,
+            drop_last=True,
+            done=dict(num_batches=1, batch_size=2, world_size=1),
+        ),
+        collate_fn=list,
+    )
     assert len(loader) == 3
     assert len(list(loader)) == 2 and len(list(loader)) == 3
 
@@ -111,31 +127,38 @@ class Groups(list):
     group_seeds = [[1], [2], [3]]
 
 
-def grouped(world_size: int = 1, rank: int = 0, batch_size: int = 4,
-            done: Optional[dict] = None) -> ResumableBatchSampler:
+def grouped(
+    world_size: int = 1,
+    rank: int = 0,
+    batch_size: int = 4,
+    done: Optional[dict] = None,
+) -> ResumableBatchSampler:
     sampler = DefaultSampler(Groups(range(40)), seed=3)
     sampler.rank, sampler.world_size = rank, world_size
     return ResumableBatchSampler(
-        sampler, batch_size, dict(type='GroupBatchSampler'), done=done)
+        sampler, batch_size, dict(type='GroupBatchSampler'), done=done
+    )
 
 
 @pytest.mark.parametrize('before', [1, 2, 3])
 @pytest.mark.parametrize('after', [1, 2, 3])
 def test_batches_of_all_processes_with_other_processes(
-        before: int, after: int) -> None:
+    before: int, after: int
+) -> None:
     """Five are done, however many processes shared each of them."""
     whole = batches(grouped())
     done = grouped(before).position(5)
-    parts = [batches(grouped(after, rank, done=done))
-             for rank in range(after)]
+    parts = [batches(grouped(after, rank, done=done)) for rank in range(after)]
     for batch, *own in zip(whole[5:], *parts, strict=True):
         assert sorted(sum(own, [])) == sorted(batch)
 
 
 def test_batches_of_all_processes_of_another_size() -> None:
     done = grouped(2).position(6)  # of 4
-    assert batches(grouped(batch_size=8, done=done)) == batches(
-        grouped(batch_size=8))[3:]
+    assert (
+        batches(grouped(batch_size=8, done=done))
+        == batches(grouped(batch_size=8))[3:]
+    )
 
 
 @pytest.mark.parametrize('world_size', [2, 3])

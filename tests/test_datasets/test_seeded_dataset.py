@@ -1,4 +1,5 @@
 """Samples that hang on their place alone; images that can't be read."""
+
 import json
 import pickle
 import random
@@ -17,7 +18,7 @@ from ovd.datasets.seeded_dataset import MAX_BROKEN_IN_A_ROW, SeededDataset
 class Drawn(Dataset):
     """Three samples of random numbers; those of ``broken`` can't be read."""
 
-    metainfo = dict(classes=('cat', ))
+    metainfo = dict(classes=('cat',))
 
     def __init__(self, *broken: int) -> None:
         self.broken = broken
@@ -31,8 +32,12 @@ class Drawn(Dataset):
     def __getitem__(self, index: int) -> tuple:
         if index in self.broken:
             raise OSError('not a JPEG')
-        return (index, random.random(), np.random.rand(),
-                torch.rand(()).item())
+        return (
+            index,
+            random.random(),
+            np.random.rand(),
+            torch.rand(()).item(),
+        )
 
 
 def test_a_sample_hangs_on_its_position() -> None:
@@ -40,8 +45,13 @@ def test_a_sample_hangs_on_its_position() -> None:
     first = dataset[SeededIndex(1, (0, 2, 0, 5, 3))]
     dataset[SeededIndex(2, (0, 2, 0, 5, 4))]
     assert dataset[SeededIndex(1, (0, 2, 0, 5, 3))] == first
-    for position in ((1, 2, 0, 5, 3), (0, 3, 0, 5, 3), (0, 2, 1, 5, 3),
-                     (0, 2, 0, 6, 3), (0, 2, 0, 5, 4)):
+    for position in (
+        (1, 2, 0, 5, 3),
+        (0, 3, 0, 5, 3),
+        (0, 2, 1, 5, 3),
+        (0, 2, 0, 6, 3),
+        (0, 2, 0, 5, 4),
+    ):
         other = dataset[SeededIndex(1, position)]
         assert all(a != b for a, b in zip(first[1:], other[1:]))
 
@@ -50,7 +60,7 @@ def test_positions_travel_to_other_processes() -> None:
     index = pickle.loads(pickle.dumps(SeededIndex(7, (1, 2))))
     assert index == 7 and index.position == (1, 2)
     dataset = pickle.loads(pickle.dumps(SeededDataset(Drawn(1))))
-    assert len(dataset) == 3 and dataset.broken == (1, )
+    assert len(dataset) == 3 and dataset.broken == (1,)
 
 
 def test_all_else_is_of_the_dataset_inside() -> None:
@@ -66,13 +76,15 @@ def test_all_else_is_of_the_dataset_inside() -> None:
 
 def test_an_image_that_cannot_be_read_is_named() -> None:
     dataset = SeededDataset(Drawn(1))
-    with pytest.raises(ValueError, match='1.jpg cannot be used: not a JPEG\n'
-                       '.*--skip-broken'):
+    with pytest.raises(
+        ValueError, match='1.jpg cannot be used: not a JPEG\n.*--skip-broken'
+    ):
         dataset[1]
 
 
 def test_an_error_that_is_not_the_images_fault(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It keeps its type and traceback, --skip-broken or not."""
     monkeypatch.chdir(tmp_path)
     cv2.imwrite('1.jpg', np.zeros((4, 4, 3), np.uint8))
@@ -86,14 +98,15 @@ def test_an_error_that_is_not_the_images_fault(
 def test_it_is_noted_and_passed_over(tmp_path: Path) -> None:
     notes = tmp_path / 'run' / 'broken.jsonl'
     dataset = SeededDataset(Drawn(1), broken_file=str(notes))
-    assert dataset[SeededIndex(1, (0, ))][0] == 2
+    assert dataset[SeededIndex(1, (0,))][0] == 2
     assert dataset[0][0] == 0
-    line, = notes.read_text().splitlines()
+    (line,) = notes.read_text().splitlines()
     assert json.loads(line) == dict(image='1.jpg', reason='not a JPEG')
 
 
 def test_nothing_but_broken_images(tmp_path: Path) -> None:
     dataset = SeededDataset(Drawn(0, 1, 2), str(tmp_path / 'broken.jsonl'))
-    with pytest.raises(ValueError,
-                       match=f'{MAX_BROKEN_IN_A_ROW} images in a row'):
+    with pytest.raises(
+        ValueError, match=f'{MAX_BROKEN_IN_A_ROW} images in a row'
+    ):
         dataset[0]

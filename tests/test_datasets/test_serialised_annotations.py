@@ -1,4 +1,5 @@
 """Annotations are kept as bytes that worker processes share."""
+
 import json
 import pickle
 from pathlib import Path
@@ -27,7 +28,9 @@ def folder(tmp_path: Path) -> Path:
             iscrowd=0,
             area=16,
             bbox=[i, 1, 4, 4],
-            segmentation=[[1, 1, 5, 1, 5, 5.5]]) for i in range(1, 20)
+            segmentation=[[1, 1, 5, 1, 5, 5.5]],
+        )
+        for i in range(1, 20)
     ]
     images = [
         dict(
@@ -37,19 +40,22 @@ def folder(tmp_path: Path) -> Path:
             height=32,
             width=32,
             neg_category_ids=[],
-            not_exhaustive_category_ids=[]) for i in range(1, NUM_IMAGES + 1)
+            not_exhaustive_category_ids=[],
+        )
+        for i in range(1, NUM_IMAGES + 1)
     ]
     categories = [
         dict(id=1, name='cat', frequency='f'),
-        dict(id=2, name='dog', frequency='r')
+        dict(id=2, name='dog', frequency='r'),
     ]
     (tmp_path / 'x.json').write_text(
         json.dumps(
-            dict(
-                images=images, annotations=annotations,
-                categories=categories)))
-    (tmp_path / 'my.json').write_text(json.dumps(dict(base=['cat'],
-                                                      novel=['dog'])))
+            dict(images=images, annotations=annotations, categories=categories)
+        )
+    )
+    (tmp_path / 'my.json').write_text(
+        json.dumps(dict(base=['cat'], novel=['dog']))
+    )
     split_file(tmp_path / 'x.json', str(tmp_path / 'my.json'), 'val')
     for i in range(1, NUM_IMAGES + 1):
         imwrite(np.full((32, 32, 3), i, np.uint8), str(tmp_path / f'{i}.png'))
@@ -68,8 +74,9 @@ def settings(request, folder: Path) -> dict:
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-            dict(type='PackDetInputs')
-        ])
+            dict(type='PackDetInputs'),
+        ],
+    )
 
 
 def build(settings: dict) -> BaseDataset:
@@ -82,8 +89,9 @@ def entries(dataset: BaseDataset) -> list:
 
 
 @pytest.mark.parametrize('lazy_init', [False, True])
-def test_entries_are_one_array_of_bytes(settings: dict,
-                                        lazy_init: bool) -> None:
+def test_entries_are_one_array_of_bytes(
+    settings: dict, lazy_init: bool
+) -> None:
     """No Python object is left for each annotation, and nothing is lost."""
     dataset = build(dict(settings, lazy_init=lazy_init))
     assert dataset.serialize_data
@@ -94,7 +102,7 @@ def test_entries_are_one_array_of_bytes(settings: dict,
     assert isinstance(dataset.data_bytes, np.ndarray)
     assert dataset.data_bytes.dtype == np.uint8
     assert len(dataset.data_bytes) == dataset.data_address[-1]
-    first = pickle.loads(dataset.data_bytes[:dataset.data_address[0]])
+    first = pickle.loads(dataset.data_bytes[: dataset.data_address[0]])
     assert first['instances'][0]['mask'] == [[1, 1, 5, 1, 5, 5.5]]
     # What read the file is gone, and what would pin the memory that it took.
     for name in ('coco', 'lvis', 'cat_img_map'):
@@ -117,7 +125,9 @@ def test_workers_yield_the_same(settings: dict) -> None:
     here = list(DataLoader(dataset, **kwargs))
     there = list(
         DataLoader(
-            dataset, num_workers=2, multiprocessing_context='fork', **kwargs))
+            dataset, num_workers=2, multiprocessing_context='fork', **kwargs
+        )
+    )
     assert len(here) == len(there) == NUM_IMAGES
     for one, two in zip(here, there):
         assert (one['inputs'] == two['inputs']).all()
@@ -126,6 +136,7 @@ def test_workers_yield_the_same(settings: dict) -> None:
         boxes = [sample.gt_instances.bboxes.tensor for sample in (one, two)]
         assert (boxes[0] == boxes[1]).all() and len(boxes[0]) >= 3
         assert (one.gt_instances.labels == two.gt_instances.labels).all()
-        masks = [sample.gt_instances.masks.to_ndarray()
-                 for sample in (one, two)]
+        masks = [
+            sample.gt_instances.masks.to_ndarray() for sample in (one, two)
+        ]
         assert (masks[0] == masks[1]).all()

@@ -1,4 +1,5 @@
 """Real runs stop before their first iteration where classes disagree."""
+
 import json
 from pathlib import Path
 from typing import Optional
@@ -31,8 +32,9 @@ class Detector(BaseModel):
         self.classifier.set_classes(names, novel_classes)
         self.num_classes = len(names)
 
-    def forward(self, inputs: torch.Tensor, data_samples: Optional[list],
-                mode: str) -> dict:
+    def forward(
+        self, inputs: torch.Tensor, data_samples: Optional[list], mode: str
+    ) -> dict:
         return dict(loss=self.classifier.bg_embedding.sum())
 
 
@@ -53,15 +55,25 @@ def write(folder: Path, stem: str, names: tuple) -> None:
             dict(
                 images=[dict(id=1, file_name='a.png', height=9, width=9)],
                 annotations=[
-                    dict(id=1, image_id=1, category_id=1, area=16, iscrowd=0,
-                         bbox=[1, 1, 4, 4])
+                    dict(
+                        id=1,
+                        image_id=1,
+                        category_id=1,
+                        area=16,
+                        iscrowd=0,
+                        bbox=[1, 1, 4, 4],
+                    )
                 ],
                 categories=[
                     dict(id=i, name=name) for i, name in enumerate(names, 1)
-                ])))
+                ],
+            )
+        )
+    )
     split = folder / 's.json'
     split.write_text(
-        json.dumps(dict(base=list(names[:-1]), novel=[names[-1]])))
+        json.dumps(dict(base=list(names[:-1]), novel=[names[-1]]))
+    )
     for subset, k in (('train', 1), ('val', 0)):
         split_file(path, str(split), subset, k)
 
@@ -71,24 +83,29 @@ def folder(tmp_path: Path) -> Path:
     write(tmp_path, 'one', NAMES)
     write(tmp_path, 'other', OTHER)
     write(tmp_path, 'fewer', NAMES[:2])
-    for stem, names in (('stereo', [*NAMES[:2], 'speaker_(stereo_equipment)']),
-                        ('few', NAMES[1:])):
+    for stem, names in (
+        ('stereo', [*NAMES[:2], 'speaker_(stereo_equipment)']),
+        ('few', NAMES[1:]),
+    ):
         ClassEmbeddings(
             names=list(names),
             embeddings=torch.eye(len(names), 4),
             clip=dict(name='RN50', sha256='a' * 64),
-            templates='vild').save(tmp_path / f'{stem}.pth')
+            templates='vild',
+        ).save(tmp_path / f'{stem}.pth')
     return tmp_path
 
 
-def run(folder: Path,
-        job: str = 'train',
-        embeddings: str = 'stereo',
-        num_classes: int = 3,
-        train: tuple = ('one', ),
-        val: tuple = ('one', ),
-        metric: str = 'one_s_0.json',
-        wrap: bool = False) -> int:
+def run(
+    folder: Path,
+    job: str = 'train',
+    embeddings: str = 'stereo',
+    num_classes: int = 3,
+    train: tuple = ('one',),
+    val: tuple = ('one',),
+    metric: str = 'one_s_0.json',
+    wrap: bool = False,
+) -> int:
     """Train or test; return how many iterations began."""
 
     def loader(stems: tuple, k: int) -> dict:
@@ -97,17 +114,23 @@ def run(folder: Path,
                 type='GZSLCocoDataset',
                 ann_file=str(folder / f'{stem}_s_{k}.json'),
                 data_prefix=dict(img=''),
-                test_mode=k == 0) for stem in stems
+                test_mode=k == 0,
+            )
+            for stem in stems
         ]
-        dataset = parts[0] if len(parts) == 1 and not wrap else dict(
-            type='ConcatDataset', datasets=parts)
+        dataset = (
+            parts[0]
+            if len(parts) == 1 and not wrap
+            else dict(type='ConcatDataset', datasets=parts)
+        )
         if wrap:
             dataset = dict(type='RepeatDataset', times=2, dataset=dataset)
         return dict(
             dataset=dataset,
             num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=False),
-            collate_fn=lambda batch: dict(inputs=None, data_samples=None))
+            collate_fn=lambda batch: dict(inputs=None, data_samples=None),
+        )
 
     CountIterations.count = 0
     evaluator = dict(type='GZSLCocoMetric', ann_file=str(folder / metric))
@@ -128,10 +151,13 @@ def run(folder: Path,
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
             default_hooks=dict(
                 open_vocabulary=cfg.default_hooks.open_vocabulary,
-                checkpoint=None, logger=None),
+                checkpoint=None,
+                logger=None,
+            ),
             custom_hooks=[CountIterations()],
             default_scope='mmdet',
-            experiment_name=f'{folder}{job}')
+            experiment_name=f'{folder}{job}',
+        )
         getattr(runner, job)()
     return CountIterations.count
 
@@ -139,24 +165,37 @@ def run(folder: Path,
 DISAGREEMENTS = {
     'embeddings of fewer classes': (
         dict(embeddings='few'),
-        '1 of 3 classes have no embedding among the 2 there are:\n  "cat"'),
+        '1 of 3 classes have no embedding among the 2 there are:\n  "cat"',
+    ),
     'train data with another name': (
-        dict(train=('other', )), '"red foxes"; did you mean "red fox"'),
+        dict(train=('other',)),
+        '"red foxes"; did you mean "red fox"',
+    ),
     'val data with another name': (
-        dict(val=('other', ), metric='other_s_0.json'),
-        'other_s_0.json does not fit .*"red foxes"; did you mean "red fox"'),
+        dict(val=('other',), metric='other_s_0.json'),
+        'other_s_0.json does not fit .*"red foxes"; did you mean "red fox"',
+    ),
     'number of classes in the config': (
-        dict(num_classes=80), 'has 3 classes: set num_classes=3'),
+        dict(num_classes=80),
+        'has 3 classes: set num_classes=3',
+    ),
     'parts of the train data': (
         dict(train=('one', 'other')),
         'but their classes differ\n.*other_s_1.json lacks: "red fox"; did '
-        'you mean "red foxes"\\?\n.*one_s_1.json lacks: "red foxes"'),
+        'you mean "red foxes"\\?\n.*one_s_1.json lacks: "red foxes"',
+    ),
     'parts of the val data': (
-        dict(val=('one', 'fewer')), 'fewer_s_0.json lacks: "speaker_'),
+        dict(val=('one', 'fewer')),
+        'fewer_s_0.json lacks: "speaker_',
+    ),
     'metric of another split': (
-        dict(metric='fewer_s_0.json'), 'GZSLCocoMetric reads .*other base'),
+        dict(metric='fewer_s_0.json'),
+        'GZSLCocoMetric reads .*other base',
+    ),
     'metric of other classes': (
-        dict(metric='other.json'), 'other.json lacks: "red fox"'),
+        dict(metric='other.json'),
+        'other.json lacks: "red fox"',
+    ),
     'metric without a file': (dict(metric='absent.json'), 'does not exist'),
 }
 
@@ -165,28 +204,34 @@ DISAGREEMENTS = {
 def test_disagreements_stop_a_training(folder: Path, name: str) -> None:
     """Nothing is trained before they are told, by name."""
     settings, message = DISAGREEMENTS[name]
-    with pytest.raises((ValueError, FileNotFoundError),
-                       match=f'(?s){message}'):
+    with pytest.raises(
+        (ValueError, FileNotFoundError), match=f'(?s){message}'
+    ):
         run(folder, **settings)
     assert CountIterations.count == 0
 
 
-@pytest.mark.parametrize('name', [
-    name for name in DISAGREEMENTS if 'train' not in name
-    and 'number' not in name
-])
+@pytest.mark.parametrize(
+    'name',
+    [
+        name
+        for name in DISAGREEMENTS
+        if 'train' not in name and 'number' not in name
+    ],
+)
 def test_disagreements_stop_a_test(folder: Path, name: str) -> None:
     settings, message = DISAGREEMENTS[name]
-    with pytest.raises((ValueError, FileNotFoundError),
-                       match=f'(?s){message}'):
+    with pytest.raises(
+        (ValueError, FileNotFoundError), match=f'(?s){message}'
+    ):
         run(folder, 'test', **settings)
     assert CountIterations.count == 0
 
 
-@pytest.mark.parametrize('settings', [
-    dict(), dict(metric='one.json'),
-    dict(train=('one', 'one'), wrap=True)
-])
+@pytest.mark.parametrize(
+    'settings',
+    [dict(), dict(metric='one.json'), dict(train=('one', 'one'), wrap=True)],
+)
 def test_what_agrees_begins(folder: Path, settings: dict) -> None:
     """LVIS's speaker passes in both spellings, an unsplit file as well."""
 

@@ -1,4 +1,5 @@
 """There is always a whole checkpoint, and the pointer points to one."""
+
 import copy
 import errno
 import sys
@@ -24,7 +25,8 @@ def runner(tmp_path: Path) -> Runner:
     """A run that keeps one checkpoint; one is due every 20 iterations."""
     cfg = make_config(str(tmp_path))
     cfg.default_hooks.checkpoint.update(
-        interval=20, max_keep_ckpts=1, save_best='ap', rule='greater')
+        interval=20, max_keep_ckpts=1, save_best='ap', rule='greater'
+    )
     return build_runner(cfg)
 
 
@@ -33,8 +35,8 @@ def names(folder: Path) -> List[str]:
 
 
 def test_the_old_one_goes_after_the_new_one_is_there(
-        runner: Runner, tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = []
     save = Runner.save_checkpoint
 
@@ -45,16 +47,24 @@ def test_the_old_one_goes_after_the_new_one_is_there(
 
     monkeypatch.setattr(Runner, 'save_checkpoint', watch)
     runner.train()
-    assert there == [[], ['iter_20.pth'], ['iter_20.pth'],
-                     ['iter_20.pth', 'iter_40.pth']]
+    assert there == [
+        [],
+        ['iter_20.pth'],
+        ['iter_20.pth'],
+        ['iter_20.pth', 'iter_40.pth'],
+    ]
     assert names(tmp_path) == ['iter_40.pth']
     assert (tmp_path / 'last_checkpoint').read_text() == str(
-        tmp_path / 'iter_40.pth')
+        tmp_path / 'iter_40.pth'
+    )
 
 
 def test_a_full_disk_leaves_the_previous_one(
-        runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture) -> None:
+    runner: Runner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
     save = torch.save
 
     def fill_up(content: dict, file: object) -> None:
@@ -71,28 +81,33 @@ def test_a_full_disk_leaves_the_previous_one(
     assert f'{tmp_path}/iter_20.pth is whole' in message
     assert names(tmp_path) == ['iter_20.pth']
     assert (tmp_path / 'last_checkpoint').read_text() == str(
-        tmp_path / 'iter_20.pth')
+        tmp_path / 'iter_20.pth'
+    )
     torch.load(tmp_path / 'iter_20.pth', weights_only=True)
 
 
 def test_the_best_one_is_replaced_by_a_better_one(
-        runner: Runner, tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner.train()
-    hook = next(h for h in runner.hooks
-                if isinstance(h, AtomicCheckpointHook))
-    hook.after_val_epoch(runner, dict(ap=1.))
+    hook = next(h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
+    hook.after_val_epoch(runner, dict(ap=1.0))
     best = Path(hook.best_ckpt_path)
     assert best.is_file()
-    hook.after_val_epoch(runner, dict(ap=2.))  # of the same iteration
+    hook.after_val_epoch(runner, dict(ap=2.0))  # of the same iteration
     assert best.is_file()
     runner.train_loop._iter += 1
     save = Runner.save_checkpoint
     monkeypatch.setattr(
-        Runner, 'save_checkpoint', lambda *args, **kwargs:
-        (save(*args, **kwargs), there.append(best.is_file())))
+        Runner,
+        'save_checkpoint',
+        lambda *args, **kwargs: (
+            save(*args, **kwargs),
+            there.append(best.is_file()),
+        ),
+    )
     there: List[bool] = []
-    hook.after_val_epoch(runner, dict(ap=3.))
+    hook.after_val_epoch(runner, dict(ap=3.0))
     assert there[0] and not best.is_file()
     assert Path(hook.best_ckpt_path).is_file()
 
@@ -100,10 +115,10 @@ def test_the_best_one_is_replaced_by_a_better_one(
 def test_checkpoints_in_between_go_with_the_next_one(tmp_path: Path) -> None:
     cfg = make_config(str(tmp_path))
     cfg.default_hooks.checkpoint.update(
-        interval=2, by_epoch=True, max_keep_ckpts=1)
+        interval=2, by_epoch=True, max_keep_ckpts=1
+    )
     runner = build_runner(cfg)
-    hook = next(h for h in runner.hooks
-                if isinstance(h, AtomicCheckpointHook))
+    hook = next(h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
     there: List[List[str]] = []
     after = hook.after_train_epoch
 
@@ -115,23 +130,29 @@ def test_checkpoints_in_between_go_with_the_next_one(tmp_path: Path) -> None:
 
     hook.after_train_epoch = save_in_between
     runner.train()
-    assert there == [[], ['epoch_2.pth'], ['epoch_2.pth', 'iter_31.pth'],
-                     ['epoch_4.pth']]
+    assert there == [
+        [],
+        ['epoch_2.pth'],
+        ['epoch_2.pth', 'iter_31.pth'],
+        ['epoch_4.pth'],
+    ]
 
 
 def test_no_room_for_the_best_one(
-        runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture) -> None:
+    runner: Runner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
     runner.train()
-    hook = next(h for h in runner.hooks
-                if isinstance(h, AtomicCheckpointHook))
+    hook = next(h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
 
     def fill_up(descriptor: int) -> None:
         raise OSError(errno.EDQUOT, 'Disk quota exceeded')
 
     monkeypatch.setattr('os.fsync', fill_up)
     with pytest.raises(SystemExit), one_line_errors():
-        hook.after_val_epoch(runner, dict(ap=1.))
+        hook.after_val_epoch(runner, dict(ap=1.0))
     message = capsys.readouterr().err
     assert f'no room for checkpoint {tmp_path}/best_ap_iter_40.pth' in message
     assert message.count('no room for checkpoint') == 1
@@ -142,13 +163,16 @@ class Killed(BaseException):
     """Nothing that stands behind is done."""
 
 
-@pytest.mark.parametrize('settings', [
-    dict(interval=20), dict(interval=2, by_epoch=True)],
-    ids=['iterations', 'epochs'])
+@pytest.mark.parametrize(
+    'settings',
+    [dict(interval=20), dict(interval=2, by_epoch=True)],
+    ids=['iterations', 'epochs'],
+)
 def test_killed_before_the_old_one_was_removed(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-        settings: dict) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict
+) -> None:
     """It goes when the run is resumed, with what was half written."""
+
     def start(resume: Optional[str] = None) -> Runner:
         cfg = make_config(str(tmp_path))
         cfg.default_hooks.checkpoint.update(max_keep_ckpts=1, **settings)
@@ -161,11 +185,17 @@ def test_killed_before_the_old_one_was_removed(
 
     (tmp_path / 'epoch_99.pth').touch()  # none of this run's
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(AtomicCheckpointHook, '_remove', lambda self, names:
-                      names and kill())
+        patch.setattr(
+            AtomicCheckpointHook,
+            '_remove',
+            lambda self, names: names and kill(),
+        )
         start().train()
-    old, new = ('epoch_2.pth', 'epoch_4.pth') if 'by_epoch' in settings \
+    old, new = (
+        ('epoch_2.pth', 'epoch_4.pth')
+        if 'by_epoch' in settings
         else ('iter_20.pth', 'iter_40.pth')
+    )
     assert names(tmp_path) == sorted([old, new, 'epoch_99.pth'])
     (tmp_path / f'.{new}.a1b2.tmp').write_bytes(b'half')
     start('auto').train()
@@ -173,8 +203,9 @@ def test_killed_before_the_old_one_was_removed(
     assert not list(tmp_path.glob('.*.tmp'))
 
 
-def test_a_copied_checkpoint_removes_nothing(runner: Runner, tmp_path: Path
-                                             ) -> None:
+def test_a_copied_checkpoint_removes_nothing(
+    runner: Runner, tmp_path: Path
+) -> None:
     """Its folder's files are of another run."""
     runner.train()
     other = tmp_path / 'other'
@@ -189,10 +220,12 @@ def test_a_copied_checkpoint_removes_nothing(runner: Runner, tmp_path: Path
 
 @pytest.mark.parametrize('lost', [False, True])
 def test_checkpoints_in_another_folder_are_found(
-        tmp_path: Path, lost: bool) -> None:
+    tmp_path: Path, lost: bool
+) -> None:
     cfg = make_config(str(tmp_path / 'run'))
     cfg.default_hooks.checkpoint.update(
-        interval=20, out_dir=str(tmp_path / 'large'))
+        interval=20, out_dir=str(tmp_path / 'large')
+    )
     first = copy.deepcopy(cfg)
     first.train_cfg.max_epochs = 2
     prepare_training(first, 'auto')
@@ -202,16 +235,25 @@ def test_checkpoints_in_another_folder_are_found(
         (tmp_path / 'run/last_checkpoint').write_text('')
     else:
         assert find_checkpoint(str(tmp_path / 'run')) == str(
-            tmp_path / 'large/run/iter_20.pth')
+            tmp_path / 'large/run/iter_20.pth'
+        )
     prepare_training(cfg, 'auto')
     assert cfg.load_from == str(tmp_path / 'large/run/iter_20.pth')
 
 
-@pytest.mark.parametrize('options', [
-    dict(out_dir='s3://bucket/runs'),
-    dict(backend_args=dict(backend='petrel')),
-    dict(file_client_args=dict(backend='disk'))])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(out_dir='s3://bucket/runs'),
+        dict(backend_args=dict(backend='petrel')),
+        dict(file_client_args=dict(backend='disk')),
+    ],
+)
 def test_a_remote_folder_is_refused(options: dict) -> None:
-    with pytest.raises(ValueError, match='a local or mounted folder.*got.*'
-                       + next(iter(options)) + '=.*type=CheckpointHook'):
+    with pytest.raises(
+        ValueError,
+        match='a local or mounted folder.*got.*'
+        + next(iter(options))
+        + '=.*type=CheckpointHook',
+    ):
         AtomicCheckpointHook(**options)

@@ -1,4 +1,5 @@
 """Weights of torchvision: where they are looked for, and without a network."""
+
 import os
 from pathlib import Path
 from urllib.error import URLError
@@ -25,6 +26,7 @@ from ovd.engine.backbone_weights import (
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """A working folder, an empty cache, and no network."""
+
     def fail(request, **kwargs):
         raise URLError('no network')
 
@@ -39,6 +41,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def publish(tmp_path, monkeypatch):
     """Return a function that publishes what it is given, as ``tiny``."""
+
     def publish(content) -> Path:
         folder = tmp_path / 'server'
         folder.mkdir(exist_ok=True)
@@ -46,8 +49,9 @@ def publish(tmp_path, monkeypatch):
         digest = sha256_file(folder / 'tiny.pth')
         path = (folder / 'tiny.pth').rename(folder / f'tiny-{digest[:8]}.pth')
         urls = dict(tiny=path.as_uri(), no_longer_there=None)
-        monkeypatch.setattr(backbone_weights, 'get_torchvision_models',
-                            lambda: urls)
+        monkeypatch.setattr(
+            backbone_weights, 'get_torchvision_models', lambda: urls
+        )
         return path
 
     return publish
@@ -57,6 +61,7 @@ def publish(tmp_path, monkeypatch):
 def online(monkeypatch):
     """A network on which files can be got, by ``file:``."""
     from urllib.request import urlopen
+
     monkeypatch.setattr(torch.hub, 'urlopen', urlopen)
 
 
@@ -107,7 +112,8 @@ def test_offline_it_says_which_file_to_put_where(publish, cache):
     assert str(error.value) == (
         f'the weights torchvision://tiny are neither at {ours} nor at '
         f'{cache / path.name}, and downloading them failed (<urlopen error '
-        f'no network>); put the file {path.as_uri()} at {ours}')
+        f'no network>); put the file {path.as_uri()} at {ours}'
+    )
 
 
 def test_offline_it_says_that_the_cached_file_is_damaged(publish, cache):
@@ -120,7 +126,8 @@ def test_offline_it_says_that_the_cached_file_is_damaged(publish, cache):
         f"{cached} is cut off or not torchvision's: its SHA-256 does not "
         f'begin with {path.stem[-8:]}; downloading it anew failed (<urlopen '
         f'error no network>): put the file {path.as_uri()} there, or at '
-        f'{WEIGHTS_FOLDER / path.name}')
+        f'{WEIGHTS_FOLDER / path.name}'
+    )
     assert cached.read_bytes() == b'half'
 
 
@@ -135,7 +142,7 @@ class Runs:
     """Pickles as a call that would leave a file behind."""
 
     def __reduce__(self):
-        return os.system, ('touch trace', )
+        return os.system, ('touch trace',)
 
 
 def test_nothing_is_executed(publish):
@@ -154,11 +161,15 @@ def test_unknown_names(publish, name):
 
 def test_real_names():
     """Those of the data tree are those that configs ask for."""
-    urls = {entry.path: entry.origin for entry in PRETRAINED.all_entries()
-            if entry.path.startswith(str(WEIGHTS_FOLDER))}
+    urls = {
+        entry.path: entry.origin
+        for entry in PRETRAINED.all_entries()
+        if entry.path.startswith(str(WEIGHTS_FOLDER))
+    }
     assert urls == {
         f'{WEIGHTS_FOLDER}/{url.split("/")[-1]}': url
-        for url in map(find_url, ('resnet50', 'resnet101'))}
+        for url in map(find_url, ('resnet50', 'resnet101'))
+    }
     assert find_url('resnet50.imagenet1k_v2').endswith('11ad3fa6.pth')
     with pytest.raises(ValueError, match='"resnet5".*mean "resnet50"'):
         find_url('resnet5')
@@ -168,10 +179,15 @@ def test_the_host_loads_backbones_with_it(publish):
     """Importing ovd is enough, and other prefixes stay the host's."""
     cfg = dict(type='ResNet', depth=18, base_channels=4)
     weights = MODELS.build(cfg).state_dict()
-    place(publish({key: torch.full_like(value, 2)
-                   for key, value in weights.items()}), WEIGHTS_FOLDER)
-    backbone = MODELS.build(dict(cfg, init_cfg=dict(
-        type='Pretrained', checkpoint=f'{PREFIX}tiny')))
+    place(
+        publish(
+            {key: torch.full_like(value, 2) for key, value in weights.items()}
+        ),
+        WEIGHTS_FOLDER,
+    )
+    backbone = MODELS.build(
+        dict(cfg, init_cfg=dict(type='Pretrained', checkpoint=f'{PREFIX}tiny'))
+    )
     backbone.init_weights()
     assert backbone.layer4[1].conv2.weight.eq(2).all()
     assert ovd.engine.load_from_torchvision is load_from_torchvision

@@ -1,4 +1,5 @@
 """Checkpoints that are not there, and what to do about it."""
+
 import os
 import shlex
 from pathlib import Path
@@ -28,10 +29,14 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('path', [SOCO, f'./{SOCO}'])
 def test_a_published_file_that_is_missing(path):
-    with pytest.raises(FileNotFoundError, match=(
+    with pytest.raises(
+        FileNotFoundError,
+        match=(
             'soco_star_mask_rcnn_r50_fpn_400e.pth does not exist\nput it '
             'there; it is published at https://github.com/hologerry/SoCo, '
-            'there called current_mmdetection_Head.pth')):
+            'there called current_mmdetection_Head.pth'
+        ),
+    ):
         find_checkpoint(path)
     Path(SOCO).parent.mkdir(parents=True)
     Path(SOCO).write_bytes(b'weights')
@@ -57,7 +62,7 @@ def test_other_files_have_near_names():
 
 def test_damaged_checkpoints_are_told_from_whole_ones(tmp_path: Path) -> None:
     whole = tmp_path / 'iter_1.pth'
-    torch.save(dict(state_dict=dict(w=torch.arange(4096.))), whole)
+    torch.save(dict(state_dict=dict(w=torch.arange(4096.0))), whole)
     check_whole(str(whole))
     content = whole.read_bytes()
     flipped = bytearray(content)
@@ -95,7 +100,8 @@ def test_what_the_host_loads_is_refused_in_our_words() -> None:
         load_checkpoint(torch.nn.Linear(1, 1), 'b.pth')
     torch.save(dict(state_dict=dict(weight=torch.ones(1, 1))), 'a.pth')
     assert load_checkpoint(torch.nn.Linear(1, 1), 'a.pth').keys() == {
-        'state_dict'}
+        'state_dict'
+    }
 
 
 def test_a_file_of_the_legacy_format(tmp_path: Path) -> None:

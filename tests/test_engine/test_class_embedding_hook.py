@@ -1,4 +1,5 @@
 """Class embeddings are made before a run, or checked, by one process."""
+
 import json
 import os
 import subprocess
@@ -38,25 +39,33 @@ class Loop(BaseLoop):
         ]
         inner = SimpleNamespace(datasets=datasets)
         super().__init__(
-            runner, nn.Module())  # anything that is no config of a loader
+            runner, nn.Module()
+        )  # anything that is no config of a loader
         self.dataloader = SimpleNamespace(
-            dataset=SimpleNamespace(dataset=inner))
+            dataset=SimpleNamespace(dataset=inner)
+        )
 
     def run(self) -> None:
         """Do nothing."""
 
 
-def make_runner(path: Path,
-                train: Optional[tuple] = (TRAIN, ),
-                val: Optional[tuple] = (VAL, )) -> SimpleNamespace:
+def make_runner(
+    path: Path,
+    train: Optional[tuple] = (TRAIN,),
+    val: Optional[tuple] = (VAL,),
+) -> SimpleNamespace:
     lines: List[str] = []
     runner = SimpleNamespace(
         model=nn.Sequential(
-            *(ClassEmbeddingClassifier(str(path), embed_dims=64)
-              for _ in range(2))),
+            *(
+                ClassEmbeddingClassifier(str(path), embed_dims=64)
+                for _ in range(2)
+            )
+        ),
         logger=SimpleNamespace(info=lines.append, warning=lines.append),
         lines=lines,
-        _test_loop=dict(type='TestLoop'))  # not built, and not to be
+        _test_loop=dict(type='TestLoop'),
+    )  # not built, and not to be
     runner._train_loop = train and Loop(runner, *train)
     runner._val_loop = val and Loop(runner, *val)
     return runner
@@ -84,12 +93,14 @@ def test_a_missing_file_is_made(path: Path, tiny_clip_path: str) -> None:
     assert str(path) in after
     for classifier in runner.model:
         classifier.set_classes(VAL)
-        assert torch.equal(classifier.class_embeddings,
-                           expected.embeddings[1:])
+        assert torch.equal(
+            classifier.class_embeddings, expected.embeddings[1:]
+        )
 
 
 def test_the_weights_of_a_run_are_the_same_with_the_file_and_without(
-        path: Path, tiny_clip_path: str) -> None:
+    path: Path, tiny_clip_path: str
+) -> None:
     """They are drawn after this hook."""
     runner = make_runner(path)
     state = torch.get_rng_state()
@@ -98,22 +109,34 @@ def test_the_weights_of_a_run_are_the_same_with_the_file_and_without(
         assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize('train, val, expected', [
-    (None, (VAL, ), [*VAL]),
-    ((TRAIN, ('heart', )), None, [*TRAIN, 'heart']),
-    ((('speaker_(stero_equipment)', ), ),
-     (('speaker_(stereo_equipment)', ), ), ['speaker_(stero_equipment)']),
-])
+@pytest.mark.parametrize(
+    'train, val, expected',
+    [
+        (None, (VAL,), [*VAL]),
+        ((TRAIN, ('heart',)), None, [*TRAIN, 'heart']),
+        (
+            (('speaker_(stero_equipment)',),),
+            (('speaker_(stereo_equipment)',),),
+            ['speaker_(stero_equipment)'],
+        ),
+    ],
+)
 def test_names_are_those_of_the_datasets_of_the_run(
-        path: Path, tiny_clip_path: str, train: Optional[tuple],
-        val: Optional[tuple], expected: List[str]) -> None:
+    path: Path,
+    tiny_clip_path: str,
+    train: Optional[tuple],
+    val: Optional[tuple],
+    expected: List[str],
+) -> None:
     ClassEmbeddingHook(tiny_clip_path, 'photo').before_run(
-        make_runner(path, train, val))
+        make_runner(path, train, val)
+    )
     assert ClassEmbeddings.load(path).names == expected
 
 
-def test_a_file_that_fits_is_left_alone(path: Path,
-                                        tiny_clip_path: str) -> None:
+def test_a_file_that_fits_is_left_alone(
+    path: Path, tiny_clip_path: str
+) -> None:
     Recipe(tiny_clip_path).make([*UNION, 'heart']).save(path)
     before = path.stat().st_mtime_ns
     runner = make_runner(path)
@@ -121,73 +144,104 @@ def test_a_file_that_fits_is_left_alone(path: Path,
     assert path.stat().st_mtime_ns == before and not runner.lines
 
 
-def test_a_file_of_another_recipe_is_refused(path: Path, tiny_clip_path: str,
-                                             tiny_vit_path: str) -> None:
+def test_a_file_of_another_recipe_is_refused(
+    path: Path, tiny_clip_path: str, tiny_vit_path: str
+) -> None:
     Recipe(tiny_vit_path, 'photo').make(UNION).save(path)
     with pytest.raises(ValueError) as error:
         ClassEmbeddingHook(tiny_clip_path).before_run(make_runner(path))
-    for part in (str(path), 'CLIP weights, templates; two CLIPs ',
-                 tiny_clip_path, tiny_vit_path, 'options', 'away'):
+    for part in (
+        str(path),
+        'CLIP weights, templates; two CLIPs ',
+        tiny_clip_path,
+        tiny_vit_path,
+        'options',
+        'away',
+    ):
         assert part in str(error.value)
 
 
-def test_a_file_without_a_name_is_refused(path: Path,
-                                          tiny_clip_path: str) -> None:
+def test_a_file_without_a_name_is_refused(
+    path: Path, tiny_clip_path: str
+) -> None:
     Recipe(tiny_clip_path).make(['red circel', *UNION[1:]]).save(path)
     with pytest.raises(
-            ValueError,
-            match='vild.pth .*\n *"red circle"; did you mean "red circel".*'
-            '\nname another file'):
+        ValueError,
+        match='vild.pth .*\n *"red circle"; did you mean "red circel".*'
+        '\nname another file',
+    ):
         ClassEmbeddingHook(tiny_clip_path).before_run(make_runner(path))
 
 
 def test_files_made_otherwise_by_the_same_clip_pass(
-        path: Path, tiny_clip_path: str) -> None:
+    path: Path, tiny_clip_path: str
+) -> None:
     """Their sentences are not known, or synonyms were averaged with names."""
     hook = ClassEmbeddingHook(tiny_clip_path)
     made = hook.recipe.make(UNION)
-    for kept in (replace(made, templates='converted'),
-                 hook.recipe.make(UNION, [['sun'], [], []])):
+    for kept in (
+        replace(made, templates='converted'),
+        hook.recipe.make(UNION, [['sun'], [], []]),
+    ):
         kept.save(path)
         hook.before_run(make_runner(path))
-    other = replace(made, templates='converted',
-                    clip=dict(name='RN50', sha256='a' * 64))
+    other = replace(
+        made, templates='converted', clip=dict(name='RN50', sha256='a' * 64)
+    )
     other.save(path)
     with pytest.raises(ValueError, match='differs in CLIP weights; two CLIPs'):
         hook.before_run(make_runner(path))
 
 
 def test_all_categories_of_the_annotation_files_are_embedded(
-        path: Path, tiny_clip_path: str) -> None:
+    path: Path, tiny_clip_path: str
+) -> None:
     """So the file is what tools/class_embeddings.py makes, and others use."""
     ann_file = path.with_suffix('.json')
     ann_file.parent.mkdir(parents=True, exist_ok=True)
     categories = ['green ring', 'heart', 'red circle', 'blue star']
-    ann_file.write_text(json.dumps(dict(categories=[
-        dict(id=i, name=name) for i, name in enumerate(categories)])))
+    ann_file.write_text(
+        json.dumps(
+            dict(
+                categories=[
+                    dict(id=i, name=name) for i, name in enumerate(categories)
+                ]
+            )
+        )
+    )
     runner = make_runner(path)
     dataset = runner._train_loop.dataloader.dataset.dataset.datasets[0]
     dataset.ann_file = str(ann_file)
     ClassEmbeddingHook(tiny_clip_path, 'photo').before_run(runner)
     assert ClassEmbeddings.load(path).names == categories
     path.unlink()
-    ann_file.write_text(json.dumps(dict(  # mmengine's own form
-        metainfo=dict(classes=TRAIN), data_list=[])))
+    ann_file.write_text(
+        json.dumps(
+            dict(  # mmengine's own form
+                metainfo=dict(classes=TRAIN), data_list=[]
+            )
+        )
+    )
     ClassEmbeddingHook(tiny_clip_path, 'photo').before_run(runner)
     assert ClassEmbeddings.load(path).names == UNION
 
 
-def test_a_clip_of_another_size_writes_nothing(path: Path,
-                                               tiny_clip_path: str) -> None:
+def test_a_clip_of_another_size_writes_nothing(
+    path: Path, tiny_clip_path: str
+) -> None:
     runner = make_runner(path)
-    runner.model = nn.Sequential(*(
-        ClassEmbeddingClassifier(str(path), embed_dims=size)
-        for size in (512, 64)))
+    runner.model = nn.Sequential(
+        *(
+            ClassEmbeddingClassifier(str(path), embed_dims=size)
+            for size in (512, 64)
+        )
+    )
     with pytest.raises(ValueError, match='embed_dims=64, 512 and CLIP .* 64'):
         ClassEmbeddingHook(tiny_clip_path).before_run(runner)
     with pytest.raises(ValueError, match='vild.npy is to be made, but class'):
         ClassEmbeddingHook(tiny_clip_path).before_run(
-            make_runner(path.with_suffix('.npy')))
+            make_runner(path.with_suffix('.npy'))
+        )
     assert not path.exists()
 
 
@@ -195,7 +249,7 @@ def test_a_test_run_needs_no_clip(path: Path, tiny_clip_path: str) -> None:
     Recipe(tiny_clip_path).make(UNION).save(path)
     runner = make_runner(path)
     ClassEmbeddingHook('gone.pt').before_run(runner)
-    line, = runner.lines
+    (line,) = runner.lines
     assert 'could not be compared' in line and 'gone.pt' in line
     with pytest.raises(ValueError, match='it differs in templates'):
         ClassEmbeddingHook('gone.pt', 'photo').before_run(make_runner(path))
@@ -211,21 +265,25 @@ def test_nothing_to_do(path: Path, tiny_clip_path: str) -> None:
         ClassEmbeddingHook(tiny_clip_path).before_run(runner)
     with pytest.raises(ValueError, match='no class names'):
         ClassEmbeddingHook(tiny_clip_path).before_run(
-            make_runner(path, None, None))
+            make_runner(path, None, None)
+        )
 
 
-@pytest.mark.parametrize('wrong, message', [
-    (dict(templates='vidl'), 'did you mean "vild"'),
-    (dict(precision='fp8'), 'precision must be one of'),
-])
+@pytest.mark.parametrize(
+    'wrong, message',
+    [
+        (dict(templates='vidl'), 'did you mean "vild"'),
+        (dict(precision='fp8'), 'precision must be one of'),
+    ],
+)
 def test_wrong_options_fail_at_once(wrong: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ClassEmbeddingHook('RN50', **wrong)
 
 
 def test_others_wait_until_a_network_disk_shows_the_file(
-        path: Path, tiny_clip_path: str,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    path: Path, tiny_clip_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = 'ovd.engine.hooks.class_embedding_hook'
     monkeypatch.setattr(f'{module}.run_on_first', lambda job: None)
     made = Recipe(tiny_clip_path).make(UNION)
@@ -239,13 +297,20 @@ def test_configs_have_it_beside_the_other_hooks(name: str) -> None:
     folder = ROOT / 'configs/miniature'
     cfg = Config.fromfile(folder / f'{name}_mask-rcnn_r18_fpn_miniature.py')
     types = [hook.type for hook in cfg.default_hooks.values()]
-    assert {'ClassEmbeddingHook', 'OpenVocabularyHook',
-            'PlainCheckpointHook'} <= {*types}
+    assert {
+        'ClassEmbeddingHook',
+        'OpenVocabularyHook',
+        'PlainCheckpointHook',
+    } <= {*types}
     clip = Config.fromfile(folder / 'clip_rn_miniature.py')
-    assert cfg.model.roi_head.bbox_head.classifier.embed_dims \
+    assert (
+        cfg.model.roi_head.bbox_head.classifier.embed_dims
         == clip.model.clip.embed_dim
-    assert cfg.default_hooks.class_embeddings.pretrained \
+    )
+    assert (
+        cfg.default_hooks.class_embeddings.pretrained
         == clip.custom_hooks[0].out_file
+    )
 
 
 class Detector(BaseModel):
@@ -324,30 +389,54 @@ def run_two(tmp_path: Path, clip: str) -> subprocess.CompletedProcess:
     script = tmp_path / 'worker.py'
     script.write_text(WORKER)
     return subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
-         '--nproc_per_node=2', str(script), str(tmp_path / 'vild.pth'), clip,
-         str(tmp_path)],
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc_per_node=2',
+            str(script),
+            str(tmp_path / 'vild.pth'),
+            clip,
+            str(tmp_path),
+        ],
         cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}',
-             'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'},
+        env={
+            **os.environ,
+            'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}',
+            'CUDA_VISIBLE_DEVICES': '',
+            'OMP_NUM_THREADS': '1',
+        },
         capture_output=True,
         text=True,
-        timeout=200)
+        timeout=200,
+    )
 
 
-@pytest.mark.parametrize('clip, first, second', [
-    (None, 'saved 1 columns 3', 'saved 0 columns 3'),
-    ('gone.pt', 'saved 0 FileNotFoundError: CLIP weights gone.pt does not '
-     'exist', 'saved 0 RuntimeError: the first process failed: '
-     'FileNotFoundError: CLIP weights gone.pt does not exist'),
-])
+@pytest.mark.parametrize(
+    'clip, first, second',
+    [
+        (None, 'saved 1 columns 3', 'saved 0 columns 3'),
+        (
+            'gone.pt',
+            'saved 0 FileNotFoundError: CLIP weights gone.pt does not exist',
+            'saved 0 RuntimeError: the first process failed: '
+            'FileNotFoundError: CLIP weights gone.pt does not exist',
+        ),
+    ],
+)
 def test_one_process_writes_and_all_learn_if_it_fails(
-        tmp_path: Path, tiny_clip_path: str, clip: Optional[str], first: str,
-        second: str) -> None:
+    tmp_path: Path,
+    tiny_clip_path: str,
+    clip: Optional[str],
+    first: str,
+    second: str,
+) -> None:
     done = run_two(tmp_path, clip or tiny_clip_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert [(tmp_path / f'rank_{rank}.txt').read_text()
-            for rank in (0, 1)] == [first, second]
+    assert [
+        (tmp_path / f'rank_{rank}.txt').read_text() for rank in (0, 1)
+    ] == [first, second]
 
 
 def test_the_vocabulary_hook_says_what_is_missing(path: Path) -> None:
@@ -356,6 +445,8 @@ def test_the_vocabulary_hook_says_what_is_missing(path: Path) -> None:
     runner.model = Detector(str(path))
     runner.test_dataloader = Loop(runner, TRAIN).dataloader
     runner.test_evaluator = None
-    with pytest.raises(FileNotFoundError,
-                       match='vild.pth does not exist\nmake it with: python'):
+    with pytest.raises(
+        FileNotFoundError,
+        match='vild.pth does not exist\nmake it with: python',
+    ):
         OpenVocabularyHook().before_test(runner)

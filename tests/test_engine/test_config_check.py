@@ -2,6 +2,7 @@
 
 That no config of ours is complained about is tested in test_configs.py.
 """
+
 from pathlib import Path
 
 import pytest
@@ -63,32 +64,46 @@ def test_a_sound_config(cfg: Config) -> None:
     check_types(cfg)
 
 
-@pytest.mark.parametrize('option, message', [
-    (f'+{DATASET}.annfile=a', 'CocoDataset takes no "annfile"; did you mean '
-     '"ann_file"?'),
-    (f'+{DATASET}.pipeline.0.with_boxes=1', '"with_bbox"'),
-    (f'+{DATASET}.pipeline.1.transforms.0.flip_ratio=1', 'it takes .*prob'),
-    (f'{DATASET}.pipeline.1.transforms.0.type=Flip', 'no transform is called '
-     '"Flip"'),
-    ('train_dataloader.sampler.type=DefaultSample', 'no data sampler is .*'
-     '"DefaultSampler"'),
-    ('+train_dataloader.sampler.shufle=1', '"shuffle"'),
-    ('+optim_wrapper.loss_scales=1', 'AmpOptimWrapper takes .*"loss_scale"'),
-    ('+optim_wrapper.optimizer.momentun=1', 'SGD .*mean "momentum"'),
-    ('optim_wrapper.optimizer.type=SDG', 'no optimizer .*"SGD"'),
-    ('+param_scheduler.0.begins=1', '"begin"'),
-    ('+train_cfg.max_iters=1', 'EpochBasedTrainLoop takes no "max_iters"'),
-    ('+val_evaluator.metrics=bbox', '"metric"'),
-    ('+default_hooks.logger.intervall=1', '"interval"'),
-    # what the host would notice when it first saves
-    ('+default_hooks.checkpoint.max_keep_ckpt=1', '"max_keep_ckpts"'),
-    ('+custom_hooks.0.after_iters=1', '"after_iter"'),
-    ('+visualizer.vis_backends.0.savedir=a', '"save_dir"'),
-    ('+model.roi_heads=1', 'FasterRCNN takes no .*"roi_head"'),
-    ('model.type=FasterRCN', 'no model .*mean "FasterRCNN"'),
-])
-def test_key_and_nearest_names(cfg: Config, option: str,
-                               message: str) -> None:
+@pytest.mark.parametrize(
+    'option, message',
+    [
+        (
+            f'+{DATASET}.annfile=a',
+            'CocoDataset takes no "annfile"; did you mean "ann_file"?',
+        ),
+        (f'+{DATASET}.pipeline.0.with_boxes=1', '"with_bbox"'),
+        (
+            f'+{DATASET}.pipeline.1.transforms.0.flip_ratio=1',
+            'it takes .*prob',
+        ),
+        (
+            f'{DATASET}.pipeline.1.transforms.0.type=Flip',
+            'no transform is called "Flip"',
+        ),
+        (
+            'train_dataloader.sampler.type=DefaultSample',
+            'no data sampler is .*"DefaultSampler"',
+        ),
+        ('+train_dataloader.sampler.shufle=1', '"shuffle"'),
+        (
+            '+optim_wrapper.loss_scales=1',
+            'AmpOptimWrapper takes .*"loss_scale"',
+        ),
+        ('+optim_wrapper.optimizer.momentun=1', 'SGD .*mean "momentum"'),
+        ('optim_wrapper.optimizer.type=SDG', 'no optimizer .*"SGD"'),
+        ('+param_scheduler.0.begins=1', '"begin"'),
+        ('+train_cfg.max_iters=1', 'EpochBasedTrainLoop takes no "max_iters"'),
+        ('+val_evaluator.metrics=bbox', '"metric"'),
+        ('+default_hooks.logger.intervall=1', '"interval"'),
+        # what the host would notice when it first saves
+        ('+default_hooks.checkpoint.max_keep_ckpt=1', '"max_keep_ckpts"'),
+        ('+custom_hooks.0.after_iters=1', '"after_iter"'),
+        ('+visualizer.vis_backends.0.savedir=a', '"save_dir"'),
+        ('+model.roi_heads=1', 'FasterRCNN takes no .*"roi_head"'),
+        ('model.type=FasterRCN', 'no model .*mean "FasterRCNN"'),
+    ],
+)
+def test_key_and_nearest_names(cfg: Config, option: str, message: str) -> None:
     apply_overrides(cfg, [option])
     key = option.removeprefix('+').split('=')[0]
     text = f'^--cfg-options: {key}: .*{message}'
@@ -99,9 +114,12 @@ def test_key_and_nearest_names(cfg: Config, option: str,
 def test_file_of_each_problem(cfg: Config) -> None:
     Path('base.py').write_text(
         BASE.replace('shuffle=True', 'shuffle=True, seeds=1').replace(
-            "type='SGD'", "type='SGD', nesterow=True"))
+            "type='SGD'", "type='SGD', nesterow=True"
+        )
+    )
     Path('top.py').write_text(
-        TOP + "val_evaluator = dict(prefixes='a', classwise=True)")
+        TOP + "val_evaluator = dict(prefixes='a', classwise=True)"
+    )
     cfg = Config.fromfile('top.py')
     apply_overrides(cfg, ['+train_cfg.val_intervall=1'])
     with pytest.raises(ValueError) as error:
@@ -115,26 +133,37 @@ def test_file_of_each_problem(cfg: Config) -> None:
     ]
 
 
-@pytest.mark.parametrize('option, message', [
-    ('+model.dept=1', 'ResNet takes no "dept"; did you mean "depth"'),
-    ('model.type=ResNett', 'no model is .*mean "ResNet"'),
-    # layers, which mmcv builds
-    ('model.norm_cfg.type=BNN', 'no model is called "BNN"; did you mean "BN"'),
-    ('+model.norm_cfg.momentun=1', '.*unexpected keyword argument'),
-])
-def test_what_could_not_be_built(cfg: Config, option: str,
-                                 message: str) -> None:
+@pytest.mark.parametrize(
+    'option, message',
+    [
+        ('+model.dept=1', 'ResNet takes no "dept"; did you mean "depth"'),
+        ('model.type=ResNett', 'no model is .*mean "ResNet"'),
+        # layers, which mmcv builds
+        (
+            'model.norm_cfg.type=BNN',
+            'no model is called "BNN"; did you mean "BN"',
+        ),
+        ('+model.norm_cfg.momentun=1', '.*unexpected keyword argument'),
+    ],
+)
+def test_what_could_not_be_built(
+    cfg: Config, option: str, message: str
+) -> None:
     """Parts of a model, such as its backbone."""
     cfg.model = cfg.model.backbone
     apply_overrides(cfg, [option])
     key = option.removeprefix('+').split('=')[0]
     with pytest.raises(ValueError, match=f'^--cfg-options: {key}: {message}'):
-        with DefaultScope.overwrite_default_scope('mmdet'), \
-                explained_builds(cfg):
+        with (
+            DefaultScope.overwrite_default_scope('mmdet'),
+            explained_builds(cfg),
+        ):
             MODELS.build(cfg.model)
 
 
 def test_bugs_are_not_explained(cfg: Config) -> None:
-    with pytest.raises(TypeError, match='unexpected keyword'), \
-            explained_builds(cfg):
+    with (
+        pytest.raises(TypeError, match='unexpected keyword'),
+        explained_builds(cfg),
+    ):
         check_types(cfg, type='FasterRCNN')

@@ -1,4 +1,5 @@
 """Each entry of a config is known by its file, or by the command line."""
+
 from pathlib import Path
 
 import pytest
@@ -33,17 +34,28 @@ load_from = {{_base_.work_dir}}
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name, text in (('base', BASE), ('other', OTHER), ('middle', MIDDLE),
-                       ('top', TOP)):
+    for name, text in (
+        ('base', BASE),
+        ('other', OTHER),
+        ('middle', MIDDLE),
+        ('top', TOP),
+    ):
         Path(f'{name}.py').write_text(text)
     return tmp_path
 
 
 @pytest.mark.usefixtures('folder')
 def test_files() -> None:
-    lines = list(config_lines('top.py', [
-        'model.backbone.out=(3,)', '+model.roi_head={}',
-        'train_dataloader.dataset.pipeline.0.scale=(9,9)']))
+    lines = list(
+        config_lines(
+            'top.py',
+            [
+                'model.backbone.out=(3,)',
+                '+model.roi_head={}',
+                'train_dataloader.dataset.pipeline.0.scale=(9,9)',
+            ],
+        )
+    )
     assert lines == [
         "model.type = 'FasterRCNN'  # base.py",
         'model.backbone.depth = 101  # middle.py',
@@ -63,8 +75,9 @@ def test_files() -> None:
     ]
 
 
-def test_names_of_files(tmp_path: Path,
-                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert shown(f'{HOST_CONFIGS}/a/b.py') == 'mmdet::a/b.py'
     assert shown(str(tmp_path / 'b.py')) == 'b.py'
@@ -77,12 +90,18 @@ def test_a_file_that_does_not_exist() -> None:
 
 
 @pytest.mark.usefixtures('folder')
-@pytest.mark.parametrize('text, message', [
-    ('model = dict(', r'bad.py: SyntaxError: .* line 1'),
-    ('\nmodel = dict(depth=size)', 'bad.py, line 2: NameError: .*size'),
-    ("_base_ = 'base.py'\nwork_dir = dict()", 'user.py: TypeError: work_dir='),
-    ("_base_ = ['base.py', 'top.py']", 'user.py: KeyError: .*Duplicate'),
-])
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('model = dict(', r'bad.py: SyntaxError: .* line 1'),
+        ('\nmodel = dict(depth=size)', 'bad.py, line 2: NameError: .*size'),
+        (
+            "_base_ = 'base.py'\nwork_dir = dict()",
+            'user.py: TypeError: work_dir=',
+        ),
+        ("_base_ = ['base.py', 'top.py']", 'user.py: KeyError: .*Duplicate'),
+    ],
+)
 def test_files_that_cannot_be_run(text: str, message: str) -> None:
     Path('bad.py').write_text(text)
     Path('user.py').write_text("_base_ = 'bad.py'")

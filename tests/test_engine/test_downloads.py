@@ -1,4 +1,5 @@
 """What the host downloads runs no code, whatever the environment says."""
+
 import io
 import json
 import threading
@@ -22,7 +23,7 @@ class Payload:
     """Pickled, it writes a file."""
 
     def __reduce__(self) -> Tuple[Any, tuple]:
-        return exec, (f'open({MARK!r}, "w").close()', )
+        return exec, (f'open({MARK!r}, "w").close()',)
 
 
 def content_of(value: Any, zipped: bool = True) -> bytes:
@@ -39,7 +40,6 @@ FILES = {
 
 
 class Handler(BaseHTTPRequestHandler):
-
     def do_GET(self) -> None:  # noqa: N802  (its name in the library)
         self.send_response(200)
         self.send_header('Content-Length', str(len(FILES[self.path])))
@@ -54,13 +54,15 @@ class Handler(BaseHTTPRequestHandler):
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of a server of the files, which mmengine's names know too."""
     with HTTPServer(('127.0.0.1', 0), Handler) as server:
-        threading.Thread(target=server.serve_forever,
-                         kwargs=dict(poll_interval=.01)).start()
+        threading.Thread(
+            target=server.serve_forever, kwargs=dict(poll_interval=0.01)
+        ).start()
         url = f'http://127.0.0.1:{server.server_port}'
         home = tmp_path / 'home'
         home.mkdir()
         (home / 'open_mmlab.json').write_text(
-            json.dumps(dict(evil=f'{url}/evil.pth', local='evil.pth')))
+            json.dumps(dict(evil=f'{url}/evil.pth', local='evil.pth'))
+        )
         (home / 'evil.pth').write_bytes(FILES['/evil.pth'])
         monkeypatch.setenv('MMENGINE_HOME', str(home))
         monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
@@ -72,11 +74,24 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_downloads_are_not_believed(url: str, tmp_path: Path) -> None:
-    build_runner(Config(dict(
-        model=nn.Linear(1, 1), work_dir=str(tmp_path), launcher='none',
-        log_level='ERROR', default_scope='mmdet')))
-    names = [f'{url}/evil.pth', f'{url}/old.pth', 'open-mmlab://evil',
-             'openmmlab://evil', 'open-mmlab://local']
+    build_runner(
+        Config(
+            dict(
+                model=nn.Linear(1, 1),
+                work_dir=str(tmp_path),
+                launcher='none',
+                log_level='ERROR',
+                default_scope='mmdet',
+            )
+        )
+    )
+    names = [
+        f'{url}/evil.pth',
+        f'{url}/old.pth',
+        'open-mmlab://evil',
+        'openmmlab://evil',
+        'open-mmlab://local',
+    ]
     for name in names:
         with pytest.raises((UnpicklingError, ValueError)):
             CheckpointLoader.load_checkpoint(name, 'cpu')

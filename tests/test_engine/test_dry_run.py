@@ -1,4 +1,5 @@
 """--dry-run: two batches of each part, and nothing is left."""
+
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,46 +70,78 @@ def loader(size: int, batch_size: int, **sampler: Any) -> dict:
         batch_size=batch_size,
         dataset=[dict(inputs=torch.ones(1) * i) for i in range(size)],
         sampler=dict(type='DefaultSampler', shuffle=False, **sampler),
-        collate_fn=dict(type='pseudo_collate'))
+        collate_fn=dict(type='pseudo_collate'),
+    )
 
 
 def job(folder: Path, **train_cfg: Any) -> Config:
     """A job that writes into ``folder`` at every opportunity."""
     calls.clear()
-    return Config(dict(
-        default_scope='mmdet',
-        launcher='none', log_level='ERROR', work_dir=str(folder / 'work'),
-        experiment_name=folder.name,
-        model=dict(type='_CountedModel'),
-        train_cfg=train_cfg, val_cfg=dict(), test_cfg=dict(),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
-        param_scheduler=dict(type='MultiStepLR', milestones=[3]),
-        train_dataloader=loader(20, 2), val_dataloader=loader(15, 3),
-        test_dataloader=loader(3, 2),
-        val_evaluator=dict(
-            type='_CountedMetric', out_file=str(folder / 'val.txt')),
-        test_evaluator=dict(
-            type='_CountedMetric', out_file=str(folder / 'test.txt')),
-        default_hooks=dict(
-            checkpoint=dict(type='CheckpointHook', interval=1)),
-        custom_hooks=[
-            dict(type='_Exporter', out_file=str(folder / 'model.pt'))]))
+    return Config(
+        dict(
+            default_scope='mmdet',
+            launcher='none',
+            log_level='ERROR',
+            work_dir=str(folder / 'work'),
+            experiment_name=folder.name,
+            model=dict(type='_CountedModel'),
+            train_cfg=train_cfg,
+            val_cfg=dict(),
+            test_cfg=dict(),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
+            param_scheduler=dict(type='MultiStepLR', milestones=[3]),
+            train_dataloader=loader(20, 2),
+            val_dataloader=loader(15, 3),
+            test_dataloader=loader(3, 2),
+            val_evaluator=dict(
+                type='_CountedMetric', out_file=str(folder / 'val.txt')
+            ),
+            test_evaluator=dict(
+                type='_CountedMetric', out_file=str(folder / 'test.txt')
+            ),
+            default_hooks=dict(
+                checkpoint=dict(type='CheckpointHook', interval=1)
+            ),
+            custom_hooks=[
+                dict(type='_Exporter', out_file=str(folder / 'model.pt'))
+            ],
+        )
+    )
 
 
-RUN = [('loss', [0, 1]), ('loss', [2, 3]), ('predict', [0, 1, 2]),
-       ('predict', [3, 4, 5]), ('metric', 6), ('predict', [0, 1]),
-       ('predict', [2]), ('metric', 3)]
+RUN = [
+    ('loss', [0, 1]),
+    ('loss', [2, 3]),
+    ('predict', [0, 1, 2]),
+    ('predict', [3, 4, 5]),
+    ('metric', 6),
+    ('predict', [0, 1]),
+    ('predict', [2]),
+    ('metric', 3),
+]
 
 
-@pytest.mark.parametrize(('train_cfg', 'whole'), [
-    (dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=5),
-     '120 iterations and 3 validations of 5 batches'),
-    (dict(type='IterBasedTrainLoop', max_iters=5000, val_interval=1000,
-          val_begin=2000),
-     '5,000 iterations and 4 validations of 5 batches'),
-])
-def test_two_batches_of_each_part(tmp_path: Path, train_cfg: dict,
-                                  whole: str) -> None:
+@pytest.mark.parametrize(
+    ('train_cfg', 'whole'),
+    [
+        (
+            dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=5),
+            '120 iterations and 3 validations of 5 batches',
+        ),
+        (
+            dict(
+                type='IterBasedTrainLoop',
+                max_iters=5000,
+                val_interval=1000,
+                val_begin=2000,
+            ),
+            '5,000 iterations and 4 validations of 5 batches',
+        ),
+    ],
+)
+def test_two_batches_of_each_part(
+    tmp_path: Path, train_cfg: dict, whole: str
+) -> None:
     told = dry_run(job(tmp_path, **train_cfg))
     assert calls == RUN
     lines = told.splitlines()
@@ -134,6 +167,5 @@ def test_time_of_the_whole_job() -> None:
     hook.seconds = dict(train=2.0, val=4.0, test=9.0)
     hook.memory = dict.fromkeys(hook.seconds, '')
     hook.num_iters, hook.num_vals = 1000, 3
-    told = hook.report(
-        SimpleNamespace(val_dataloader=range(10), world_size=2))
+    told = hook.report(SimpleNamespace(val_dataloader=range(10), world_size=2))
     assert f'about {timedelta(seconds=2120)} with 2 processes' in told

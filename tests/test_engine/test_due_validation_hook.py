@@ -1,4 +1,5 @@
 """A run that is ended while it validates goes on as if it had not been."""
+
 import os
 import signal
 import sys
@@ -20,19 +21,20 @@ import resumable_job as job  # noqa: E402
 
 SETTINGS = dict(
     train_cfg=dict(
-        _delete_=True, type='IterBasedTrainLoop', max_iters=40,
-        val_interval=10),
+        _delete_=True, type='IterBasedTrainLoop', max_iters=40, val_interval=10
+    ),
     train_dataloader=dict(sampler=dict(type='InfiniteSampler')),
-    default_hooks=dict(checkpoint=dict(interval=15)))
+    default_hooks=dict(checkpoint=dict(interval=15)),
+)
 BY_EPOCH = dict(
     train_cfg=dict(val_interval=1),
-    default_hooks=dict(checkpoint=dict(interval=3, by_epoch=True)))
+    default_hooks=dict(checkpoint=dict(interval=3, by_epoch=True)),
+)
 LOOPS = dict(iterations=SETTINGS, epochs=BY_EPOCH)
 
 
 @MODELS.register_module(name='_JudgedModel')
 class JudgedModel(job.NoisyModel):
-
     def forward(self, inputs, index, mode='tensor'):
         if mode == 'loss':
             return super().forward(inputs, index, mode)
@@ -41,7 +43,6 @@ class JudgedModel(job.NoisyModel):
 
 @METRICS.register_module(name='_MeanMetric')
 class MeanMetric(BaseMetric):
-
     def process(self, data_batch: Any, data_samples: List[float]) -> None:
         self.results += data_samples
 
@@ -73,30 +74,49 @@ class EndHook(Hook):
             print(runner.iter, metrics['ap'], file=file)
 
 
-def make_config(work_dir: Path, loop: str, at: int = -1,
-                how: str = 'signal') -> Config:
+def make_config(
+    work_dir: Path, loop: str, at: int = -1, how: str = 'signal'
+) -> Config:
     cfg = job.make_config(str(work_dir))
     cfg.merge_from_dict(Config(LOOPS[loop])._cfg_dict)
-    cfg.merge_from_dict(dict(
-        model=dict(type='_JudgedModel'),
-        val_cfg=dict(type='ValLoop'),
-        val_evaluator=dict(type='_MeanMetric'),
-        val_dataloader=dict(
-            batch_size=10, num_workers=0, dataset=dict(type='_NoisyPoints'),
-            sampler=dict(type='DefaultSampler', shuffle=False)),
-        default_hooks=dict(checkpoint=dict(save_best='ap', rule='greater',
-                                           max_keep_ckpts=1)),
-        custom_hooks=[dict(type='EMAHook', momentum=0.1),
-                      dict(type='_EndHook', at=at, how=how)],
-        log_level='INFO'))
-    cfg.param_scheduler.append(dict(
-        type='ReduceOnPlateauLR', monitor='ap', rule='greater', patience=0,
-        factor=0.5))
+    cfg.merge_from_dict(
+        dict(
+            model=dict(type='_JudgedModel'),
+            val_cfg=dict(type='ValLoop'),
+            val_evaluator=dict(type='_MeanMetric'),
+            val_dataloader=dict(
+                batch_size=10,
+                num_workers=0,
+                dataset=dict(type='_NoisyPoints'),
+                sampler=dict(type='DefaultSampler', shuffle=False),
+            ),
+            default_hooks=dict(
+                checkpoint=dict(
+                    save_best='ap', rule='greater', max_keep_ckpts=1
+                )
+            ),
+            custom_hooks=[
+                dict(type='EMAHook', momentum=0.1),
+                dict(type='_EndHook', at=at, how=how),
+            ],
+            log_level='INFO',
+        )
+    )
+    cfg.param_scheduler.append(
+        dict(
+            type='ReduceOnPlateauLR',
+            monitor='ap',
+            rule='greater',
+            patience=0,
+            factor=0.5,
+        )
+    )
     return cfg
 
 
-def run(work_dir: Path, loop: str, at: int = -1,
-        how: str = 'signal') -> Optional[int]:
+def run(
+    work_dir: Path, loop: str, at: int = -1, how: str = 'signal'
+) -> Optional[int]:
     """Return the exit code, if it is ended."""
     cfg = make_config(work_dir, loop, at, how)
     prepare_training(cfg, 'auto')
@@ -121,39 +141,54 @@ def content(folder: Path) -> dict:
     found = torch.load(path, weights_only=True)
     hub = found['message_hub']
     return dict(
-        step=found['meta']['iter'], weights=found['state_dict'],
-        averages=found['ema_state_dict'], optimizer=found['optimizer'],
+        step=found['meta']['iter'],
+        weights=found['state_dict'],
+        averages=found['ema_state_dict'],
+        optimizer=found['optimizer'],
         schedulers=found['param_schedulers'],
         losses=hub['log_scalars']['train/loss'],
-        best={key: Path(str(value)).name
-              for key, value in hub['runtime_info'].items() if 'best' in key})
+        best={
+            key: Path(str(value)).name
+            for key, value in hub['runtime_info'].items()
+            if 'best' in key
+        },
+    )
 
 
 def same(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(
-            same(value, other[key]) for key, value in one.items())
+            same(value, other[key]) for key, value in one.items()
+        )
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
-    return torch.equal(one, other) if isinstance(
-        one, torch.Tensor) else one == other
+    return (
+        torch.equal(one, other)
+        if isinstance(one, torch.Tensor)
+        else one == other
+    )
 
 
 def metrics(folder: Path) -> List[str]:
     return (folder / 'metrics.txt').read_text().splitlines()
 
 
-@pytest.mark.parametrize(('at', 'how'), [
-    (20, 'signal'), (30, 'signal'), (30, 'kill'), (40, 'signal')])
-def test_ended_in_a_validation(whole: Path, tmp_path: Path, at: int,
-                               how: str, capfd) -> None:
+@pytest.mark.parametrize(
+    ('at', 'how'),
+    [(20, 'signal'), (30, 'signal'), (30, 'kill'), (40, 'signal')],
+)
+def test_ended_in_a_validation(
+    whole: Path, tmp_path: Path, at: int, how: str, capfd
+) -> None:
     folder, loop = tmp_path / whole.name, whole.name
     assert run(folder, loop, at, how) == (0 if how == 'signal' else -9)
     if how == 'signal':
-        assert f'ended by a signal after iteration {at}, saved in' in \
-            capfd.readouterr().out
+        assert (
+            f'ended by a signal after iteration {at}, saved in'
+            in capfd.readouterr().out
+        )
     # Without what was found before the end
-    assert metrics(folder) == metrics(whole)[:at // 10 - 1]
+    assert metrics(folder) == metrics(whole)[: at // 10 - 1]
     assert content(folder)['step'] == at
     if at == 40:  # also in the one that is made up for
         assert run(folder, loop, at, 'kill') == -9
@@ -164,7 +199,8 @@ def test_ended_in_a_validation(whole: Path, tmp_path: Path, at: int,
     for key, value in expected.items():
         assert same(found[key], value), key
     assert {p.name for p in folder.glob('*.pth')} == {
-        p.name for p in whole.glob('*.pth')}
+        p.name for p in whole.glob('*.pth')
+    }
 
 
 def test_a_run_that_is_over_validates_no_more(whole: Path) -> None:
@@ -177,8 +213,10 @@ def test_a_run_that_is_over_validates_no_more(whole: Path) -> None:
 def test_what_was_validated_is_not_again(whole: Path, tmp_path: Path) -> None:
     """The last checkpoint is saved anew behind the best one."""
     folder, loop = tmp_path / whole.name, whole.name
-    at, name = dict(iterations=(20, 'best_ap_iter_20.pth'),
-                    epochs=(30, 'best_ap_epoch_3.pth'))[loop]
+    at, name = dict(
+        iterations=(20, 'best_ap_iter_20.pth'),
+        epochs=(30, 'best_ap_epoch_3.pth'),
+    )[loop]
     assert run(folder, loop, at, 'kill after it') == -9
     assert content(folder)['best']['best_ckpt'] == name
     assert run(folder, loop) is None
@@ -187,7 +225,8 @@ def test_what_was_validated_is_not_again(whole: Path, tmp_path: Path) -> None:
 
 
 def test_what_another_run_has_validated_counts_for_nothing(
-        whole: Path, tmp_path: Path) -> None:
+    whole: Path, tmp_path: Path
+) -> None:
     """A run that starts anew in the folder of one that was over."""
     folder = tmp_path / whole.name
     folder.mkdir()

@@ -2,6 +2,7 @@
 
 Two processes, and kills at any moment: tests/test_tools/test_benchmark_faults.
 """
+
 import os
 import random
 import re
@@ -25,13 +26,14 @@ import resumable_job as job  # noqa: E402
 
 ITERATIONS = dict(
     train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters=40),
-    train_dataloader=dict(sampler=dict(type='InfiniteSampler')))
-WORKERS = dict(
-    train_dataloader=dict(num_workers=2, persistent_workers=True))
+    train_dataloader=dict(sampler=dict(type='InfiniteSampler')),
+)
+WORKERS = dict(train_dataloader=dict(num_workers=2, persistent_workers=True))
 
 
-def train(work_dir: Path, options: dict, stop_at: int = -1,
-          resume: str = 'auto') -> None:
+def train(
+    work_dir: Path, options: dict, stop_at: int = -1, resume: str = 'auto'
+) -> None:
     cfg = job.make_config(str(work_dir))
     cfg.merge_from_dict(Config(options)._cfg_dict)
     cfg.custom_hooks[0].stop_at = stop_at
@@ -44,7 +46,8 @@ def train(work_dir: Path, options: dict, stop_at: int = -1,
 
 def last(work_dir: Path) -> dict:
     return torch.load(
-        (work_dir / 'last_checkpoint').read_text(), weights_only=True)
+        (work_dir / 'last_checkpoint').read_text(), weights_only=True
+    )
 
 
 def history(checkpoint: dict) -> List[float]:
@@ -65,8 +68,11 @@ def seen(work_dir: Path) -> Dict[Tuple[int, int], List[int]]:
 def of_epoch(work_dir: Path, epoch: int, length: int) -> List[int]:
     """Return all samples of an epoch of so many iterations, sorted."""
     return sorted(
-        sample for (_, iteration), samples in seen(work_dir).items()
-        for sample in samples if iteration // length == epoch)
+        sample
+        for (_, iteration), samples in seen(work_dir).items()
+        for sample in samples
+        if iteration // length == epoch
+    )
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -79,11 +85,14 @@ def assert_same(one: Path, other: Path) -> None:
     assert len(history(first)) == 40
 
 
-@pytest.mark.parametrize('options', [
-    pytest.param({}, id='epochs'),
-    pytest.param(ITERATIONS, id='iterations'),
-    pytest.param(WORKERS, id='workers')
-])
+@pytest.mark.parametrize(
+    'options',
+    [
+        pytest.param({}, id='epochs'),
+        pytest.param(ITERATIONS, id='iterations'),
+        pytest.param(WORKERS, id='workers'),
+    ],
+)
 def test_interrupted_anywhere(tmp_path: Path, options: dict) -> None:
     train(tmp_path / 'whole', options)
     for moment in sorted(random.Random(0).sample(range(6, 40), 2)):
@@ -107,12 +116,14 @@ def test_other_batches_go_on_at_the_same_sample(tmp_path: Path) -> None:
     train(tmp_path, bigger)  # 15 batches of 4: 20 points of epoch 1
     samples = seen(tmp_path)
     of_epoch_1 = [*range(10, 15), 15, 16]
-    assert sorted(sum((samples[0, i] for i in of_epoch_1),
-                      [])) == list(range(40))
+    assert sorted(sum((samples[0, i] for i in of_epoch_1), [])) == list(
+        range(40)
+    )
 
 
 def test_samples_are_the_same_with_any_number_of_workers(
-        tmp_path: Path) -> None:
+    tmp_path: Path,
+) -> None:
     train(tmp_path / 'none', {})
     train(tmp_path / 'two', WORKERS)
     assert_same(tmp_path / 'none', tmp_path / 'two')
@@ -136,7 +147,8 @@ def test_other_iterations_draw_other_numbers(tmp_path: Path) -> None:
 def test_position_in_the_checkpoint(tmp_path: Path) -> None:
     train(tmp_path, {}, stop_at=17)
     assert last(tmp_path)['meta']['position'] == dict(
-        num_batches=5, batch_size=4, world_size=1)
+        num_batches=5, batch_size=4, world_size=1
+    )
     train(tmp_path, {})
     # Of the last epoch, which is not over yet when the hook saves.
     assert last(tmp_path)['meta']['position']['num_batches'] in (0, 10)
@@ -145,15 +157,19 @@ def test_position_in_the_checkpoint(tmp_path: Path) -> None:
 def test_twice_with_other_batches(tmp_path: Path) -> None:
     """A loop by iterations: 20 batches of 4, then of 2, then of 4 again."""
     train(tmp_path, ITERATIONS, stop_at=22)
-    half = dict(ITERATIONS, train_dataloader=dict(
-        batch_size=2, sampler=dict(type='InfiniteSampler')))
+    half = dict(
+        ITERATIONS,
+        train_dataloader=dict(
+            batch_size=2, sampler=dict(type='InfiniteSampler')
+        ),
+    )
     train(tmp_path, half, stop_at=32)
     assert last(tmp_path)['meta']['position']['num_batches'] == 50
     train(tmp_path, ITERATIONS)
     samples = seen(tmp_path)
     done = sum((samples[0, i] for i in range(40)), [])
     for epoch in range(3):  # 20 * 4 + 10 * 2 + 10 * 4 samples
-        part = done[40 * epoch:40 * epoch + 40]
+        part = done[40 * epoch : 40 * epoch + 40]
         assert sorted(part) == list(range(40))
 
 
@@ -164,8 +180,7 @@ def test_resume_in_a_config_means_the_same(tmp_path: Path) -> None:
         assert of_epoch(tmp_path, epoch, 10) == list(range(40))
 
 
-def test_a_lost_pointer(tmp_path: Path,
-                        capsys: pytest.CaptureFixture) -> None:
+def test_a_lost_pointer(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     train(tmp_path, {}, stop_at=17)
     (tmp_path / 'last_checkpoint').write_text('')
     train(tmp_path, {}, stop_at=16)
@@ -177,8 +192,9 @@ def test_a_config_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     """As one of mmdet 2.x has it; the host would."""
     train(tmp_path, {}, stop_at=17)
     content = last(tmp_path)
-    content['meta']['config'] = \
+    content['meta']['config'] = (
         f'open({str(tmp_path / "trace")!r}, "w").close()'
+    )
     torch.save(content, tmp_path / 'iter_15.pth')
     train(tmp_path, {})
     assert not (tmp_path / 'trace').exists()
@@ -188,17 +204,17 @@ def test_a_config_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
 def test_workers_outlive_a_signal_to_all(tmp_path: Path) -> None:
     """As Ctrl-C and schedulers send it; the batch that is due still comes."""
     loader = DataLoader(
-        Slow(), batch_size=1, num_workers=1, worker_init_fn=patient_worker)
+        Slow(), batch_size=1, num_workers=1, worker_init_fn=patient_worker
+    )
     batches = iter(loader)
     next(batches)
-    worker, = batches._workers
+    (worker,) = batches._workers
     for signum in (signal.SIGTERM, signal.SIGINT):
         os.kill(worker.pid, signum)
     assert [int(batch) for batch in batches] == [1, 2, 3]
 
 
 class Slow(torch.utils.data.Dataset):
-
     def __len__(self) -> int:
         return 4
 
@@ -208,16 +224,29 @@ class Slow(torch.utils.data.Dataset):
 
 def test_batches_are_numbered_on(tmp_path: Path) -> None:
     """From the middle of an epoch; so log lines come where they would."""
-    options = dict(log_processor=dict(by_epoch=True), log_level='INFO',
-                   default_hooks=dict(logger=dict(interval=4)))
+    options = dict(
+        log_processor=dict(by_epoch=True),
+        log_level='INFO',
+        default_hooks=dict(logger=dict(interval=4)),
+    )
     train(tmp_path / 'whole', options)
     train(tmp_path / 'cut', options, stop_at=17)  # it goes on at 15
     train(tmp_path / 'cut', options)
-    lines = [re.findall(r'Epoch\(train\) +(\[\d\]\[ *\d+/10\])',
-                        ''.join(path.read_text() for path in
-                                sorted((tmp_path / name).rglob('*.log'))))
-             for name in ('whole', 'cut')]
+    lines = [
+        re.findall(
+            r'Epoch\(train\) +(\[\d\]\[ *\d+/10\])',
+            ''.join(
+                path.read_text()
+                for path in sorted((tmp_path / name).rglob('*.log'))
+            ),
+        )
+        for name in ('whole', 'cut')
+    ]
     assert len(lines[0]) == 8
-    assert lines[0][:4] == ['[1][ 4/10]', '[1][ 8/10]', '[2][ 4/10]',
-                            '[2][ 8/10]']
+    assert lines[0][:4] == [
+        '[1][ 4/10]',
+        '[1][ 8/10]',
+        '[2][ 4/10]',
+        '[2][ 8/10]',
+    ]
     assert lines[1] == lines[0]

@@ -1,4 +1,5 @@
 """The CLIP config end to end: train, resume, measure, export."""
+
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ CONFIG = Path(__file__).parents[2] / 'configs/miniature/clip_rn_miniature.py'
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp('world')
     write_world(
-        root, num_train=1, num_val=1, num_crops=64, num_heldout_crops=64)
+        root, num_train=1, num_val=1, num_crops=64, num_heldout_crops=64
+    )
     return root
 
 
@@ -28,15 +30,17 @@ class NoteIterations(Hook):
     def __init__(self) -> None:
         self.seen = []
 
-    def before_train_iter(self, runner: Runner, batch_idx: int,
-                          data_batch: dict = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict = None
+    ) -> None:
         self.seen.append(batch_idx)
 
 
 def tiny_config(data_root: Path, folder: Path, max_iters: int) -> Config:
     """The shipped config on a small world, with batches of 16."""
-    text = CONFIG.read_text().replace("'data/miniature/'",
-                                      repr(f'{data_root}/'))
+    text = CONFIG.read_text().replace(
+        "'data/miniature/'", repr(f'{data_root}/')
+    )
     text = text.replace('../_base_', str(CONFIG.parents[1] / '_base_'))
     copy = folder / 'clip.py'
     copy.write_text(text)
@@ -61,8 +65,9 @@ def test_same_seed_gives_the_same_clip(data_root: Path, tmp_path: Path):
     assert digests[0] == digests[1]
 
 
-def test_training_resumes_and_reports_accuracy(data_root: Path,
-                                               tmp_path: Path):
+def test_training_resumes_and_reports_accuracy(
+    data_root: Path, tmp_path: Path
+):
     Runner.from_cfg(tiny_config(data_root, tmp_path, 2)).train()
     first = torch.load(tmp_path / 'clip.pt', weights_only=True)
     cfg = tiny_config(data_root, tmp_path, 4)
@@ -74,7 +79,6 @@ def test_training_resumes_and_reports_accuracy(data_root: Path,
     runner.train()
     assert notes.seen == [2, 3]
     again = torch.load(tmp_path / 'clip.pt', weights_only=True)
-    assert not torch.equal(first['text_projection'],
-                           again['text_projection'])
+    assert not torch.equal(first['text_projection'], again['text_projection'])
     found = MessageHub.get_current_instance().log_scalars
     assert {'val/zero_shot/base', 'val/zero_shot/novel'} <= set(found)

@@ -1,4 +1,5 @@
 """Extraction of proposal embeddings through a runner, on tiny images."""
+
 import json
 import logging
 import re
@@ -39,7 +40,8 @@ def _proposals():
         sides = rng.uniform(5, 20, (image_id % 4, 2))
         proposals[f'train/{image_id}.png'] = dict(
             bboxes=np.hstack([top_left, top_left + sides]).astype(np.float32),
-            scores=np.linspace(.1, .9, image_id % 4).astype(np.float32))
+            scores=np.linspace(0.1, 0.9, image_id % 4).astype(np.float32),
+        )
     return proposals
 
 
@@ -58,7 +60,9 @@ def world(tmp_path):
                         id=image_id,
                         file_name=f'{image_id}.png',
                         width=WIDTH,
-                        height=HEIGHT) for image_id in IDS
+                        height=HEIGHT,
+                    )
+                    for image_id in IDS
                 ],
                 annotations=[],
                 categories=[dict(id=i, name=n) for i, n in enumerate(names)],
@@ -69,13 +73,24 @@ def world(tmp_path):
                     groups={},
                     subset='train',
                     removed=dict(annotations=0, images=0),
-                    source=dict(file='all.json', sha256='0' * 64)))))
+                    source=dict(file='all.json', sha256='0' * 64),
+                ),
+            )
+        )
+    )
     save_proposals(tmp_path / 'p.safetensors', _proposals(), {})
     return tmp_path
 
 
-def _build(world, clip, store='store', num_workers=0, crop_scales=(1.0, 1.5),
-           precision='fp32', **loop):
+def _build(
+    world,
+    clip,
+    store='store',
+    num_workers=0,
+    crop_scales=(1.0, 1.5),
+    precision='fp32',
+    **loop,
+):
     cfg = Config(
         dict(
             runner_type='ExtractionRunner',
@@ -88,7 +103,8 @@ def _build(world, clip, store='store', num_workers=0, crop_scales=(1.0, 1.5),
                 clip=clip,
                 batch_size=3,
                 crop_scales=crop_scales,
-                precision=precision),
+                precision=precision,
+            ),
             train_dataloader=dict(
                 num_workers=num_workers,
                 dataset=dict(
@@ -99,18 +115,24 @@ def _build(world, clip, store='store', num_workers=0, crop_scales=(1.0, 1.5),
                     serialize_data=False,
                     pipeline=[
                         dict(
-                            type='LoadImageFromFile',
-                            imdecode_backend='pillow')
-                    ])),
+                            type='LoadImageFromFile', imdecode_backend='pillow'
+                        )
+                    ],
+                ),
+            ),
             train_cfg=dict(
                 type='ExtractionLoop',
                 **{
                     **dict(
                         proposals=str(world / 'p.safetensors'),
                         store=str(world / store),
-                        images_per_shard=2),
-                    **loop
-                })))
+                        images_per_shard=2,
+                    ),
+                    **loop,
+                },
+            ),
+        )
+    )
     return build_runner(cfg)
 
 
@@ -132,13 +154,15 @@ def test_embeddings_are_those_of_each_box(world, tiny_clip_path, capfd):
             torch.from_numpy(found['embeddings']).float(),
             expected,
             atol=1e-3,
-            rtol=0)
+            rtol=0,
+        )
     assert '5/5' in capfd.readouterr().err
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_interrupted_and_resumed_is_byte_identical(
-        world, tiny_clip_path, monkeypatch, num_workers):
+    world, tiny_clip_path, monkeypatch, num_workers
+):
     _build(world, tiny_clip_path, store='once').train()
 
     runner = _build(world, tiny_clip_path, num_workers=num_workers)
@@ -153,19 +177,23 @@ def test_interrupted_and_resumed_is_byte_identical(
     monkeypatch.setattr(ExtractionLoop, '_embed_shard', fail_on_second)
     with pytest.raises(KeyboardInterrupt):
         runner.train()
-    assert sorted(_files(world / 'store')) == \
-        ['manifest.json', 'shard-00000.safetensors']
+    assert sorted(_files(world / 'store')) == [
+        'manifest.json',
+        'shard-00000.safetensors',
+    ]
 
     monkeypatch.setattr(ExtractionLoop, '_embed_shard', embed)
     before = (world / 'store/shard-00000.safetensors').stat().st_mtime_ns
     _build(world, tiny_clip_path, num_workers=num_workers).train()
-    assert before == \
-        (world / 'store/shard-00000.safetensors').stat().st_mtime_ns
+    assert (
+        before == (world / 'store/shard-00000.safetensors').stat().st_mtime_ns
+    )
     assert _files(world / 'store') == _files(world / 'once')
 
 
-def test_shares_of_two_ranks_make_the_same_store(world, tiny_clip_path,
-                                                 monkeypatch):
+def test_shares_of_two_ranks_make_the_same_store(
+    world, tiny_clip_path, monkeypatch
+):
     _build(world, tiny_clip_path, store='once').train()
 
     def not_forever(seconds):
@@ -180,7 +208,8 @@ def test_shares_of_two_ranks_make_the_same_store(world, tiny_clip_path,
         items[:] = ['fp32', 3] if len(items) == 2 else [[0, 1, 2]]
 
     monkeypatch.setattr(
-        'ovd.engine.extraction_loop.broadcast_object_list', broadcast)
+        'ovd.engine.extraction_loop.broadcast_object_list', broadcast
+    )
     with pytest.raises(TimeoutError):
         runner.train()
     assert not (world / 'store/shard-00000.safetensors').exists()
@@ -195,8 +224,9 @@ def test_a_finished_store_is_left_alone(world, tiny_clip_path):
     _build(world, tiny_clip_path).train()
     times = {p.name: p.stat().st_mtime_ns for p in (world / 'store').iterdir()}
     _build(world, tiny_clip_path).train()
-    assert times == {p.name: p.stat().st_mtime_ns
-                     for p in (world / 'store').iterdir()}
+    assert times == {
+        p.name: p.stat().st_mtime_ns for p in (world / 'store').iterdir()
+    }
 
 
 def test_number_and_size_of_proposals(world, tiny_clip_path):
@@ -216,7 +246,7 @@ def test_other_settings_are_refused(world, tiny_clip_path, tiny_vit_path):
     with pytest.raises(ValueError, match='num_max: None in the'):
         _build(world, tiny_clip_path, boxes=dict(num_max=5)).train()
     with pytest.raises(ValueError, match=r'crop_scales: \[1.0, 1.5\] in the'):
-        _build(world, tiny_clip_path, crop_scales=(1.0, )).train()
+        _build(world, tiny_clip_path, crop_scales=(1.0,)).train()
     with pytest.raises(ValueError, match='precision: "?fp32'):
         _build(world, tiny_clip_path, precision='bf16').train()
     with pytest.raises(ValueError, match='clip.sha256: '):
@@ -229,9 +259,10 @@ def test_proposals_of_other_images_are_refused(world, tiny_clip_path):
     del proposals['train/5.png']
     save_proposals(world / 'p.safetensors', proposals, {})
     with pytest.raises(
-            ValueError,
-            match='p.safetensors holds proposals for other images: '
-            'train/5.png of .*train.json'):
+        ValueError,
+        match='p.safetensors holds proposals for other images: '
+        'train/5.png of .*train.json',
+    ):
         _build(world, tiny_clip_path).train()
     assert not (world / 'store').exists()
 
@@ -240,12 +271,14 @@ def test_a_box_outside_its_image_is_refused(world, tiny_clip_path):
     proposals = _proposals()
     proposals['train/5.png'] = dict(
         bboxes=np.array([[10, 5, 60, 30]], np.float32),
-        scores=np.array([.5], np.float32))
+        scores=np.array([0.5], np.float32),
+    )
     save_proposals(world / 'p.safetensors', proposals, {})
     with pytest.raises(
-            ValueError,
-            match=r'train/5.png \(id 5\) of .*train.json .*the box \[10.0, '
-            r'5.0, 60.0, 30.0\] lies outside the image of 48 x 40 pixels'):
+        ValueError,
+        match=r'train/5.png \(id 5\) of .*train.json .*the box \[10.0, '
+        r'5.0, 60.0, 30.0\] lies outside the image of 48 x 40 pixels',
+    ):
         _build(world, tiny_clip_path).train()
     names = set(_files(world / 'store'))
     assert names == {'manifest.json', 'shard-00000.safetensors'}
@@ -255,9 +288,10 @@ def test_a_box_outside_its_image_is_refused(world, tiny_clip_path):
 def test_an_unreadable_image_is_named(world, tiny_clip_path, num_workers):
     (world / 'train/9.png').write_bytes(b'no image')
     with pytest.raises(
-            ValueError,
-            match=r'train/9.png \(id 9\) .* embedded: UnidentifiedImageError: '
-            'cannot identify image file\n.*--skip-broken'):
+        ValueError,
+        match=r'train/9.png \(id 9\) .* embedded: UnidentifiedImageError: '
+        'cannot identify image file\n.*--skip-broken',
+    ):
         _build(world, tiny_clip_path, num_workers=num_workers).train()
 
 
@@ -281,15 +315,22 @@ def test_the_command_to_resume_has_the_overrides(world, tiny_clip_path):
     runner.train()
     assert EmbeddingStore(world / 'store').manifest.command == (
         'python tools/train.py CONFIG --cfg-options train_cfg.dtype=int8 '
-        "'data_root=a b'")
+        "'data_root=a b'"
+    )
 
 
 def _annotate(world, image_id, boxes):
     """Give an image ground truth, xywh."""
     content = json.loads((world / 'train.json').read_text())
     content['annotations'] += [
-        dict(id=100 + i, image_id=image_id, category_id=0, bbox=box,
-             area=box[2] * box[3], iscrowd=int(i == 1))
+        dict(
+            id=100 + i,
+            image_id=image_id,
+            category_id=0,
+            bbox=box,
+            area=box[2] * box[3],
+            iscrowd=int(i == 1),
+        )
         for i, box in enumerate(boxes)
     ]
     (world / 'train.json').write_text(json.dumps(content))
@@ -298,8 +339,10 @@ def _annotate(world, image_id, boxes):
 def test_other_boxes_than_proposals(world, tiny_clip_path):
     _annotate(world, 5, [[4, 5, 10, 20], [0, 0, 9, 9]])  # the second a crowd
     _build(
-        world, tiny_clip_path,
-        boxes=dict(ground_truth=True, jitter=2, whole_image=True)).train()
+        world,
+        tiny_clip_path,
+        boxes=dict(ground_truth=True, jitter=2, whole_image=True),
+    ).train()
     found = EmbeddingStore(world / 'store').get(5)
     assert found['kinds'].tolist() == [0, 1, 2, 2, 3]
     np.testing.assert_array_equal(found['bboxes'][1], [4, 5, 14, 25])
@@ -308,19 +351,22 @@ def test_other_boxes_than_proposals(world, tiny_clip_path):
     clip, image = load_clip(tiny_clip_path), _images()[5][..., ::-1]
     expected = embed_boxes(clip, image, found['bboxes'])
     np.testing.assert_allclose(
-        found['embeddings'][:4], expected[:4], atol=1e-3)
+        found['embeddings'][:4], expected[:4], atol=1e-3
+    )
     # A whole image is embedded as openai-clip does it, without a rim
-    whole, = encode_crops(
-        clip, [cut_crops(image, torch.tensor([[0, 0, WIDTH, HEIGHT]]), 64)], 1)
+    (whole,) = encode_crops(
+        clip, [cut_crops(image, torch.tensor([[0, 0, WIDTH, HEIGHT]]), 64)], 1
+    )
     cosine = torch.cosine_similarity(
-        torch.from_numpy(found['embeddings'][4:].astype(np.float32)), whole)
+        torch.from_numpy(found['embeddings'][4:].astype(np.float32)), whole
+    )
     assert cosine.item() > 0.9999
 
 
 def test_whole_images_need_no_proposals(world, tiny_clip_path):
     _build(
-        world, tiny_clip_path, proposals=None,
-        boxes=dict(whole_image=True)).train()
+        world, tiny_clip_path, proposals=None, boxes=dict(whole_image=True)
+    ).train()
     store = EmbeddingStore(world / 'store')
     assert [len(store.get(i)['kinds']) for i in IDS] == [1] * 5
     with pytest.raises(ValueError, match='nothing to embed: give proposals'):
@@ -342,11 +388,14 @@ def test_large_images_are_several_tasks(world, tiny_clip_path, monkeypatch):
 def test_int8(world, tiny_clip_path):
     _build(world, tiny_clip_path, store='exact').train()
     _build(world, tiny_clip_path, dtype='int8').train()
-    small, exact = (EmbeddingStore(world / name)
-                    for name in ('store', 'exact'))
+    small, exact = (
+        EmbeddingStore(world / name) for name in ('store', 'exact')
+    )
     for image_id in IDS:
-        a, b = (torch.from_numpy(store.get(image_id)['embeddings']).float()
-                for store in (small, exact))
+        a, b = (
+            torch.from_numpy(store.get(image_id)['embeddings']).float()
+            for store in (small, exact)
+        )
         assert (torch.cosine_similarity(a, b) >= 0.999).all()
 
 
@@ -355,7 +404,8 @@ BREAK = {
     'cut off': lambda path: path.write_bytes(path.read_bytes()[:-200]),
     'missing': lambda path: path.unlink(),
     'of another size': lambda path: cv2.imwrite(
-        str(path), np.zeros((20, 20, 3), np.uint8)),
+        str(path), np.zeros((20, 20, 3), np.uint8)
+    ),
 }
 
 
@@ -364,20 +414,23 @@ def test_broken_images_are_skipped_and_recorded(world, tiny_clip_path, how):
     _build(world, tiny_clip_path, store='sound').train()
     BREAK[how](world / 'train/9.png')
     _build(world, tiny_clip_path, num_workers=1, skip_broken=True).train()
-    store, sound = (EmbeddingStore(world / name)
-                    for name in ('store', 'sound'))
+    store, sound = (
+        EmbeddingStore(world / name) for name in ('store', 'sound')
+    )
     assert [*store.broken] == [9] and store.get(9)['bboxes'].shape == (0, 4)
     for image_id in set(IDS) - {9}:
         np.testing.assert_array_equal(
             store.get(image_id)['embeddings'],
-            sound.get(image_id)['embeddings'])
+            sound.get(image_id)['embeddings'],
+        )
 
 
 def test_a_shard_of_broken_images(world, tiny_clip_path, caplog):
     for image_id in (5, 9):  # with two more sound ones beside
         (world / f'train/{image_id}.png').unlink()
-    runner = _build(world, tiny_clip_path, skip_broken=True,
-                    images_per_shard=1)
+    runner = _build(
+        world, tiny_clip_path, skip_broken=True, images_per_shard=1
+    )
     runner.logger = logging.getLogger('extraction')
     caplog.set_level('INFO', 'extraction')
     runner.train()
@@ -386,11 +439,14 @@ def test_a_shard_of_broken_images(world, tiny_clip_path, caplog):
     assert 'embedded 3 images' in caplog.text
 
 
-@pytest.mark.parametrize('option, message', [
-    (dict(skip_broken='maybe'), 'skip_broken must be True or False'),
-    (dict(images_per_shard=2.5), 'images_per_shard'),
-    (dict(boxes=dict(ground_truth='yes')), 'ground_truth must be of type'),
-])
+@pytest.mark.parametrize(
+    'option, message',
+    [
+        (dict(skip_broken='maybe'), 'skip_broken must be True or False'),
+        (dict(images_per_shard=2.5), 'images_per_shard'),
+        (dict(boxes=dict(ground_truth='yes')), 'ground_truth must be of type'),
+    ],
+)
 def test_options_of_another_type(world, tiny_clip_path, option, message):
     with pytest.raises(ValueError, match=message):
         _build(world, tiny_clip_path, **option).train()
@@ -414,13 +470,17 @@ def test_a_folder_without_images_is_no_broken_image(world, tiny_clip_path):
         path.unlink()
     with pytest.raises(ValueError, match='none of the first 5 images could'):
         _build(
-            world, tiny_clip_path, skip_broken=True,
-            boxes=dict(whole_image=True)).train()
+            world,
+            tiny_clip_path,
+            skip_broken=True,
+            boxes=dict(whole_image=True),
+        ).train()
 
 
 @pytest.mark.parametrize('missing, truncated', [(0, 2), (1, 0), (2, 1)])
-def test_lost_and_cut_off_shards_are_computed_anew(world, tiny_clip_path,
-                                                   missing, truncated):
+def test_lost_and_cut_off_shards_are_computed_anew(
+    world, tiny_clip_path, missing, truncated
+):
     _build(world, tiny_clip_path).train()
     before = _files(world / 'store')
     (world / f'store/shard-0000{missing}.safetensors').unlink()
@@ -430,8 +490,9 @@ def test_lost_and_cut_off_shards_are_computed_anew(world, tiny_clip_path,
     assert _files(world / 'store') == before
 
 
-def test_what_is_fastest_is_chosen_once(world, tiny_clip_path, caplog,
-                                        monkeypatch):
+def test_what_is_fastest_is_chosen_once(
+    world, tiny_clip_path, caplog, monkeypatch
+):
     runner = _build(world, tiny_clip_path, precision='auto')
     runner.logger = logging.getLogger('extraction')
     caplog.set_level('INFO', 'extraction')
@@ -440,19 +501,23 @@ def test_what_is_fastest_is_chosen_once(world, tiny_clip_path, caplog,
     before = _files(world / 'store')
     assert re.search(
         r'about 6 boxes of 5 images, 12 crops, .* GB; CLIP encodes .* '
-        'crops/s here, measured in .*: about 0:00:00', caplog.text)
+        'crops/s here, measured in .*: about 0:00:00',
+        caplog.text,
+    )
     assert 'writing took' in caplog.text
     # Another machine would choose otherwise: the store's own choice stays.
     monkeypatch.setattr(
-        'ovd.models.proposal_feature_extractor.measure_encoder', None)
+        'ovd.models.proposal_feature_extractor.measure_encoder', None
+    )
     (world / 'store/shard-00001.safetensors').unlink()
     _build(world, tiny_clip_path, precision='auto').train()
     assert _files(world / 'store') == before
 
 
 @pytest.mark.parametrize('begun', [False, True])
-def test_a_dry_run_says_what_is_to_be_done(world, tiny_clip_path, caplog,
-                                           begun):
+def test_a_dry_run_says_what_is_to_be_done(
+    world, tiny_clip_path, caplog, begun
+):
     before = None
     if begun:
         _build(world, tiny_clip_path, store='new/store').train()

@@ -1,4 +1,5 @@
 """However many processes extract, and whenever they are killed: one store."""
+
 import json
 import os
 import shutil
@@ -48,34 +49,61 @@ def config(tmp_path, tiny_vit_path):
     (tmp_path / 'train').mkdir()
     proposals = {}
     for i in range(NUM_IMAGES):
-        cv2.imwrite(str(tmp_path / f'train/{i}.png'),
-                    rng.integers(0, 256, (60, 80, 3), np.uint8))
+        cv2.imwrite(
+            str(tmp_path / f'train/{i}.png'),
+            rng.integers(0, 256, (60, 80, 3), np.uint8),
+        )
         corners = rng.uniform(0, 1, (BOXES, 2, 2)) * (80, 60)
         corners.sort(axis=1)
         proposals[f'train/{i}.png'] = dict(
             bboxes=corners.reshape(BOXES, 4).astype(np.float32),
-            scores=rng.uniform(size=BOXES).astype(np.float32))
+            scores=rng.uniform(size=BOXES).astype(np.float32),
+        )
     save_proposals(tmp_path / 'p.pkl', proposals, {})
-    (tmp_path / 'train.json').write_text(json.dumps(dict(
-        images=[dict(id=i, file_name=f'{i}.png', width=80, height=60)
-                for i in range(NUM_IMAGES)],
-        annotations=[], categories=[dict(id=0, name='red circle')])))
-    cfg = Config(dict(
-        runner_type='ExtractionRunner', default_scope='mmdet',
-        custom_imports=dict(imports=['ovd']),
-        launcher='none', log_level='WARNING', work_dir=str(tmp_path / 'work'),
-        model=dict(type='ProposalFeatureExtractor', clip=tiny_vit_path,
-                   batch_size=16),
-        train_dataloader=dict(
-            num_workers=1,
-            dataset=dict(
-                type='CocoDataset', ann_file=str(tmp_path / 'train.json'),
-                metainfo=dict(classes=('red circle', )),
-                data_prefix=dict(img=str(tmp_path / 'train')),
-                test_mode=True, pipeline=[dict(type='LoadImageFromFile')])),
-        train_cfg=dict(
-            type='ExtractionLoop', proposals=str(tmp_path / 'p.pkl'),
-            store=str(tmp_path / 'store'), images_per_shard=1)))
+    (tmp_path / 'train.json').write_text(
+        json.dumps(
+            dict(
+                images=[
+                    dict(id=i, file_name=f'{i}.png', width=80, height=60)
+                    for i in range(NUM_IMAGES)
+                ],
+                annotations=[],
+                categories=[dict(id=0, name='red circle')],
+            )
+        )
+    )
+    cfg = Config(
+        dict(
+            runner_type='ExtractionRunner',
+            default_scope='mmdet',
+            custom_imports=dict(imports=['ovd']),
+            launcher='none',
+            log_level='WARNING',
+            work_dir=str(tmp_path / 'work'),
+            model=dict(
+                type='ProposalFeatureExtractor',
+                clip=tiny_vit_path,
+                batch_size=16,
+            ),
+            train_dataloader=dict(
+                num_workers=1,
+                dataset=dict(
+                    type='CocoDataset',
+                    ann_file=str(tmp_path / 'train.json'),
+                    metainfo=dict(classes=('red circle',)),
+                    data_prefix=dict(img=str(tmp_path / 'train')),
+                    test_mode=True,
+                    pipeline=[dict(type='LoadImageFromFile')],
+                ),
+            ),
+            train_cfg=dict(
+                type='ExtractionLoop',
+                proposals=str(tmp_path / 'p.pkl'),
+                store=str(tmp_path / 'store'),
+                images_per_shard=1,
+            ),
+        )
+    )
     cfg.dump(str(tmp_path / 'config.py'))
     return str(tmp_path / 'config.py')
 
@@ -83,22 +111,29 @@ def config(tmp_path, tiny_vit_path):
 def test_twenty_kills(config, tmp_path):
     done = subprocess.run(
         [sys.executable, str(DRIVER), config, '20', '7'],
-        capture_output=True, text=True, timeout=900)
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stderr
     killed, *shards = map(int, done.stdout.split())
     # Else it would not have been tried
     assert killed >= 5 and len(set(shards)) >= 3, done.stdout
     store = EmbeddingStore(tmp_path / 'store')
-    assert all(len(store.get(i)['scores']) == BOXES
-               for i in range(NUM_IMAGES))
+    assert all(len(store.get(i)['scores']) == BOXES for i in range(NUM_IMAGES))
 
 
 def _run(*command, **variables):
     environment = dict(
-        os.environ, PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='',
-        OMP_NUM_THREADS='1', **variables)
+        os.environ,
+        PYTHON=sys.executable,
+        CUDA_VISIBLE_DEVICES='',
+        OMP_NUM_THREADS='1',
+        **variables,
+    )
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True)
+        command, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-5000:]
 
 
@@ -120,7 +155,15 @@ def test_one_and_two_processes_make_the_same_bytes(config, tmp_path):
         (store / f'shard-{i:05d}.safetensors').unlink()
     (tmp_path / 'srun').write_text(SRUN)
     (tmp_path / 'srun').chmod(0o755)
-    _run('sh', str(ROOT / 'tools/slurm_train.sh'), 'cpu', 'job', config,
-         str(tmp_path / 'work'), GPUS='2', SRUN_ARGS='--gres=none',
-         PATH=f'{tmp_path}:{os.environ["PATH"]}')
+    _run(
+        'sh',
+        str(ROOT / 'tools/slurm_train.sh'),
+        'cpu',
+        'job',
+        config,
+        str(tmp_path / 'work'),
+        GPUS='2',
+        SRUN_ARGS='--gres=none',
+        PATH=f'{tmp_path}:{os.environ["PATH"]}',
+    )
     assert _files(store) == _files(once)

@@ -2,6 +2,7 @@
 
 What the others of several do is in ``test_class_embedding_hook.py``.
 """
+
 from typing import List
 
 import pytest
@@ -16,11 +17,15 @@ def alone(request, tmp_path, monkeypatch):
     """A run without a launcher, or of a launcher that starts one process."""
     if request.param:
         dist.init_process_group(
-            'gloo', init_method=f'file://{tmp_path}/store', rank=0,
-            world_size=1)
+            'gloo',
+            init_method=f'file://{tmp_path}/store',
+            rank=0,
+            world_size=1,
+        )
 
     def refuse() -> None:
         raise AssertionError('nobody waits, so no group is needed')
+
     monkeypatch.setattr(first_process, 'patient_group', refuse)
     yield
     if request.param:
@@ -33,11 +38,13 @@ def test_the_job_is_done_once(alone) -> None:
     assert done == ['job']
 
 
-@pytest.mark.parametrize('error', [
-    ValueError('no such file'), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    'error', [ValueError('no such file'), KeyboardInterrupt()]
+)
 def test_its_error_is_passed_on_as_it_is(alone, error) -> None:
     def fail() -> None:
         raise error
+
     with pytest.raises(type(error)) as found:
         run_on_first(fail)
     assert found.value is error

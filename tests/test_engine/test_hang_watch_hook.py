@@ -2,6 +2,7 @@
 
 In jobs of two: tests/test_tools/test_benchmark_faults.py.
 """
+
 import json
 import os
 import re
@@ -24,27 +25,34 @@ from ovd.engine.hooks.hang_watch_hook import (
 def test_where_the_main_thread_is() -> None:
     found = []
     thread = threading.Thread(
-        target=lambda: found.append(where_is_main_thread()))
+        target=lambda: found.append(where_is_main_thread())
+    )
     thread.start()
     thread.join()
-    (place, waits), = found
+    ((place, waits),) = found
     assert 'threading.py' in place and not waits
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> HangWatchHook:
     """One whose process waits for others, and whose end can be caught."""
+
     def end(code: int) -> None:
         raise SystemExit(code)
 
     monkeypatch.setattr(os, '_exit', end)
-    monkeypatch.setattr(hang_watch_hook, 'where_is_main_thread',
-                        lambda: ('a.py:1', True))
+    monkeypatch.setattr(
+        hang_watch_hook, 'where_is_main_thread', lambda: ('a.py:1', True)
+    )
     return HangWatchHook(timeout=0.01)
 
 
-def watch(hook: HangWatchHook, capsys: pytest.CaptureFixture,
-          others: Dict[int, dict], age: float = 0.) -> str:
+def watch(
+    hook: HangWatchHook,
+    capsys: pytest.CaptureFixture,
+    others: Dict[int, dict],
+    age: float = 0.0,
+) -> str:
     """Return what it ends with, told this by others so many seconds ago."""
     store = dist.HashStore()
     for rank, report in others.items():
@@ -58,16 +66,19 @@ def watch(hook: HangWatchHook, capsys: pytest.CaptureFixture,
 
 
 def test_a_rank_that_was_stopped_while_it_waited(
-        quick: HangWatchHook, capsys: pytest.CaptureFixture) -> None:
+    quick: HangWatchHook, capsys: pytest.CaptureFixture
+) -> None:
     """When the time is over, its last answer is not old yet."""
     quick._began = time.monotonic()
     error = watch(quick, capsys, {1: dict(place='b.py:2')}, age=0.5)
     assert re.search(
-        r': rank 1 has not answered for \d+ s, last at b.py:2\n', error)
+        r': rank 1 has not answered for \d+ s, last at b.py:2\n', error
+    )
 
 
 def test_a_rank_that_was_stopped_while_metrics_are_computed(
-        quick: HangWatchHook, capsys: pytest.CaptureFixture) -> None:
+    quick: HangWatchHook, capsys: pytest.CaptureFixture
+) -> None:
     """Nobody is in an iteration, but no news come from one."""
     assert quick._began is None
     quick.timeout = 0.3
@@ -76,20 +87,28 @@ def test_a_rank_that_was_stopped_while_metrics_are_computed(
 
 
 def test_others_of_an_evaluation_are_not_named(
-        quick: HangWatchHook, capsys: pytest.CaptureFixture) -> None:
+    quick: HangWatchHook, capsys: pytest.CaptureFixture
+) -> None:
     """They don't wait, but their iterations end, or are over."""
     quick._began = time.monotonic()
-    error = watch(quick, capsys, {
-        1: dict(place='b.py:2', waits=False, seconds=0.001),
-        2: dict(place='c.py:3', waits=False, seconds=9.),
-        3: dict(place='d.py:4', waits=True)})
+    error = watch(
+        quick,
+        capsys,
+        {
+            1: dict(place='b.py:2', waits=False, seconds=0.001),
+            2: dict(place='c.py:3', waits=False, seconds=9.0),
+            3: dict(place='d.py:4', waits=True),
+        },
+    )
     assert 'within 0.01 s: rank 2 is at c.py:3\n' in error
 
 
 def test_it_speaks_before_nccl() -> None:
     """Which names no rank; those that wait for who tells do so, too."""
-    assert HangWatchHook().timeout + hang_watch_hook.OTHERS_S < \
-        dist.constants.default_pg_nccl_timeout.total_seconds()
+    assert (
+        HangWatchHook().timeout + hang_watch_hook.OTHERS_S
+        < dist.constants.default_pg_nccl_timeout.total_seconds()
+    )
 
 
 @pytest.mark.parametrize('mode', ['val', 'test'])
@@ -98,9 +117,14 @@ def test_iterations_of_an_evaluation_are_watched(mode: str) -> None:
     hook = HangWatchHook()
     runner = SimpleNamespace(**{f'{mode}_dataloader': range(2)})
     seen: List[bool] = []
-    for event in [f'before_{mode}_epoch', f'before_{mode}_iter',
-                  f'after_{mode}_iter', f'before_{mode}_iter',
-                  f'after_{mode}_iter', f'after_{mode}_epoch']:
+    for event in [
+        f'before_{mode}_epoch',
+        f'before_{mode}_iter',
+        f'after_{mode}_iter',
+        f'before_{mode}_iter',
+        f'after_{mode}_iter',
+        f'after_{mode}_epoch',
+    ]:
         options = {}
         if 'iter' in event:
             options['batch_idx'] = int(len(seen) > 2)
@@ -123,15 +147,22 @@ def test_training_is_watched_between_its_iterations() -> None:
 
 
 def test_it_watches_any_job_of_several_processes(
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Tests and validations, too."""
     store = dist.HashStore()
     monkeypatch.setattr(dist, 'is_initialized', lambda: True)
-    monkeypatch.setattr(dist.distributed_c10d, '_get_default_store',
-                        lambda: store)
+    monkeypatch.setattr(
+        dist.distributed_c10d, '_get_default_store', lambda: store
+    )
     hook, watched = HangWatchHook(), threading.Event()
-    monkeypatch.setattr(hook, '_watch', lambda store, rank, world_size:
-                        (rank, world_size) == (1, 2) and watched.set())
+    monkeypatch.setattr(
+        hook,
+        '_watch',
+        lambda store, rank, world_size: (
+            (rank, world_size) == (1, 2) and watched.set()
+        ),
+    )
     hook.before_run(SimpleNamespace(world_size=1, rank=0))
     assert not watched.is_set()
     hook.before_run(SimpleNamespace(world_size=2, rank=1))

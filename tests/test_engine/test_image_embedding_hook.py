@@ -1,4 +1,5 @@
 """CLIP embeds boxes during training as an extraction does, to the same end."""
+
 import json
 import os
 import shutil
@@ -39,13 +40,13 @@ STORE = 'data/miniature/proposal_embeddings/miniature'
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory: pytest.TempPathFactory,
-          tiny_clip_path: str) -> Path:
+def world(
+    tmp_path_factory: pytest.TempPathFactory, tiny_clip_path: str
+) -> Path:
     """The data tree of the miniature configs, of six images."""
     folder = tmp_path_factory.mktemp('world')
     root = folder / 'data/miniature'
-    write_world(root, num_train=6, num_val=1, num_crops=1,
-                num_heldout_crops=1)
+    write_world(root, num_train=6, num_val=1, num_crops=1, num_heldout_crops=1)
     source = root / 'annotations/instances_train.json'
     content = json.loads(source.read_text())
     for image in content['images'][:5]:
@@ -75,9 +76,13 @@ def write_proposals(folder: Path) -> None:
         corners.sort(axis=1)
         proposals[f'train/{image["file_name"]}'] = dict(
             bboxes=corners.reshape(-1, 4).astype(np.float32),
-            scores=rng.uniform(0, 1, 3 * i).astype(np.float32))
-    save_proposals(folder / PROPOSALS, proposals, dict(
-        annotations=describe_annotations(folder / ANNOTATIONS)))
+            scores=rng.uniform(0, 1, 3 * i).astype(np.float32),
+        )
+    save_proposals(
+        folder / PROPOSALS,
+        proposals,
+        dict(annotations=describe_annotations(folder / ANNOTATIONS)),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +132,8 @@ def make_runner(dataset: BaseDataset, *hooks: object) -> SimpleNamespace:
         train_dataloader=SimpleNamespace(dataset=dataset),
         model=nn.Linear(1, 1),
         message_hub=MessageHub.get_instance('image_embedding_hook'),
-        hooks=[*hooks])
+        hooks=[*hooks],
+    )
 
 
 def embed(dataset: BaseDataset, **settings) -> Iterator[DetDataSample]:
@@ -138,15 +144,22 @@ def embed(dataset: BaseDataset, **settings) -> Iterator[DetDataSample]:
     hook.before_train(runner)
     assert torch.equal(torch.get_rng_state(), state)  # weights of the run
     assert hook.extractor.settings == {
-        **dict(crop_scales=(1.0, 1.5), crop_mode='fast', batch_size=256,
-               precision='fp32'), **settings
+        **dict(
+            crop_scales=(1.0, 1.5),
+            crop_mode='fast',
+            batch_size=256,
+            precision='fp32',
+        ),
+        **settings,
     }
     for start in range(0, len(dataset), 2):
         np.random.seed(start)
-        batch = dict(data_samples=[
-            dataset[i]['data_samples']
-            for i in range(start, min(start + 2, len(dataset)))
-        ])
+        batch = dict(
+            data_samples=[
+                dataset[i]['data_samples']
+                for i in range(start, min(start + 2, len(dataset)))
+            ]
+        )
         hook.before_train_iter(runner, start, batch)
         yield from batch['data_samples']
     assert runner.message_hub.get_scalar('train/embed_time').current() > 0
@@ -161,16 +174,23 @@ def assert_within_a_step(actual: torch.Tensor, expected: np.ndarray) -> None:
     assert (np.abs(actual - expected) <= step).all()
 
 
-@pytest.mark.parametrize('settings, boxes', [
-    (dict(), dict(num_max=20)),
-    (dict(crop_mode='clip', crop_scales=(1.2, ), batch_size=3),
-     dict(num_max=4, min_size=6, nms_iou=.6)),
-    (dict(batch_size=7), dict(ground_truth=True, jitter=2, seed=5)),
-])
-def test_values_are_those_of_a_store(tmp_path: Path, settings: dict,
-                                     boxes: dict) -> None:
-    store = make_store(tmp_path, str(tmp_path / 'store'), boxes=boxes,
-                       **settings)
+@pytest.mark.parametrize(
+    'settings, boxes',
+    [
+        (dict(), dict(num_max=20)),
+        (
+            dict(crop_mode='clip', crop_scales=(1.2,), batch_size=3),
+            dict(num_max=4, min_size=6, nms_iou=0.6),
+        ),
+        (dict(batch_size=7), dict(ground_truth=True, jitter=2, seed=5)),
+    ],
+)
+def test_values_are_those_of_a_store(
+    tmp_path: Path, settings: dict, boxes: dict
+) -> None:
+    store = make_store(
+        tmp_path, str(tmp_path / 'store'), boxes=boxes, **settings
+    )
     dataset = build(pipeline_of(f'{VILD}_online', boxes))
     samples = [*embed(dataset, **settings)]
     assert len(samples) == len(store) == 6
@@ -187,7 +207,8 @@ def test_values_are_those_of_a_store(tmp_path: Path, settings: dict,
     assert {sample.flip for sample in samples} == {True, False}
     # One image has no proposals.
     assert 'ground_truth' in boxes or any(
-        not len(sample.distill_instances) for sample in samples)
+        not len(sample.distill_instances) for sample in samples
+    )
 
 
 def train(cfg: Config) -> List[dict]:
@@ -198,7 +219,7 @@ def train(cfg: Config) -> List[dict]:
     cfg.default_hooks.logger.interval = 1
     runner = build_runner(cfg)
     runner.train()
-    path, = Path(cfg.work_dir).rglob('scalars.json')
+    (path,) = Path(cfg.work_dir).rglob('scalars.json')
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -218,12 +239,16 @@ def test_training_goes_as_with_a_store(tmp_path: Path) -> None:
             if 'loss' in key:
                 assert a[key] == pytest.approx(b[key], rel=1e-2), key
     states = [
-        torch.load(next((tmp_path / name).rglob('iter_3.pth')),
-                   weights_only=True) for name in (VILD, f'{VILD}_online')
+        torch.load(
+            next((tmp_path / name).rglob('iter_3.pth')), weights_only=True
+        )
+        for name in (VILD, f'{VILD}_online')
     ]
     for part in ('state_dict', 'optimizer'):
-        sizes = [len(state[part]['state'] if part == 'optimizer'
-                     else state[part]) for state in states]
+        sizes = [
+            len(state[part]['state'] if part == 'optimizer' else state[part])
+            for state in states
+        ]
         assert sizes[0] == sizes[1]
 
 
@@ -244,15 +269,28 @@ def test_each_process_has_a_clip(tmp_path: Path) -> None:
     cfg.default_hooks.logger.interval = 1
     cfg.dump(tmp_path / 'online.py')
     done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
-         '--nproc_per_node=2', str(ROOT / 'tools/train.py'),
-         str(tmp_path / 'online.py'), '--launcher', 'pytorch'],
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1',
-             'CUDA_VISIBLE_DEVICES': ''},
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc_per_node=2',
+            str(ROOT / 'tools/train.py'),
+            str(tmp_path / 'online.py'),
+            '--launcher',
+            'pytorch',
+        ],
+        env={
+            **os.environ,
+            'PYTHONPATH': str(ROOT),
+            'OMP_NUM_THREADS': '1',
+            'CUDA_VISIBLE_DEVICES': '',
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300)
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     assert done.stdout.count('embed_time: ') == 2
 
@@ -262,8 +300,9 @@ def test_it_is_registered_where_every_scope_finds_it() -> None:
     assert mmdet.registry.HOOKS.get('ImageEmbeddingHook') is ImageEmbeddingHook
 
 
-@pytest.mark.parametrize('auto', [dict(precision='auto'),
-                                  dict(batch_size='auto')])
+@pytest.mark.parametrize(
+    'auto', [dict(precision='auto'), dict(batch_size='auto')]
+)
 def test_nothing_is_measured(auto: dict) -> None:
     with pytest.raises(ValueError, match='give precision and batch_size'):
         ImageEmbeddingHook(CLIP, **auto)
@@ -288,8 +327,11 @@ def test_class_embeddings_of_another_clip_are_refused() -> None:
     runner = make_runner(build(pipeline_of(f'{VILD}_online')))
     runner.model.set_vocabulary = None
     runner.model.clip = dict(name='RN50', sha256='a' * 64)
-    with pytest.raises(ValueError, match='the class embeddings was made by '
-                       'CLIP RN50 .*, the image embeddings of ImageEmb'):
+    with pytest.raises(
+        ValueError,
+        match='the class embeddings was made by '
+        'CLIP RN50 .*, the image embeddings of ImageEmb',
+    ):
         ImageEmbeddingHook(CLIP).before_train(runner)
 
 
@@ -300,15 +342,19 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
     assert hook._read(str(path)).shape == (48, 64, 3)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(
-            ValueError, match="7.jpg can't be embedded: OSError: .*runcated"):
+        ValueError, match="7.jpg can't be embedded: OSError: .*runcated"
+    ):
         hook._read(str(path))
 
 
 def test_a_hook_that_is_missing_is_named() -> None:
     runner = make_runner(build(pipeline_of(f'{VILD}_online')))
     runner.val_loop = runner.logger = None
-    with pytest.raises(ValueError, match='no hook of this run makes them: '
-                       r"add to the config .*type='ImageEmbeddingHook'"):
+    with pytest.raises(
+        ValueError,
+        match='no hook of this run makes them: '
+        r"add to the config .*type='ImageEmbeddingHook'",
+    ):
         OpenVocabularyHook().before_train(runner)
     runner.hooks.append(ImageEmbeddingHook(CLIP))
     OpenVocabularyHook().before_train(runner)
@@ -316,9 +362,10 @@ def test_a_hook_that_is_missing_is_named() -> None:
 
 def test_the_config_takes_the_store_s_place() -> None:
     """Its CLIP and boxes are those of the extraction's config."""
-    online, stored = (Config.fromfile(CONFIGS / f'{name}.py')
-                      for name in (f'{VILD}_online',
-                                   'proposal_feature_extractor'))
+    online, stored = (
+        Config.fromfile(CONFIGS / f'{name}.py')
+        for name in (f'{VILD}_online', 'proposal_feature_extractor')
+    )
     transform = online.train_dataloader.dataset.pipeline[2]
     assert transform.proposals == stored.train_cfg.proposals == PROPOSALS
     hook = dict(online.default_hooks.image_embeddings)

@@ -1,4 +1,5 @@
 """From the command line to a config: missing files, resume, --out."""
+
 import os
 from argparse import Namespace
 from pathlib import Path
@@ -14,16 +15,27 @@ ROOT = Path(__file__).parents[2]
 
 
 def arguments(config: str, **kwargs) -> Namespace:
-    return Namespace(**dict(
-        dict(config=config, cfg_options=[], launcher='none', seed=None,
-             deterministic=False, work_dir=None), **kwargs))
+    return Namespace(
+        **dict(
+            dict(
+                config=config,
+                cfg_options=[],
+                launcher='none',
+                seed=None,
+                deterministic=False,
+                work_dir=None,
+            ),
+            **kwargs,
+        )
+    )
 
 
 def test_config_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(
-            FileNotFoundError,
-            match='did you mean "configs/miniature/rpn_r18_fpn_miniature'):
+        FileNotFoundError,
+        match='did you mean "configs/miniature/rpn_r18_fpn_miniature',
+    ):
         load_config(arguments('configs/miniature/rpn_r18_fpn_minature.py'))
 
 
@@ -37,8 +49,9 @@ def test_seed_and_work_dir(tmp_path: Path) -> None:
     assert cfg.work_dir == 'elsewhere' and cfg.randomness.seed == 0
 
 
-def test_deterministic(tmp_path: Path,
-                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deterministic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
     config = tmp_path / 'job.py'
     config.write_text('randomness = dict(seed=3)')
@@ -87,10 +100,14 @@ def test_skip_broken_goes_to_who_loads_images(tmp_path: Path) -> None:
     assert 'skip_broken' not in cfg.train_cfg
     prepare_training(cfg, skip_broken=True)
     assert cfg.train_cfg.skip_broken is True
-    cfg = Config(dict(
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=1),
-        work_dir=str(tmp_path),
-        train_dataloader=dict(dataset=dict(type='GZSLCocoDataset'))))
+    cfg = Config(
+        dict(
+            train_cfg=dict(type='IterBasedTrainLoop', max_iters=1),
+            work_dir=str(tmp_path),
+            train_dataloader=dict(dataset=dict(type='GZSLCocoDataset')),
+        )
+    )
     prepare_training(cfg, skip_broken=True)
     assert cfg.train_dataloader.dataset.broken_file == str(
-        tmp_path / 'broken_images.jsonl')
+        tmp_path / 'broken_images.jsonl'
+    )

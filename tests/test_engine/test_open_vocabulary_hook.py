@@ -1,4 +1,5 @@
 """Names go from the dataset to the model; what doesn't match is refused."""
+
 from types import SimpleNamespace
 from typing import List
 
@@ -21,12 +22,13 @@ class Head(nn.Module):
         self.seen.append((names, novel_classes))
 
 
-def make_runner(train: dict,
-                val: dict,
-                validates: bool = False) -> SimpleNamespace:
+def make_runner(
+    train: dict, val: dict, validates: bool = False
+) -> SimpleNamespace:
     warnings: List[str] = []
     loader = lambda meta: SimpleNamespace(  # noqa: E731
-        dataset=SimpleNamespace(dataset=SimpleNamespace(metainfo=meta)))
+        dataset=SimpleNamespace(dataset=SimpleNamespace(metainfo=meta))
+    )
     evaluator = SimpleNamespace(metrics=[])
     return SimpleNamespace(
         model=nn.Sequential(Head()),
@@ -38,12 +40,13 @@ def make_runner(train: dict,
         train_loop=object(),
         val_loop=object() if validates else None,
         logger=SimpleNamespace(warning=warnings.append),
-        warnings=warnings)
+        warnings=warnings,
+    )
 
 
-TRAIN = dict(classes=('a', 'b'), base_classes=('a', ), novel_classes=('b', ))
+TRAIN = dict(classes=('a', 'b'), base_classes=('a',), novel_classes=('b',))
 VAL = dict(classes=('b', 'a'))
-SEEN_TRAIN, SEEN_VAL = (('a', 'b'), ('b', )), (('b', 'a'), ())
+SEEN_TRAIN, SEEN_VAL = (('a', 'b'), ('b',)), (('b', 'a'), ())
 
 
 def test_training_goes_on_with_its_own_vocabulary_after_validation() -> None:
@@ -86,15 +89,19 @@ def test_the_config_gives_the_number_until_a_vocabulary_does() -> None:
     hook.before_train(runner)
 
 
-@pytest.mark.parametrize('name, attributes, passes', [
-    ('bbox_head', dict(num_classes=2), True),
-    ('bbox_head', dict(num_classes=80), False),
-    ('mask_head', dict(num_classes=80, class_agnostic=True), True),
-    ('mask_head', dict(num_classes=80, class_agnostic=False), False),
-    ('rpn_head', dict(num_classes=1), True),
-])
-def test_heads_of_a_fixed_size(name: str, attributes: dict,
-                               passes: bool) -> None:
+@pytest.mark.parametrize(
+    'name, attributes, passes',
+    [
+        ('bbox_head', dict(num_classes=2), True),
+        ('bbox_head', dict(num_classes=80), False),
+        ('mask_head', dict(num_classes=80, class_agnostic=True), True),
+        ('mask_head', dict(num_classes=80, class_agnostic=False), False),
+        ('rpn_head', dict(num_classes=1), True),
+    ],
+)
+def test_heads_of_a_fixed_size(
+    name: str, attributes: dict, passes: bool
+) -> None:
     """Those of the host have a column or a mask for each class."""
     runner = make_runner(TRAIN, TRAIN)
     runner.model = nn.ModuleDict({name: nn.Linear(1, 1)})
@@ -104,8 +111,9 @@ def test_heads_of_a_fixed_size(name: str, attributes: dict,
         if passes:
             getattr(OpenVocabularyHook(), check)(runner)
             continue
-        with pytest.raises(ValueError, match=f'{name} has num_classes=80, .*'
-                           'has 2 classes'):
+        with pytest.raises(
+            ValueError, match=f'{name} has num_classes=80, .*has 2 classes'
+        ):
             getattr(OpenVocabularyHook(), check)(runner)
 
 

@@ -1,4 +1,5 @@
 """Strict --cfg-options: unknown keys, added keys, values."""
+
 import pytest
 from mmengine.config import Config
 
@@ -9,16 +10,24 @@ def make_config() -> Config:
     return Config(
         dict(
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-            train_dataloader=[dict(type='Resize', scale=(10, 10)),
-                              dict(type='Flip')],
-            train_pipeline=[dict(type='Flip')]))
+            train_dataloader=[
+                dict(type='Resize', scale=(10, 10)),
+                dict(type='Flip'),
+            ],
+            train_pipeline=[dict(type='Flip')],
+        )
+    )
 
 
 def test_existing_keys_are_set() -> None:
     cfg = make_config()
     apply_overrides(
-        cfg, ['optim_wrapper.optimizer.lr=1e-3',
-              'train_dataloader.0.scale=(20,30)'])
+        cfg,
+        [
+            'optim_wrapper.optimizer.lr=1e-3',
+            'train_dataloader.0.scale=(20,30)',
+        ],
+    )
     assert cfg.optim_wrapper.optimizer.lr == 1e-3
     assert cfg.train_dataloader[0].scale == (20, 30)
     assert cfg.train_dataloader[1].type == 'Flip'
@@ -36,22 +45,28 @@ def test_plus_adds_a_key() -> None:
     assert cfg.optim_wrapper.clip_grad == dict(max_norm=3)
 
 
-@pytest.mark.parametrize('option, message', [
-    # a typo in the middle, at the end, beyond a list, below a value
-    ('optim_wraper.optimizer.lr=1',
-     'no key "optim_wraper.optimizer.lr".*mean "optim_wrapper.optimizer.lr"'),
-    ('optim_wrapper.optimizer.rl=1', 'stopped at "rl"'),
-    ('train_dataloader.2.type=X', 'stopped at "2"'),
-    ('optim_wrapper.optimizer.lr.x=1', 'stopped at "x"'),
-    ('optim_wrapper', 'key=value'),
-    # the end of a key is known, the rest is not
-    ('lr=1', 'mean "optim_wrapper.optimizer.lr"'),
-    # a dict in place of a number, an item behind the last
-    ('+optim_wrapper.optimizer.lr.x=1', 'lr=.* cannot inherit'),
-    ('+train_dataloader.7.type=X', 'Index 7 exceeds'),
-    # its value was already put into the data loader
-    ('train_pipeline.0.type=X', '"train_pipeline" is a variable'),
-])
+@pytest.mark.parametrize(
+    'option, message',
+    [
+        # a typo in the middle, at the end, beyond a list, below a value
+        (
+            'optim_wraper.optimizer.lr=1',
+            'no key "optim_wraper.optimizer.lr".*mean '
+            '"optim_wrapper.optimizer.lr"',
+        ),
+        ('optim_wrapper.optimizer.rl=1', 'stopped at "rl"'),
+        ('train_dataloader.2.type=X', 'stopped at "2"'),
+        ('optim_wrapper.optimizer.lr.x=1', 'stopped at "x"'),
+        ('optim_wrapper', 'key=value'),
+        # the end of a key is known, the rest is not
+        ('lr=1', 'mean "optim_wrapper.optimizer.lr"'),
+        # a dict in place of a number, an item behind the last
+        ('+optim_wrapper.optimizer.lr.x=1', 'lr=.* cannot inherit'),
+        ('+train_dataloader.7.type=X', 'Index 7 exceeds'),
+        # its value was already put into the data loader
+        ('train_pipeline.0.type=X', '"train_pipeline" is a variable'),
+    ],
+)
 def test_wrong_options(option: str, message: str) -> None:
     cfg = make_config()
     with pytest.raises(ValueError, match=message):
@@ -59,10 +74,19 @@ def test_wrong_options(option: str, message: str) -> None:
     assert cfg.to_dict() == make_config().to_dict()
 
 
-@pytest.mark.parametrize('text, value', [
-    ('3', 3), ('1e-3', 1e-3), ('true', True), ('None', None), ('abc', 'abc'),
-    ('a b/c.pth', 'a b/c.pth'), ('1,2', (1, 2)), ('a,2', ['a', 2]),
-    ("[('a', 1)]", [('a', 1)]),
-])
+@pytest.mark.parametrize(
+    'text, value',
+    [
+        ('3', 3),
+        ('1e-3', 1e-3),
+        ('true', True),
+        ('None', None),
+        ('abc', 'abc'),
+        ('a b/c.pth', 'a b/c.pth'),
+        ('1,2', (1, 2)),
+        ('a,2', ['a', 2]),
+        ("[('a', 1)]", [('a', 1)]),
+    ],
+)
 def test_values(text: str, value: object) -> None:
     assert parse_value(text) == value

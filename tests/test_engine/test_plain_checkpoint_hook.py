@@ -1,4 +1,5 @@
 """Checkpoints load with weights_only=True, and resume."""
+
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from torch import nn
 
 @MODELS.register_module(name='_TinyModel')
 class TinyModel(BaseModel):
-
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(2, 1)
@@ -33,13 +33,15 @@ def make_runner(work_dir: Path, max_iters: int, resume: bool) -> Runner:
             train_cfg=dict(type='IterBasedTrainLoop', max_iters=max_iters),
             optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-2)),
             param_scheduler=[dict(type='LinearLR', by_epoch=False, end=5)],
-            default_hooks=dict(
-                checkpoint=dict(interval=2, by_epoch=False))))
+            default_hooks=dict(checkpoint=dict(interval=2, by_epoch=False)),
+        )
+    )
     cfg.train_dataloader = dict(
         batch_size=2,
         dataset=[dict(inputs=torch.ones(2) * i) for i in range(4)],
         sampler=dict(type='InfiniteSampler', shuffle=False),
-        collate_fn=dict(type='pseudo_collate'))
+        collate_fn=dict(type='pseudo_collate'),
+    )
     return Runner.from_cfg(cfg)
 
 

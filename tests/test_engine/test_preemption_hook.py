@@ -3,6 +3,7 @@
 At random moments, and one of two processes:
 tests/test_tools/test_benchmark_faults.py.
 """
+
 import os
 import signal
 from types import SimpleNamespace
@@ -15,37 +16,51 @@ from ovd.engine.hooks import preemption_hook
 from ovd.engine.hooks.preemption_hook import PreemptionHook
 
 
-@pytest.mark.parametrize(('events', 'ended'), [
-    pytest.param([(0, 'sent'), (1, 'sent')], True, id='twice'),
-    pytest.param([(0, 'sent'), (0.01, 'sent')], False, id='timeout(1)'),
-    pytest.param([(0, 'handed on')], False, id='launcher'),
-    pytest.param([(0, 'handed on'), (0.01, 'handed on')], True,
-                 id='launcher twice'),
-    # As schedulers do, in either order, however late the launcher is
-    pytest.param([(0, 'sent'), (0.01, 'handed on')], False, id='all'),
-    pytest.param([(0, 'sent'), (5, 'handed on')], False, id='all, late'),
-    pytest.param([(0, 'handed on'), (5, 'sent')], False, id='all, early'),
-    pytest.param([(0, 'sent'), (1, 'handed on'), (2, 'sent')], True,
-                 id='all twice'),
-    pytest.param([(0, 'sent'), (0.01, 'handed on'), (0.5, 'handed on')], True,
-                 id='all, then the launcher'),
-])
+@pytest.mark.parametrize(
+    ('events', 'ended'),
+    [
+        pytest.param([(0, 'sent'), (1, 'sent')], True, id='twice'),
+        pytest.param([(0, 'sent'), (0.01, 'sent')], False, id='timeout(1)'),
+        pytest.param([(0, 'handed on')], False, id='launcher'),
+        pytest.param(
+            [(0, 'handed on'), (0.01, 'handed on')], True, id='launcher twice'
+        ),
+        # As schedulers do, in either order, however late the launcher is
+        pytest.param([(0, 'sent'), (0.01, 'handed on')], False, id='all'),
+        pytest.param([(0, 'sent'), (5, 'handed on')], False, id='all, late'),
+        pytest.param([(0, 'handed on'), (5, 'sent')], False, id='all, early'),
+        pytest.param(
+            [(0, 'sent'), (1, 'handed on'), (2, 'sent')], True, id='all twice'
+        ),
+        pytest.param(
+            [(0, 'sent'), (0.01, 'handed on'), (0.5, 'handed on')],
+            True,
+            id='all, then the launcher',
+        ),
+    ],
+)
 def test_a_second_signal_ends_at_once(
-        monkeypatch: pytest.MonkeyPatch, events: List[Tuple[float, str]],
-        ended: bool) -> None:
+    monkeypatch: pytest.MonkeyPatch,
+    events: List[Tuple[float, str]],
+    ended: bool,
+) -> None:
     """But not the same one, which came from the launcher, too."""
     codes: List[int] = []
     launcher = [7]  # before this process listened
     monkeypatch.setattr(os, '_exit', codes.append)
-    monkeypatch.setattr(preemption_hook, 'count_launcher_signals',
-                        lambda: launcher[0])
+    monkeypatch.setattr(
+        preemption_hook, 'count_launcher_signals', lambda: launcher[0]
+    )
     hook = PreemptionHook()
     hook.before_train(None)
     try:
         for seconds, how in events:
             assert not codes
-            monkeypatch.setattr(preemption_hook.time, 'monotonic',
-                                lambda now=seconds: 1000. + now)
+            monkeypatch.setattr(
+                preemption_hook.time,
+                'monotonic',
+                lambda now=seconds: 1000.0 + now,
+            )
             launcher[0] += how == 'handed on'
             signal.raise_signal(signal.SIGINT)
     finally:
@@ -54,7 +69,8 @@ def test_a_second_signal_ends_at_once(
 
 
 def test_processes_agree_in_batches_that_all_have(
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Who has one batch more would wait for the others, who compute metrics.
 
     That a validation ends: test_due_validation_hook.py.

@@ -1,4 +1,5 @@
 """--out and --metrics of tools/test.py."""
+
 import json
 from pathlib import Path
 
@@ -30,12 +31,14 @@ def test_out_notes_the_checkpoint(tmp_path: Path) -> None:
     torch.save(dict(meta=dict(CLASSES=('cat', 'dog'))), checkpoint)
     cfg = Config(
         dict(
-            load_from=str(checkpoint),
-            test_evaluator=dict(type='ProposalDump')))
+            load_from=str(checkpoint), test_evaluator=dict(type='ProposalDump')
+        )
+    )
     set_out_file(cfg, 'x.pkl')
     assert cfg.test_evaluator.out_file == 'x.pkl'
     assert cfg.test_evaluator.provenance.checkpoint == dict(
-        file=str(checkpoint), sha256=sha256_file(checkpoint))
+        file=str(checkpoint), sha256=sha256_file(checkpoint)
+    )
     assert cfg.test_evaluator.provenance.trained_on == ['cat', 'dog']
 
 
@@ -51,15 +54,16 @@ def test_one_of_several_evaluators_keeps_the_predictions() -> None:
             test_evaluator=[
                 dict(type='ProposalRecall'),
                 dict(type='GZSLLVISMetric', report_dir='mine'),
-                dict(type='GZSLCocoMetric')
-            ]))
+                dict(type='GZSLCocoMetric'),
+            ],
+        )
+    )
     set_out_file(cfg, 'x.json')
     set_report_dir(cfg)
     recall, lvis, coco = cfg.test_evaluator
     assert recall == dict(type='ProposalRecall')
     assert (lvis.out_file, lvis.report_dir) == ('x.json', 'mine')
-    assert coco == dict(
-        type='GZSLCocoMetric', report_dir='work_dirs/x/report')
+    assert coco == dict(type='GZSLCocoMetric', report_dir='work_dirs/x/report')
     cfg.test_evaluator = [dict(type='ProposalRecall')]
     with pytest.raises(ValueError, match='this config has ProposalRecall'):
         set_out_file(cfg, 'x.json')
@@ -77,13 +81,19 @@ def detector() -> Config:
         dict(
             model=dict(
                 type='CascadeRCNN',
-                roi_head=dict(bbox_head=[
-                    dict(classifier=dict(classifier)) for _ in range(3)
-                ])),
+                roi_head=dict(
+                    bbox_head=[
+                        dict(classifier=dict(classifier)) for _ in range(3)
+                    ]
+                ),
+            ),
             default_hooks=dict(
                 logger=dict(type='LoggerHook'),
-                names=dict(type='ClassEmbeddingHook', pretrained='RN50')),
-            custom_hooks=[dict(type='ClassEmbeddingHook', pretrained='RN50')]))
+                names=dict(type='ClassEmbeddingHook', pretrained='RN50'),
+            ),
+            custom_hooks=[dict(type='ClassEmbeddingHook', pretrained='RN50')],
+        )
+    )
 
 
 def test_class_embeddings_are_an_argument(tmp_path: Path) -> None:
@@ -93,8 +103,10 @@ def test_class_embeddings_are_an_argument(tmp_path: Path) -> None:
     set_class_embeddings(cfg, None)
     assert cfg.to_dict() == detector().to_dict()
     set_class_embeddings(cfg, str(file))
-    assert [head.classifier.class_embeddings
-            for head in cfg.model.roi_head.bbox_head] == [str(file)] * 3
+    assert [
+        head.classifier.class_embeddings
+        for head in cfg.model.roi_head.bbox_head
+    ] == [str(file)] * 3
     # No hook may judge or make the file of the config any more
     assert cfg.default_hooks == dict(logger=dict(type='LoggerHook'))
     assert cfg.custom_hooks == []
@@ -106,12 +118,14 @@ def test_class_embeddings_must_be_there_and_be_used(tmp_path: Path) -> None:
     (tmp_path / 'b.pth').touch()
     with pytest.raises(ValueError, match='no part of the RPN of this config'):
         set_class_embeddings(
-            Config(dict(model=dict(type='RPN'))), str(tmp_path / 'b.pth'))
+            Config(dict(model=dict(type='RPN'))), str(tmp_path / 'b.pth')
+        )
 
 
 def small_model() -> torch.nn.Module:
     return torch.nn.Sequential(
-        torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1))
+        torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1)
+    )
 
 
 def check(path: Path, model: torch.nn.Module) -> None:
@@ -122,12 +136,21 @@ def test_a_model_is_not_tested_with_random_weights(tmp_path: Path) -> None:
     """Whatever its evaluator: the host only logs it."""
     path, weights = tmp_path / 'iter_1.pth', small_model().state_dict()
     for gone in ('2.weight', '1.running_var'):
-        torch.save(dict(state_dict={
-            key: value for key, value in weights.items() if key != gone
-        }), path)
-        with pytest.raises(ValueError, match=(
+        torch.save(
+            dict(
+                state_dict={
+                    key: value for key, value in weights.items() if key != gone
+                }
+            ),
+            path,
+        )
+        with pytest.raises(
+            ValueError,
+            match=(
                 f'iter_1.pth lacks 1 of the 9 weights of .*: test with the '
-                f'config .*\n  {gone}$')):
+                f'config .*\n  {gone}$'
+            ),
+        ):
             check(path, small_model())
     torch.save(dict(state_dict={}), path)
     big = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(5)))
@@ -135,8 +158,10 @@ def test_a_model_is_not_tested_with_random_weights(tmp_path: Path) -> None:
         check(path, big)
     other = dict(weights, **{'0.weight': torch.ones(3, 4)})
     torch.save(dict(state_dict=other), path)
-    with pytest.raises(ValueError, match=(
-            r'(?s)does not fit .*0.weight: copying .*\[3, 4\].*\[3, 2\]')):
+    with pytest.raises(
+        ValueError,
+        match=(r'(?s)does not fit .*0.weight: copying .*\[3, 4\].*\[3, 2\]'),
+    ):
         check(path, small_model())
     torch.save([1], path)
     with pytest.raises(ValueError, match='no checkpoint: it holds a list'):
@@ -155,8 +180,14 @@ def test_weights_that_are_all_there(tmp_path: Path, name: str) -> None:
     elif name == 'plain.pth':
         torch.save(weights, path)
     else:
-        torch.save(dict(state_dict={
-            f'module.{key}': value for key, value in weights.items()}), path)
+        torch.save(
+            dict(
+                state_dict={
+                    f'module.{key}': value for key, value in weights.items()
+                }
+            ),
+            path,
+        )
     model = small_model()
     check(path, model)
     assert torch.equal(model[2].weight, source[2].weight)

@@ -1,4 +1,5 @@
 """Options of training: mixed precision, the learning rate."""
+
 import pytest
 from mmengine.config import Config
 
@@ -12,11 +13,13 @@ def test_mixed_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('ovd.engine.training.get_device', lambda: 'cuda')
     set_amp(cfg, True)
     assert cfg.optim_wrapper == dict(
-        type='AmpOptimWrapper', loss_scale='dynamic', clip_grad=1)
+        type='AmpOptimWrapper', loss_scale='dynamic', clip_grad=1
+    )
 
 
 def test_mixed_precision_needs_a_gpu_and_an_optimizer(
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr('ovd.engine.training.get_device', lambda: 'cpu')
     with pytest.raises(ValueError, match='--amp is for GPUs'):
         set_amp(Config(dict(optim_wrapper=dict(type='OptimWrapper'))), True)

@@ -1,4 +1,5 @@
 """Several metrics files become one table, one JSON and one picture."""
+
 import json
 from pathlib import Path
 
@@ -12,8 +13,13 @@ def write_metrics(path: Path, novel: float) -> Path:
     metrics = {
         f'{iou_type}_AP50_{group}': value
         for iou_type in ('bbox', 'segm')
-        for group, value in (('novel', novel), ('base', 80.0), ('all', 70.0),
-                             ('harmonic', 65.0), ('novel_attribute', 50.0))
+        for group, value in (
+            ('novel', novel),
+            ('base', 80.0),
+            ('all', 70.0),
+            ('harmonic', 65.0),
+            ('novel_attribute', 50.0),
+        )
     }
     path.write_text(json.dumps(metrics))
     return path
@@ -22,7 +28,7 @@ def write_metrics(path: Path, novel: float) -> Path:
 def test_table_json_and_picture(tmp_path: Path, capsys) -> None:
     files = {
         'ViLD-text': write_metrics(tmp_path / 'text.json', 40.0),
-        'ViLD-ensemble': write_metrics(tmp_path / 'ensemble.json', 61.25)
+        'ViLD-ensemble': write_metrics(tmp_path / 'ensemble.json', 61.25),
     }
     compare(files, tmp_path / 'results.json', ['heads of one ensemble'])
     results = json.loads((tmp_path / 'results.json').read_text())
@@ -30,8 +36,11 @@ def test_table_json_and_picture(tmp_path: Path, capsys) -> None:
     assert set(results['ViLD-text']) == {'bbox', 'segm'}
     printed = capsys.readouterr().out
     assert (tmp_path / 'results.txt').read_text() == printed
-    row, = [line for line in printed.splitlines()
-            if 'ViLD-ensemble' in line and '80.0' in line]
+    (row,) = [
+        line
+        for line in printed.splitlines()
+        if 'ViLD-ensemble' in line and '80.0' in line
+    ]
     assert row.replace(' ', '').startswith('|ViLD-ensemble|61.2|80.0|70.0|')
     assert 'box AP50 novel_attribute' in printed
     assert 'heads of one ensemble' in printed

@@ -1,4 +1,5 @@
 """Several processes: one evaluates, however long it takes."""
+
 import json
 import os
 import subprocess
@@ -55,14 +56,16 @@ WORKER = textwrap.dedent("""
 @pytest.fixture
 def ann_file(tmp_path: Path) -> Path:
     content = dict(
-        gzsl=dict(base=['cat'], novel=['dog'], split='x',
-                  removed=dict(images=2)),
+        gzsl=dict(
+            base=['cat'], novel=['dog'], split='x', removed=dict(images=2)
+        ),
         images=[dict(id=i, width=50, height=50) for i in (1, 2, 3, 4)],
         annotations=[
             dict(image_id=i, category_id=1 + i % 2, bbox=[0, 0, 10, 10])
             for i in (1, 2, 3)
         ],
-        categories=[dict(id=1, name='cat'), dict(id=2, name='dog')])
+        categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+    )
     path = tmp_path / 'val.json'
     path.write_text(json.dumps(content))
     return path
@@ -72,21 +75,37 @@ def run_two(ann_file: Path, what: str) -> subprocess.CompletedProcess:
     script = ann_file.with_name('worker.py')
     script.write_text(WORKER)
     return subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
-         '--nproc_per_node=2', str(script), str(ann_file), what],
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc_per_node=2',
+            str(script),
+            str(ann_file),
+            what,
+        ],
         cwd=ann_file.parent,
-        env={**os.environ, 'PYTHONPATH': str(ROOT),
-             'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'},
+        env={
+            **os.environ,
+            'PYTHONPATH': str(ROOT),
+            'CUDA_VISIBLE_DEVICES': '',
+            'OMP_NUM_THREADS': '1',
+        },
         capture_output=True,
         text=True,
-        timeout=200)
+        timeout=200,
+    )
 
 
 def test_others_wait_beyond_the_limit_of_their_group(ann_file):
     done = run_two(ann_file, 'work')
     assert done.returncode == 0, done.stderr[-3000:]
-    lines = sorted(json.loads(line) for line in done.stdout.splitlines()
-                   if line.startswith('['))
+    lines = sorted(
+        json.loads(line)
+        for line in done.stdout.splitlines()
+        if line.startswith('[')
+    )
     # IoU 10/11, 10/12, 10/13: all found; both processes know
     assert lines == [[0, 100.0], [1, 100.0]]
     kept = json.loads(ann_file.with_name('kept.json').read_text())
@@ -107,7 +126,9 @@ def sample(image: int, box: list, score: float) -> dict:
         pred_instances=dict(
             bboxes=torch.tensor([box], dtype=torch.float32),
             scores=torch.tensor([score]),
-            labels=torch.tensor([0])))
+            labels=torch.tensor([0]),
+        ),
+    )
 
 
 def test_only_annotated_images(ann_file, monkeypatch):
@@ -117,9 +138,10 @@ def test_only_annotated_images(ann_file, monkeypatch):
     class Logger:
         info = warning = lines.append
 
-    monkeypatch.setattr('mmengine.logging.MMLogger.get_current_instance',
-                        lambda: Logger)
-    batch = [sample(2, [0, 0, 10, 10], .5), sample(4, [0, 0, 10, 10], .9)]
+    monkeypatch.setattr(
+        'mmengine.logging.MMLogger.get_current_instance', lambda: Logger
+    )
+    batch = [sample(2, [0, 0, 10, 10], 0.5), sample(4, [0, 0, 10, 10], 0.9)]
     found = {}
     for only in (False, True):
         metric = GZSLCocoMetric(ann_file, only_annotated=only)
@@ -128,16 +150,23 @@ def test_only_annotated_images(ann_file, monkeypatch):
         found[only] = metric.evaluate(4)['bbox_AP50_base']
     # The false cat of image 4, which has no object, comes first.
     assert found == {False: pytest.approx(50), True: pytest.approx(100)}
-    assert any('4 images: those with base or novel objects (2 more left out),'
-               ' 1 of them without an object' in line for line in lines)
+    assert any(
+        '4 images: those with base or novel objects (2 more left out),'
+        ' 1 of them without an object' in line
+        for line in lines
+    )
     assert any('3 images: ' in line for line in lines)
 
 
 def test_lvis_names_and_spelling(tmp_path):
     """APr, APc and APf; mmdet's spelling of one name is understood."""
     names = ['speaker_(stero_equipment)', 'cat']
-    image = dict(width=50, height=50, neg_category_ids=[],
-                 not_exhaustive_category_ids=[])
+    image = dict(
+        width=50,
+        height=50,
+        neg_category_ids=[],
+        not_exhaustive_category_ids=[],
+    )
     path = tmp_path / 'lvis.json'
     path.write_text(
         json.dumps(
@@ -145,18 +174,22 @@ def test_lvis_names_and_spelling(tmp_path):
                 images=[dict(image, id=i) for i in (1, 2)],
                 annotations=[
                     dict(image_id=1, category_id=1, bbox=[0, 0, 10, 10]),
-                    dict(image_id=2, category_id=2, bbox=[0, 0, 10, 10])
+                    dict(image_id=2, category_id=2, bbox=[0, 0, 10, 10]),
                 ],
                 categories=[
                     dict(id=i, name=name, frequency='rf'[i - 1])
                     for i, name in enumerate(names, 1)
-                ])))
+                ],
+            )
+        )
+    )
     metric = GZSLLVISMetric(path)
     metric.dataset_meta = dict(
         classes=['speaker_(stereo_equipment)', 'cat'],
         base_classes=['cat'],
-        novel_classes=['speaker_(stereo_equipment)'])
-    metric.process({}, [sample(1, [0, 0, 10, 10], .5)])
+        novel_classes=['speaker_(stereo_equipment)'],
+    )
+    metric.process({}, [sample(1, [0, 0, 10, 10], 0.5)])
     found = metric.evaluate(2)
     assert found['bbox_APr'] == found['bbox_AP_novel'] == pytest.approx(100)
     assert found['bbox_APf'] == found['bbox_AP_base'] == 0

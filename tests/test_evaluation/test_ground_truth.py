@@ -1,4 +1,5 @@
 """Annotation files that an evaluation can't trust."""
+
 import json
 from pathlib import Path
 
@@ -17,8 +18,9 @@ def write(folder: Path, **change) -> Path:
         ],
         categories=[
             dict(id=1, name='speaker_(stereo_equipment)'),
-            dict(id=2, name='cat')
-        ])
+            dict(id=2, name='cat'),
+        ],
+    )
     path = folder / 'x.json'
     path.write_text(json.dumps({**content, **change}))
     return path
@@ -35,18 +37,28 @@ BOX = dict(image_id=1, category_id=1, bbox=[0, 0, 5, 5])
 IMAGE = dict(width=9, height=9)
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(images=[dict(IMAGE, id=1)] * 2), 'the image id 1 twice'),
-    (dict(images=[dict(IMAGE, id=1), dict(IMAGE, id='2')]), 'of one kind'),
-    (dict(categories=[dict(id=1, name='cat'), dict(id=2, name='cat')]),
-     'the category name cat twice'),
-    (dict(categories=[dict(id=1, name='cat'), dict(id=1, name='dog')]),
-     'the category id 1 twice'),
-    (dict(annotations=[dict(BOX, category_id=99)]), 'of category 99'),
-    (dict(annotations=[dict(BOX, image_id=99)]), 'of image 99'),
-    (dict(annotations=[dict(BOX, bbox=[0, 0, 5])]), 'not a COCO annotation'),
-    (dict(categories=[dict(id=1, name='dog')]), 'lacks the classes cat'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(images=[dict(IMAGE, id=1)] * 2), 'the image id 1 twice'),
+        (dict(images=[dict(IMAGE, id=1), dict(IMAGE, id='2')]), 'of one kind'),
+        (
+            dict(categories=[dict(id=1, name='cat'), dict(id=2, name='cat')]),
+            'the category name cat twice',
+        ),
+        (
+            dict(categories=[dict(id=1, name='cat'), dict(id=1, name='dog')]),
+            'the category id 1 twice',
+        ),
+        (dict(annotations=[dict(BOX, category_id=99)]), 'of category 99'),
+        (dict(annotations=[dict(BOX, image_id=99)]), 'of image 99'),
+        (
+            dict(annotations=[dict(BOX, bbox=[0, 0, 5])]),
+            'not a COCO annotation',
+        ),
+        (dict(categories=[dict(id=1, name='dog')]), 'lacks the classes cat'),
+    ],
+)
 def test_malformed_files(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         load_ground_truth(write(tmp_path, **change), GZSL)

@@ -1,4 +1,5 @@
 """Recall of proposals by hand, and against pycocotools."""
+
 import contextlib
 import io
 import json
@@ -22,8 +23,12 @@ COCO_TINY = Path(__file__).parents[3] / 'shared' / 'data' / 'coco_tiny'
 @pytest.fixture
 def ann_file(tmp_path: Path) -> Path:
     """One image: two base objects, one novel one and a novel crowd."""
-    boxes = [(1, [0, 0, 10, 10], 0), (1, [50, 0, 10, 10], 0),
-             (2, [0, 50, 40, 40], 0), (2, [50, 50, 40, 40], 1)]
+    boxes = [
+        (1, [0, 0, 10, 10], 0),
+        (1, [50, 0, 10, 10], 0),
+        (2, [0, 50, 40, 40], 0),
+        (2, [50, 50, 40, 40], 1),
+    ]
     path = tmp_path / 'val.json'
     path.write_text(
         json.dumps(
@@ -34,25 +39,33 @@ def ann_file(tmp_path: Path) -> Path:
                     dict(image_id=1, category_id=i, bbox=box, iscrowd=crowd)
                     for i, box, crowd in boxes
                 ],
-                categories=[dict(id=1, name='cat'),
-                            dict(id=2, name='dog')])))
+                categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+            )
+        )
+    )
     return path
 
 
 def test_by_hand(ann_file):
     """A label says nothing about a proposal; the best ones count."""
     metric = METRICS.build(
-        dict(type='ProposalRecall', ann_file=ann_file, max_dets=[1, 2, 3]))
+        dict(type='ProposalRecall', ann_file=ann_file, max_dets=[1, 2, 3])
+    )
     metric.dataset_meta = dict(classes=['cat', 'dog'])
     boxes = [[0, 0, 10, 10], [0, 50, 40, 86], [50, 0, 60, 10]]
-    metric.process({}, [
-        dict(
-            img_id=1,
-            pred_instances=dict(
-                bboxes=torch.tensor(boxes, dtype=torch.float32),
-                scores=torch.tensor([.9, .8, .7]),
-                labels=torch.zeros(3, dtype=torch.long)))
-    ])
+    metric.process(
+        {},
+        [
+            dict(
+                img_id=1,
+                pred_instances=dict(
+                    bboxes=torch.tensor(boxes, dtype=torch.float32),
+                    scores=torch.tensor([0.9, 0.8, 0.7]),
+                    labels=torch.zeros(3, dtype=torch.long),
+                ),
+            )
+        ],
+    )
     found = metric.evaluate(1)
     assert found['recall/AR_base@1'] == pytest.approx(50)
     assert found['recall/AR_base@3'] == pytest.approx(100)
@@ -65,7 +78,8 @@ def test_by_hand(ann_file):
 
 
 @pytest.mark.skipif(
-    not COCO_TINY.is_dir(), reason='160 real COCO images are not at hand')
+    not COCO_TINY.is_dir(), reason='160 real COCO images are not at hand'
+)
 def test_equals_pycocotools():
     path = COCO_TINY / 'annotations' / 'instances_val2017.json'
     content = json.loads(path.read_text())
@@ -80,23 +94,36 @@ def test_equals_pycocotools():
                 image_id=annotation['image_id'],
                 category_id=1,
                 score=round(float(rng.random()), 2),
-                bbox=[x + rng.normal(0, 3), y, w * rng.uniform(.6, 1.2), h]))
+                bbox=[x + rng.normal(0, 3), y, w * rng.uniform(0.6, 1.2), h],
+            )
+        )
     predictions = Predictions.from_coco(rows)
     results = []
-    for engine, num_images in (('hotcoco', 500), ('pycocotools', 500),
-                               ('hotcoco', 7)):
+    for engine, num_images in (
+        ('hotcoco', 500),
+        ('pycocotools', 500),
+        ('hotcoco', 7),
+    ):
         metric = ProposalRecall(path, (5, 20, 100), engine)
         metric.dataset_meta = dict(
-            classes=names, base_classes=gzsl['base'],
-            novel_classes=gzsl['novel'])
+            classes=names,
+            base_classes=gzsl['base'],
+            novel_classes=gzsl['novel'],
+        )
         results.append(
-            metric.evaluate_predictions(metric.load_truth(),
-                                        lambda n=num_images:
-                                        predictions.in_blocks(n)))
+            metric.evaluate_predictions(
+                metric.load_truth(),
+                lambda n=num_images: predictions.in_blocks(n),
+            )
+        )
     for others in results[1:]:
         assert results[0] == pytest.approx(others, abs=1e-9, nan_ok=True)
-    assert 20 < results[0]['recall/AR_novel@5'] < \
-        results[0]['recall/AR_novel@100'] < 95
+    assert (
+        20
+        < results[0]['recall/AR_novel@5']
+        < results[0]['recall/AR_novel@100']
+        < 95
+    )
     # The same by pycocotools' own way to forget classes, on all objects.
     truth = load_ground_truth(path, gzsl)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -107,7 +134,9 @@ def test_equals_pycocotools():
         evaluator.evaluate()
         evaluator.accumulate()
     expected = 100 * evaluator.eval['recall'][:, 0, 0].mean(axis=0)
-    assert [results[0][f'recall/AR_all@{n}'] for n in (5, 20, 100)] == \
-        pytest.approx(expected.tolist(), abs=1e-9)
-    assert evaluate(truth, predictions.in_blocks(),
-                    Protocol()).recall.shape == (10, 80, 4, 1)
+    assert [
+        results[0][f'recall/AR_all@{n}'] for n in (5, 20, 100)
+    ] == pytest.approx(expected.tolist(), abs=1e-9)
+    assert evaluate(
+        truth, predictions.in_blocks(), Protocol()
+    ).recall.shape == (10, 80, 4, 1)

@@ -1,4 +1,5 @@
 """What is written about every class."""
+
 import csv
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from ovd.evaluation.report import read_classes, read_groups
 
 
 def rgb(colour: str) -> list:
-    return [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
 
 
 @pytest.mark.parametrize('num_classes', [4, 200])
@@ -35,15 +36,21 @@ def test_report(tmp_path: Path, num_classes):
                 ],
                 categories=[
                     dict(id=i, name=name) for i, name in enumerate(names)
-                ])))
+                ],
+            )
+        )
+    )
     metric = GZSLCocoMetric(path, report_dir=str(tmp_path / 'report'))
     metric.dataset_meta = dict(classes=names)
-    predictions = Predictions.from_coco([
-        dict(image_id=1, category_id=i, bbox=[0, 0, 20, 20 - i], score=.5)
-        for i in range(2)
-    ])
+    predictions = Predictions.from_coco(
+        [
+            dict(image_id=1, category_id=i, bbox=[0, 0, 20, 20 - i], score=0.5)
+            for i in range(2)
+        ]
+    )
     metrics = metric.evaluate_predictions(
-        load_ground_truth(path), predictions.in_blocks)
+        load_ground_truth(path), predictions.in_blocks
+    )
     with open(tmp_path / 'report' / 'bbox_classes.csv') as file:
         rows = list(csv.DictReader(file))
     assert [row['class'] for row in rows] == names
@@ -63,7 +70,7 @@ def test_report(tmp_path: Path, num_classes):
     assert {row.name for row in ordered[-3:-1]} == {*names[:2]}
     for name in ('classes', 'pr'):
         picture = np.asarray(
-            Image.open(tmp_path / 'report' / f'bbox_{name}.png').convert(
-                'RGB'))
+            Image.open(tmp_path / 'report' / f'bbox_{name}.png').convert('RGB')
+        )
         assert (picture == rgb(NOVEL_COLOUR)).all(axis=-1).sum() > 50
     assert len(list((tmp_path / 'report').iterdir())) == 4

@@ -1,4 +1,5 @@
 """Cosine classifier: logits, hidden novel columns, vocabulary."""
+
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ def make_embeddings(names=NAMES, dims=8, clip=CLIP, seed=0) -> ClassEmbeddings:
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(len(names), dims, generator=generator)
     return ClassEmbeddings(
-        list(names), rows / rows.norm(dim=1, keepdim=True), clip, 'vild')
+        list(names), rows / rows.norm(dim=1, keepdim=True), clip, 'vild'
+    )
 
 
 @pytest.fixture
@@ -37,7 +39,8 @@ def test_logits_are_cosines_over_temperature(file: str) -> None:
         for c in range(4):
             expected = torch.cosine_similarity(x[r], rows[c], dim=0) / 0.05
             assert logits[r, c].item() == pytest.approx(
-                expected.item(), abs=1e-4)
+                expected.item(), abs=1e-4
+            )
 
 
 def test_novel_columns_are_hidden_in_training_only(file: str) -> None:
@@ -45,7 +48,8 @@ def test_novel_columns_are_hidden_in_training_only(file: str) -> None:
     classifier.set_classes(NAMES, ['blue star'])
     x = torch.randn(5, 8, requires_grad=True)
     loss = torch.nn.functional.cross_entropy(
-        classifier(x), torch.tensor([0, 2, 3, 3, 0]))
+        classifier(x), torch.tensor([0, 2, 3, 3, 0])
+    )
     loss.backward()
     assert torch.isinf(classifier(x)[:, 1]).all()
     assert torch.isfinite(x.grad).all() and x.grad.abs().sum() > 0
@@ -54,8 +58,9 @@ def test_novel_columns_are_hidden_in_training_only(file: str) -> None:
 
 def test_what_is_learned_and_what_is_saved(file: str) -> None:
     classifier = ClassEmbeddingClassifier(file)
-    assert [name for name, _ in classifier.named_parameters()
-            ] == ['bg_embedding']
+    assert [name for name, _ in classifier.named_parameters()] == [
+        'bg_embedding'
+    ]
     assert list(classifier.state_dict()) == ['bg_embedding']
 
 
@@ -82,8 +87,10 @@ def test_a_file_that_is_made_later(tmp_path: Path) -> None:
     classifier = ClassEmbeddingClassifier(str(path), embed_dims=8).eval()
     assert classifier.bg_embedding.shape == (1, 8)
     assert list(classifier.state_dict()) == ['bg_embedding']
-    for need in (lambda: classifier.source,
-                 lambda: classifier.set_classes(NAMES)):
+    for need in (
+        lambda: classifier.source,
+        lambda: classifier.set_classes(NAMES),
+    ):
         with pytest.raises(FileNotFoundError, match='make it with: python t'):
             need()
     make_embeddings().save(path)
@@ -92,8 +99,9 @@ def test_a_file_that_is_made_later(tmp_path: Path) -> None:
     assert classifier(torch.randn(2, 8)).shape == (2, 4)
 
 
-def test_the_size_that_the_config_says_is_checked(file: str,
-                                                  tmp_path: Path) -> None:
+def test_the_size_that_the_config_says_is_checked(
+    file: str, tmp_path: Path
+) -> None:
     assert ClassEmbeddingClassifier(file, embed_dims=8).embed_dims == 8
     with pytest.raises(ValueError, match='size 8, .* embed_dims=64'):
         ClassEmbeddingClassifier(file, embed_dims=64)
@@ -124,10 +132,10 @@ def test_a_moving_average_that_began_before_the_vocabulary(file: str) -> None:
     model = nn.Sequential(ClassEmbeddingClassifier(file), nn.BatchNorm1d(3))
     average = ExponentialMovingAverage(model, momentum=0.5)
     model[0].set_classes(NAMES[:2])
-    model[1].running_mean.fill_(7.)
+    model[1].running_mean.fill_(7.0)
     average.update_parameters(model)
     average.update_parameters(model)
-    assert average.module[1].running_mean.tolist() == [7.] * 3
+    assert average.module[1].running_mean.tolist() == [7.0] * 3
     assert set(average.module.state_dict()) == set(model.state_dict())
 
 
@@ -139,8 +147,11 @@ def test_wrong_input_says_what_is_wrong(file: str) -> None:
         classifier(torch.randn(2, 8))
     with pytest.raises(ValueError, match='"red circel"; did you mean'):
         classifier.set_classes(['red circel'])
-    with pytest.raises(ValueError, match='1 of 2 novel classes .* 3 names of '
-                       'the vocabulary:\n  "blue stars"; did you mean "blue'):
+    with pytest.raises(
+        ValueError,
+        match='1 of 2 novel classes .* 3 names of '
+        'the vocabulary:\n  "blue stars"; did you mean "blue',
+    ):
         classifier.set_classes(NAMES, ['red circle', 'blue stars'])
     assert classifier.novel_mask is None  # nothing is half set
     other = make_embeddings(clip=dict(name='other', sha256='1' * 64))
@@ -149,6 +160,9 @@ def test_wrong_input_says_what_is_wrong(file: str) -> None:
 
 
 def test_a_missing_file_without_its_size_names_both_ways(tmp_path):
-    with pytest.raises(FileNotFoundError, match='make it with: python tools/'
-                       '.*\nor give the classifier embed_dims, and ClassEmb'):
+    with pytest.raises(
+        FileNotFoundError,
+        match='make it with: python tools/'
+        '.*\nor give the classifier embed_dims, and ClassEmb',
+    ):
         ClassEmbeddingClassifier(str(tmp_path / 'no.pth'))

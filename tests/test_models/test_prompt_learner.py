@@ -1,4 +1,5 @@
 """Learning prompts: the loss, its gradients, predictions, what is saved."""
+
 import copy
 import math
 from types import SimpleNamespace
@@ -32,9 +33,10 @@ def batch(count: int = 6, group: int = 1, seed: int = 1) -> Dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return dict(
         embeddings=torch.randn(count, 64, generator=generator).half(),
-        labels=torch.randint(-1, 2, (count, ), generator=generator),
+        labels=torch.randint(-1, 2, (count,), generator=generator),
         weights=torch.rand(count, generator=generator) + 0.1,
-        group=group)
+        group=group,
+    )
 
 
 # --- loss ------------------------------------------------------------------
@@ -42,14 +44,21 @@ def batch(count: int = 6, group: int = 1, seed: int = 1) -> Dict[str, Tensor]:
 
 def test_loss_by_hand() -> None:
     """Two classes; a region of each, and one of background."""
-    logits = torch.tensor([[2., 0], [1, 1], [0, 3]])
+    logits = torch.tensor([[2.0, 0], [1, 1], [0, 3]])
     found = soft_background_loss(
-        logits, torch.tensor([0, 1, -1]), torch.tensor([1., 2, 3]),
-        torch.tensor(6.))
-    losses = [-math.log(math.exp(2) / (math.exp(2) + 1)), math.log(2),
-              -(-math.log(1 + math.exp(3)) * 2 + 3) / 2]
+        logits,
+        torch.tensor([0, 1, -1]),
+        torch.tensor([1.0, 2, 3]),
+        torch.tensor(6.0),
+    )
+    losses = [
+        -math.log(math.exp(2) / (math.exp(2) + 1)),
+        math.log(2),
+        -(-math.log(1 + math.exp(3)) * 2 + 3) / 2,
+    ]
     assert found.item() == pytest.approx(
-        (losses[0] + 2 * losses[1] + 3 * losses[2]) / 6, rel=1e-6)
+        (losses[0] + 2 * losses[1] + 3 * losses[2]) / 6, rel=1e-6
+    )
 
 
 def test_background_is_cross_entropy_to_the_uniform_target() -> None:
@@ -57,28 +66,31 @@ def test_background_is_cross_entropy_to_the_uniform_target() -> None:
     logits = torch.randn(5, 7, requires_grad=True)
     ones = torch.ones(5)
     found = soft_background_loss(
-        logits, torch.full((5, ), -1), ones, ones.sum())
+        logits, torch.full((5,), -1), ones, ones.sum()
+    )
     expected = F.cross_entropy(logits, torch.full((5, 7), 1 / 7))
     torch.testing.assert_close(found, expected)
     even = soft_background_loss(
-        torch.zeros(5, 7), torch.full((5, ), -1), ones, ones.sum())
+        torch.zeros(5, 7), torch.full((5,), -1), ones, ones.sum()
+    )
     assert even.item() == pytest.approx(math.log(7)) and even < found
 
 
 def test_classes_weigh_as_in_torch() -> None:
     torch.manual_seed(0)
-    logits, labels = torch.randn(8, 3), torch.randint(3, (8, ))
+    logits, labels = torch.randn(8, 3), torch.randint(3, (8,))
     weight = torch.tensor([0.5, 2, 1])
     found = soft_background_loss(
-        logits, labels, weight[labels], weight[labels].sum())
-    torch.testing.assert_close(
-        found, F.cross_entropy(logits, labels, weight))
+        logits, labels, weight[labels], weight[labels].sum()
+    )
+    torch.testing.assert_close(found, F.cross_entropy(logits, labels, weight))
 
 
 def test_no_regions() -> None:
     logits = torch.zeros(0, 3, requires_grad=True)
     loss = soft_background_loss(
-        logits, torch.zeros(0).long(), torch.zeros(0), torch.tensor(1.))
+        logits, torch.zeros(0).long(), torch.zeros(0), torch.tensor(1.0)
+    )
     loss.backward()
     assert loss == 0 and logits.grad.shape == (0, 3)
 
@@ -89,14 +101,19 @@ def test_no_regions() -> None:
 def test_class_embeddings_are_those_of_the_tool(model: PromptLearner) -> None:
     for group in range(2):
         expected = embed_class_names(
-            model.teacher, ['bow_(weapon)', 'red fox'], 'learned',
-            contexts=model.context[group:group + 1].detach())
-        torch.testing.assert_close(model.embed_base_classes(group).detach(),
-                                   expected)
+            model.teacher,
+            ['bow_(weapon)', 'red fox'],
+            'learned',
+            contexts=model.context[group : group + 1].detach(),
+        )
+        torch.testing.assert_close(
+            model.embed_base_classes(group).detach(), expected
+        )
 
 
 def test_loss_and_gradient_are_those_of_plain_code(
-        model: PromptLearner) -> None:
+    model: PromptLearner,
+) -> None:
     """The text tower of openai-clip, over all of its 77 tokens."""
     data = batch()
     found = model(**data, mode='loss')
@@ -104,18 +121,23 @@ def test_loss_and_gradient_are_those_of_plain_code(
     clip, context = model.teacher.model, model.context.detach()[1].clone()
     context.requires_grad_()
     from ovd.clip.tokenizer import tokenize
+
     tokens = tokenize(['X X X bow weapon.', 'X X X red fox.'])
     x = clip.token_embedding(tokens)
     x = torch.cat([x[:, :1], context.expand(2, -1, -1), x[:, 4:]], dim=1)
     x = (x + clip.positional_embedding).transpose(0, 1)
     x = clip.ln_final(clip.transformer(x).transpose(0, 1))
     texts = x[torch.arange(2), tokens.argmax(1)] @ clip.text_projection
-    logits = F.normalize(data['embeddings'].float(), dim=1) @ F.normalize(
-        texts, dim=1).T / 0.01
+    logits = (
+        F.normalize(data['embeddings'].float(), dim=1)
+        @ F.normalize(texts, dim=1).T
+        / 0.01
+    )
     total = 0
     for row, label, weight in zip(logits, data['labels'], data['weights']):
-        target = torch.full((2, ), 0.5) if label < 0 else F.one_hot(
-            label, 2).float()
+        target = (
+            torch.full((2,), 0.5) if label < 0 else F.one_hot(label, 2).float()
+        )
         total = total - weight * (target * row.log_softmax(0)).sum()
     loss = total / data['weights'].sum()
     loss.backward()
@@ -126,7 +148,8 @@ def test_loss_and_gradient_are_those_of_plain_code(
     classes = data['labels'] >= 0
     correct = (logits.argmax(1) == data['labels'])[classes]
     assert found['acc'].item() == pytest.approx(
-        100 * correct.float().mean().item())
+        100 * correct.float().mean().item()
+    )
 
 
 def test_only_the_context_is_trained_and_saved(model: PromptLearner) -> None:
@@ -145,8 +168,13 @@ def regions(groups: List[int]) -> SimpleNamespace:
     def getitems(indices: List[int]) -> dict:
         place, rows = indices[0] // 20, [i % 20 for i in indices]
         return dict(
-            {key: value[rows] for key, value in parts[place].items()
-             if key != 'group'}, group=place)
+            {
+                key: value[rows]
+                for key, value in parts[place].items()
+                if key != 'group'
+            },
+            group=place,
+        )
 
     class Regions:
         group_sizes = [20] * len(groups)
@@ -173,14 +201,15 @@ def learn(model: PromptLearner, groups: List[int]) -> Tensor:
 
 
 def test_groups_learn_together_as_they_do_alone(
-        model: PromptLearner, tiny_clip_path: str) -> None:
+    model: PromptLearner, tiny_clip_path: str
+) -> None:
     start = model.context.detach().clone()
     alone = []
     for group in range(2):
         single = PromptLearner(tiny_clip_path, num_groups=1, context_length=3)
         single.set_vocabulary(NAMES, ['dog'])
         with torch.no_grad():
-            single.context.copy_(start[group:group + 1])
+            single.context.copy_(start[group : group + 1])
         alone.append(learn(single, [group]))
     together = learn(model, [0, 1])
     assert torch.equal(together, torch.cat(alone))
@@ -188,8 +217,9 @@ def test_groups_learn_together_as_they_do_alone(
 
 
 def test_novel_classes_are_some_of_the_names(model: PromptLearner) -> None:
-    with pytest.raises(ValueError, match='1 of 1 novel .*\n  "Dog"; did you '
-                       'mean "dog"'):
+    with pytest.raises(
+        ValueError, match='1 of 1 novel .*\n  "Dog"; did you mean "dog"'
+    ):
         model.set_vocabulary(NAMES, ['Dog'])
 
 
@@ -200,15 +230,24 @@ def test_prediction_is_by_the_ensemble(model: PromptLearner) -> None:
     groups = []
     for context in model.context.detach():
         model.set_vocabulary(NAMES)
-        groups.append(embed_class_names(
-            model.teacher, NAMES, 'learned', contexts=context[None]))
+        groups.append(
+            embed_class_names(
+                model.teacher, NAMES, 'learned', contexts=context[None]
+            )
+        )
     ensemble = F.normalize(sum(groups), dim=1)
-    vild, detpro = (embed_class_names(model.teacher, NAMES, templates)
-                    for templates in ('vild', 'detpro'))
-    for key, classes in (('pred_label', ensemble), ('pred_label_vild', vild),
-                         ('pred_label_detpro', detpro)):
+    vild, detpro = (
+        embed_class_names(model.teacher, NAMES, templates)
+        for templates in ('vild', 'detpro')
+    )
+    for key, classes in (
+        ('pred_label', ensemble),
+        ('pred_label_vild', vild),
+        ('pred_label_detpro', detpro),
+    ):
         assert [item[key] for item in found] == (
-            embeddings.float() @ classes.T).argmax(1).tolist()
+            embeddings.float() @ classes.T
+        ).argmax(1).tolist()
     assert [item['label'] for item in found] == labels.tolist()
 
 
@@ -216,13 +255,13 @@ def test_crops_are_embedded(model: PromptLearner) -> None:
     crops = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     found = model(torch.zeros(2).long(), inputs=crops)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
-    assert len(model(torch.zeros(2).long(), inputs=crops,
-                     mode='predict')) == 2
+    assert len(model(torch.zeros(2).long(), inputs=crops, mode='predict')) == 2
 
 
 def test_training_renews_the_predictions(model: PromptLearner) -> None:
-    data = dict(labels=torch.zeros(1).long(),
-                embeddings=batch(1)['embeddings'])
+    data = dict(
+        labels=torch.zeros(1).long(), embeddings=batch(1)['embeddings']
+    )
     model.eval()(**data, mode='predict')
     before = dict(model._class_embeddings)
     model.train()
@@ -246,8 +285,10 @@ def test_copies_learn_alike(model: PromptLearner) -> None:
 # --- refusals --------------------------------------------------------------
 
 
-@pytest.mark.parametrize('option', [
-    'num_groups', 'context_length', 'temperature', 'text_batch_size'])
+@pytest.mark.parametrize(
+    'option',
+    ['num_groups', 'context_length', 'temperature', 'text_batch_size'],
+)
 def test_wrong_options(tiny_clip_path: str, option: str) -> None:
     with pytest.raises(ValueError, match=f'{option} must be positive, got 0'):
         PromptLearner(tiny_clip_path, **{option: 0})

@@ -1,4 +1,5 @@
 """The whole road in miniature, gone once at reduced size."""
+
 import os
 import subprocess
 import sys
@@ -24,14 +25,16 @@ def run_demo() -> Callable[[Path], str]:
     def run(folder: Path) -> str:
         # With the interpreter of the tests, whichever that is.
         environment = dict(
-            os.environ, OVD_VENV=sys.prefix, CUDA_VISIBLE_DEVICES='')
+            os.environ, OVD_VENV=sys.prefix, CUDA_VISIBLE_DEVICES=''
+        )
         done = subprocess.run(
             ['sh', str(ROOT / 'tools/demo.sh'), '--short', str(folder)],
             env=environment,
             cwd='/',
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True)
+            text=True,
+        )
         assert done.returncode == 0, done.stdout[-5000:]
         return done.stdout
 
@@ -39,8 +42,9 @@ def run_demo() -> Callable[[Path], str]:
 
 
 @pytest.fixture(scope='session')
-def road(tmp_path_factory: pytest.TempPathFactory,
-         run_demo: Callable[[Path], str]) -> Path:
+def road(
+    tmp_path_factory: pytest.TempPathFactory, run_demo: Callable[[Path], str]
+) -> Path:
     """Folder, with a space in its path, where the short demo was run."""
     folder = tmp_path_factory.mktemp('road') / 'a folder'
     (folder / 'output.txt').parent.mkdir()

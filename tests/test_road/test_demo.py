@@ -1,4 +1,5 @@
 """End to end: novel classes are detected far above chance."""
+
 import json
 import os
 from pathlib import Path
@@ -16,13 +17,17 @@ VAL = 'data/miniature/annotations/instances_val_48_17_1.json'
 def test_novel_classes_are_detected_far_above_chance(road: Path) -> None:
     # Chance: the ensemble's own detections, each with a name drawn by lot.
     chance = chance_level(
-        road / VAL, road / 'work_dirs/miniature/predictions.json')
+        road / VAL, road / 'work_dirs/miniature/predictions.json'
+    )
     results = json.loads(
-        (road / 'work_dirs/miniature/results.json').read_text())
+        (road / 'work_dirs/miniature/results.json').read_text()
+    )
     assert list(results) == METHODS
     box = results['ViLD-ensemble']['bbox']
-    print(f'novel AP50 {box["AP50_novel"]:.1f}, '
-          f'chance {chance["bbox_AP50_novel"]:.1f}')
+    print(
+        f'novel AP50 {box["AP50_novel"]:.1f}, '
+        f'chance {chance["bbox_AP50_novel"]:.1f}'
+    )
     # Behind each: what this world, of seed 0, gave; more seeds by
     # python tools/benchmarks/miniature.py --short.
     assert chance['bbox_AP50_novel'] < 3
@@ -33,8 +38,9 @@ def test_novel_classes_are_detected_far_above_chance(road: Path) -> None:
     assert box['AP50_novel_combination'] > 18  # 47.4
     assert results['ViLD-ensemble']['segm']['AP50_novel'] > 20
     # The teacher is the ceiling: 71.6.
-    assert results['CLIP-on-boxes']['bbox']['AP50_novel'] > \
-        box['AP50_novel'] + 10
+    assert (
+        results['CLIP-on-boxes']['bbox']['AP50_novel'] > box['AP50_novel'] + 10
+    )
 
 
 def test_the_table_and_the_pictures_are_there(road: Path) -> None:
@@ -57,7 +63,8 @@ def test_training_never_saw_a_novel_box(road: Path) -> None:
 
 
 def test_a_second_run_reuses_everything(
-        road: Path, run_demo: Callable[[Path], str]) -> None:
+    road: Path, run_demo: Callable[[Path], str]
+) -> None:
     before = _modified(road)
     output = run_demo(road)
     assert 'ViLD-ensemble' in output and 'Iter(train)' not in output

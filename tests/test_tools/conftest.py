@@ -2,6 +2,7 @@
 
 It notes its arguments and does what each test needs, so nothing is installed.
 """
+
 import os
 import shutil
 import subprocess
@@ -53,7 +54,8 @@ class Clone:
             PATH=os.environ['PATH'],
             LOG=str(self.log),
             PYTHON=str(self.python),
-            OVD_PYTHON=str(self.python))
+            OVD_PYTHON=str(self.python),
+        )
 
     @staticmethod
     def add_python(path: Path) -> Path:
@@ -77,12 +79,12 @@ class Clone:
             cwd=self.elsewhere,
             env={
                 **self.variables,
-                **{name: str(value)
-                   for name, value in variables.items()}
+                **{name: str(value) for name, value in variables.items()},
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True)
+            text=True,
+        )
 
     def calls(self, part: str = ''):
         """The calls of interpreters since the last time, that hold part."""

@@ -1,4 +1,5 @@
 """Who is close to whom, and two files side by side, from the command line."""
+
 import csv
 import json
 import runpy
@@ -14,10 +15,16 @@ from ovd.artifacts.class_embeddings import ClassEmbeddings
 from ovd.colours import BASE_COLOUR, NOVEL_COLOUR
 from ovd.datasets.gzsl_splits import NAMED_SPLITS
 
-TOOL = Path(__file__).resolve().parents[2] / \
-    'tools' / 'analysis' / 'class_embeddings.py'
-CLIP, OTHER = (dict(name=name, sha256=digit * 64)
-               for name, digit in (('ViT-B/32', '0'), ('RN50', '1')))
+TOOL = (
+    Path(__file__).resolve().parents[2]
+    / 'tools'
+    / 'analysis'
+    / 'class_embeddings.py'
+)
+CLIP, OTHER = (
+    dict(name=name, sha256=digit * 64)
+    for name, digit in (('ViT-B/32', '0'), ('RN50', '1'))
+)
 # In degrees: the cosine of two classes is that of the difference.
 ANGLES = dict(horse=0, cow=10, cat=30, lamp=45, bus=75, car=90)
 MINE = dict(base=['horse', 'car'], novel=['cow', 'cat', 'bus'])
@@ -26,8 +33,9 @@ FOLDER = Path('work_dirs/class_embeddings/a')
 
 def save(path: str, angles: dict, clip: dict = CLIP) -> str:
     radians = torch.deg2rad(torch.tensor([*angles.values()]).float())
-    ClassEmbeddings([*angles], torch.stack(
-        [radians.cos(), radians.sin()], 1), clip, 'vild').save(path)
+    ClassEmbeddings(
+        [*angles], torch.stack([radians.cos(), radians.sin()], 1), clip, 'vild'
+    ).save(path)
     return path
 
 
@@ -43,6 +51,7 @@ def root(tmp_path, monkeypatch):
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Call the tool; return what it prints, or the error it exits with."""
+
     def call(*arguments):
         monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
         try:
@@ -52,15 +61,17 @@ def run(monkeypatch, capsys):
                 return error.code
             return capsys.readouterr().err
         return capsys.readouterr().out
+
     return call
 
 
 def table(out: str, head: str) -> list:
     """Return the rows of the printed table that begins with a head."""
-    lines = out[out.index(f'| {head}'):].splitlines()
-    rows = lines[2:lines.index(lines[1], 2)]
-    return [[cell.strip() for cell in row.strip('|').split('|')]
-            for row in rows]
+    lines = out[out.index(f'| {head}') :].splitlines()
+    rows = lines[2 : lines.index(lines[1], 2)]
+    return [
+        [cell.strip() for cell in row.strip('|').split('|')] for row in rows
+    ]
 
 
 def read(path: Path) -> list:
@@ -69,59 +80,95 @@ def read(path: Path) -> list:
 
 
 def count_colour(path: Path, colour: str) -> int:
-    rgb = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
+    rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     return (np.asarray(Image.open(path).convert('RGB')) == rgb).all(2).sum()
 
 
 def test_base_and_novel(run):
     """Pairs, neighbours and picture; lamp is neither and is named."""
     out = run('a.pth', '--split', 'mine.json', '--top', 3)
-    assert 'a.pth: 6 classes of 2 numbers, CLIP ViT-B/32, templates vild' \
-        in out
+    assert (
+        'a.pth: 6 classes of 2 numbers, CLIP ViT-B/32, templates vild' in out
+    )
     angles = np.array([*ANGLES.values()])
     cosines = np.cos(np.deg2rad(angles[:, None] - angles))
     pairs = cosines[np.triu_indices(6, 1)]
-    assert table(out, 'cosines between')[0] == ['a.pth', *(
-        f'{value:.3f}' for value in (
-            pairs.mean(), pairs.min(),
-            *np.percentile(pairs, [5, 25, 50, 75, 95]), pairs.max()))]
+    assert table(out, 'cosines between')[0] == [
+        'a.pth',
+        *(
+            f'{value:.3f}'
+            for value in (
+                pairs.mean(),
+                pairs.min(),
+                *np.percentile(pairs, [5, 25, 50, 75, 95]),
+                pairs.max(),
+            )
+        ),
+    ]
     assert 'split mine: 2 base and 3 novel classes' in out
     assert '1 of 6 classes are neither base nor novel: left out: lamp' in out
     assert table(out, 'novel class') == [
-        ['cow', 'horse', '0.985'], ['bus', 'car', '0.966'],
-        ['cat', 'horse', '0.866']]
+        ['cow', 'horse', '0.985'],
+        ['bus', 'car', '0.966'],
+        ['cat', 'horse', '0.866'],
+    ]
     assert read(FOLDER / 'neighbours.csv') == [
-        ['class', 'nearest_base', 'cosine_base', 'nearest_novel',
-         'cosine_novel'],
+        [
+            'class',
+            'nearest_base',
+            'cosine_base',
+            'nearest_novel',
+            'cosine_novel',
+        ],
         ['cow', 'horse', '0.9848', 'cat', '0.9397'],
         ['cat', 'horse', '0.8660', 'cow', '0.9397'],
-        ['bus', 'car', '0.9659', 'cat', '0.7071']]
+        ['bus', 'car', '0.9659', 'cat', '0.7071'],
+    ]
     for colour in (BASE_COLOUR, NOVEL_COLOUR):
         assert count_colour(FOLDER / 'heat_map.png', colour) > 1000
     assert out.splitlines()[-2:] == [
-        str(FOLDER / 'heat_map.png'), str(FOLDER / 'neighbours.csv')]
+        str(FOLDER / 'heat_map.png'),
+        str(FOLDER / 'neighbours.csv'),
+    ]
     assert {path.name for path in FOLDER.iterdir()} == {
-        'heat_map.png', 'neighbours.csv'}
+        'heat_map.png',
+        'neighbours.csv',
+    }
 
 
 def test_published_split_needs_no_annotations(run):
     """Names alone are compared, whatever else the file has."""
-    names = [*NAMED_SPLITS['48_17']['base'], 'oboe',
-             *NAMED_SPLITS['48_17']['novel']]
+    names = [
+        *NAMED_SPLITS['48_17']['base'],
+        'oboe',
+        *NAMED_SPLITS['48_17']['novel'],
+    ]
     save('a.pth', {name: 2 * i for i, name in enumerate(names)})
     out = run('a.pth', '--split', '48_17')
     assert 'split 48_17: 48 base and 17 novel classes' in out
     assert '1 of 66 classes are neither base nor novel: left out: oboe' in out
     assert len(table(out, 'novel class')) == 20
     assert table(out, 'novel class')[0] == [
-        'airplane', 'toothbrush', f'{np.cos(np.deg2rad(4)):.3f}']
+        'airplane',
+        'toothbrush',
+        f'{np.cos(np.deg2rad(4)):.3f}',
+    ]
 
 
 def test_split_file_of_the_splitter(run):
     """Its `gzsl` block says what is base and novel."""
-    Path('val.json').write_text(json.dumps(dict(
-        gzsl=dict(split='own', **MINE), images=[], annotations=[],
-        categories=[dict(id=i, name=name) for i, name in enumerate(ANGLES)])))
+    Path('val.json').write_text(
+        json.dumps(
+            dict(
+                gzsl=dict(split='own', **MINE),
+                images=[],
+                annotations=[],
+                categories=[
+                    dict(id=i, name=name) for i, name in enumerate(ANGLES)
+                ],
+            )
+        )
+    )
     out = run('a.pth', '--ann-file', 'val.json', '--out-dir', 'here')
     assert 'split own: 2 base and 3 novel classes' in out
     assert table(out, 'novel class')[0] == ['cow', 'horse', '0.985']
@@ -131,10 +178,14 @@ def test_split_file_of_the_splitter(run):
 def test_without_split(run):
     out = run('a.pth', '--top', '2')
     assert table(out, 'class') == [
-        ['horse', 'cow', '0.985'], ['cat', 'lamp', '0.966']]
+        ['horse', 'cow', '0.985'],
+        ['cat', 'lamp', '0.966'],
+    ]
     assert '--split or --ann-file say which are base and novel' in out
     assert read(FOLDER / 'neighbours.csv')[:2] == [
-        ['class', 'nearest', 'cosine'], ['horse', 'cow', '0.9848']]
+        ['class', 'nearest', 'cosine'],
+        ['horse', 'cow', '0.9848'],
+    ]
     assert count_colour(FOLDER / 'heat_map.png', NOVEL_COLOUR) == 0
 
 
@@ -149,21 +200,29 @@ def test_agreement(run):
     assert "(Spearman's) of the cosines between them: 1.000" in out
     assert 'mean 0.999, lowest 0.998' in out
     assert [row[0] for row in table(out, 'class that differs')] == [
-        'cow', 'car', 'horse', 'bus']
+        'cow',
+        'car',
+        'horse',
+        'bus',
+    ]
     assert read(FOLDER / 'agreement.csv') == [
         ['class', 'file', 'nearest_first', 'nearest_second', 'cosine'],
         ['horse', 'both', 'cow', 'cow', '0.9994'],
         ['cow', 'both', 'horse', 'horse', '0.9976'],
         ['bus', 'both', 'car', 'car', '1.0000'],
         ['car', 'both', 'bus', 'bus', '0.9986'],
-        ['cat', 'first', '', '', ''], ['lamp', 'first', '', '', ''],
-        ['sun', 'second', '', '', '']]
+        ['cat', 'first', '', '', ''],
+        ['lamp', 'first', '', '', ''],
+        ['sun', 'second', '', '', ''],
+    ]
     with Image.open(FOLDER / 'agreement.png') as picture:
         wide = picture.width
     save('b.pth', ANGLES, OTHER)
     out = run('a.pth', 'b.pth')
-    assert 'of two CLIPs: the cosine of a class in the one and in the ' \
+    assert (
+        'of two CLIPs: the cosine of a class in the one and in the '
         'other means nothing and is left out' in out
+    )
     assert 'same nearest class among them: 100.0%' in out
     assert 'lowest 0' not in out and 'lowest 1' not in out
     assert read(FOLDER / 'agreement.csv')[1][2:] == ['cow', 'cow', '']
@@ -179,20 +238,27 @@ def test_all_cosines_equal(run):
     assert 'mean 1.000, lowest 1.000' in out
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (('a.pht',), 'class embeddings a.pht does not exist; did you mean "a.pt'),
-    (('a.pth', 'b.pth'), 'class embeddings b.pth does not exist'),
-    (('mine.json',), 'mine.json'),
-    (('a.pth', '--split', '48_71'), 'did you mean "48_17"'),
-    (('a.pth', '--split', '48_17'), 'lack:'),
-    (('a.pth', '--split', '866_337'), 'frequency'),
-    (('a.pth', '--split', 'mein.json'), 'did you mean "mine.json"'),
-    (('a.pth', '--ann-file', 'mine.json'), 'categories'),
-    (('a.pth', '--top', '0'), '--top must be at least 1, got 0'),
-    (('one.pth',), 'one.pth has one class, expected at least two'),
-    (('a.pth', 'one.pth'), 'one.pth has one class, expected at least two'),
-    (('a.pth', 'far.pth'), 'a.pth and far.pth share no classes'),
-    (('far.pth', '--split', 'none.json'), 'no novel class')])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (
+            ('a.pht',),
+            'class embeddings a.pht does not exist; did you mean "a.pt',
+        ),
+        (('a.pth', 'b.pth'), 'class embeddings b.pth does not exist'),
+        (('mine.json',), 'mine.json'),
+        (('a.pth', '--split', '48_71'), 'did you mean "48_17"'),
+        (('a.pth', '--split', '48_17'), 'lack:'),
+        (('a.pth', '--split', '866_337'), 'frequency'),
+        (('a.pth', '--split', 'mein.json'), 'did you mean "mine.json"'),
+        (('a.pth', '--ann-file', 'mine.json'), 'categories'),
+        (('a.pth', '--top', '0'), '--top must be at least 1, got 0'),
+        (('one.pth',), 'one.pth has one class, expected at least two'),
+        (('a.pth', 'one.pth'), 'one.pth has one class, expected at least two'),
+        (('a.pth', 'far.pth'), 'a.pth and far.pth share no classes'),
+        (('far.pth', '--split', 'none.json'), 'no novel class'),
+    ],
+)
 def test_error(run, arguments, message):
     """One line or two, and nothing is written."""
     save('one.pth', dict(cow=1))
@@ -215,7 +281,12 @@ def test_each_file_has_a_folder_of_its_own(run, root):
         run(save(f'{folder}/vild.pth', ANGLES))
     run(save(str(root / 'b.pth'), ANGLES))
     pictures = Path('work_dirs/class_embeddings')
-    assert {str(path.parent.relative_to(pictures))
-            for path in pictures.rglob('heat_map.png')} == {
-        'data/coco/vild', 'data/voc/vild', 'elsewhere/vild',
-        str((root / 'b').relative_to(root.anchor))}
+    assert {
+        str(path.parent.relative_to(pictures))
+        for path in pictures.rglob('heat_map.png')
+    } == {
+        'data/coco/vild',
+        'data/voc/vild',
+        'elsewhere/vild',
+        str((root / 'b').relative_to(root.anchor)),
+    }

@@ -1,4 +1,5 @@
 """What a checkpoint takes while it is saved."""
+
 import json
 import sys
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The benchmark of the store of embeddings runs, compares and cleans up."""
+
 import json
 import subprocess
 import sys
@@ -12,18 +13,39 @@ TOOL = Path(__file__).parents[2] / 'tools/benchmarks/embedding_store.py'
 
 def test_small(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(TOOL), '--shards', '2', '--images', '4',
-         '--boxes', '50', '--reads', '8', '--many-images', '5000',
-         '--folder', str(tmp_path)],
-        check=True, capture_output=True, text=True)
+        [
+            sys.executable,
+            str(TOOL),
+            '--shards',
+            '2',
+            '--images',
+            '4',
+            '--boxes',
+            '50',
+            '--reads',
+            '8',
+            '--many-images',
+            '5000',
+            '--folder',
+            str(tmp_path),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     result = json.loads(done.stdout.splitlines()[-1])
     assert result.keys() == {
-        'read_over_mmap', 'bytes_over_payload', 'int8_min_cosine',
-        'open_seconds', 'coverage_seconds', 'poll_seconds'}
+        'read_over_mmap',
+        'bytes_over_payload',
+        'int8_min_cosine',
+        'open_seconds',
+        'coverage_seconds',
+        'poll_seconds',
+    }
     assert result['read_over_mmap'] > 0
     # The manifest weighs more in a small store
     assert 1 < result['bytes_over_payload'] < 1.03
-    assert .999 < result['int8_min_cosine'] < 1
+    assert 0.999 < result['int8_min_cosine'] < 1
     assert min(result['open_seconds'], result['coverage_seconds']) > 0
     assert not list(tmp_path.iterdir())
 

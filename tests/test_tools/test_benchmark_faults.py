@@ -1,4 +1,5 @@
 """The benchmark of faults finds none, and would find them."""
+
 import json
 import subprocess
 import sys
@@ -9,8 +10,16 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / 'tools/benchmarks'
 # Those that break without the parts that are taken out below
-ALONE = ['in a checkpoint', 'SIGINT', 'disk', 'checkpoint', 'shard', 'image',
-         'loss', 'pickle']
+ALONE = [
+    'in a checkpoint',
+    'SIGINT',
+    'disk',
+    'checkpoint',
+    'shard',
+    'image',
+    'loss',
+    'pickle',
+]
 # Run once as it is, and once with what most kinds of faults are about broken
 TWICE = """
 import sys
@@ -41,18 +50,32 @@ ExactResumeHook.before_save_checkpoint = lambda self, *args, **kwargs: None
 sys.argv += ['--kinds', *ALONE]
 run()
 """
-BROKEN = ['SIGKILL in a checkpoint', 'SIGTERM or SIGINT', 'full disk',
-          'checkpoint cut off', 'damaged shard', 'NaN or infinite loss',
-          'malicious pickle']
+BROKEN = [
+    'SIGKILL in a checkpoint',
+    'SIGTERM or SIGINT',
+    'full disk',
+    'checkpoint cut off',
+    'damaged shard',
+    'NaN or infinite loss',
+    'malicious pickle',
+]
 
 
 @pytest.fixture(scope='module')
 def lines() -> List[str]:
     """What both runs print."""
     done = subprocess.run(
-        [sys.executable, '-c', f'import sys; sys.path[0] = {str(FOLDER)!r}\n'
-         f'ALONE = {ALONE}\n' + TWICE, '--scale', '0.01'],
-        capture_output=True, text=True)
+        [
+            sys.executable,
+            '-c',
+            f'import sys; sys.path[0] = {str(FOLDER)!r}\n'
+            f'ALONE = {ALONE}\n' + TWICE,
+            '--scale',
+            '0.01',
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
 
@@ -63,7 +86,8 @@ def test_one_of_each_kind(lines: List[str]) -> None:
     result = json.loads(last)
     assert result['failed'] == 0
     assert result['tried'] == sum(
-        kind['tried'] for kind in result['kinds'].values())
+        kind['tried'] for kind in result['kinds'].values()
+    )
     assert len(result['kinds']) == 14
     for name, kind in result['kinds'].items():
         assert kind['tried'] >= 1 and kind['failed'] == 0

@@ -1,4 +1,5 @@
 """The benchmark of prompt learning runs and compares."""
+
 import json
 import runpy
 from pathlib import Path
@@ -11,9 +12,18 @@ TOOL = Path(__file__).parents[2] / 'tools/benchmarks/prompt_learning.py'
 
 def test_small(tmp_path: Path, run_tool: Callable) -> None:
     categories = tmp_path / 'categories.json'
-    categories.write_text(json.dumps([
-        dict(name=name, frequency=frequency) for name, frequency in
-        (('bow_(weapon)', 'f'), ('pug-dog', 'r'), ('red_fox', 'c'))]))
+    categories.write_text(
+        json.dumps(
+            [
+                dict(name=name, frequency=frequency)
+                for name, frequency in (
+                    ('bow_(weapon)', 'f'),
+                    ('pug-dog', 'r'),
+                    ('red_fox', 'c'),
+                )
+            ]
+        )
+    )
     done = run_tool(TOOL, '--quick', '--categories', categories)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])

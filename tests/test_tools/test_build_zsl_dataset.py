@@ -1,4 +1,5 @@
 """The splitter from the command line."""
+
 import json
 import re
 import runpy
@@ -29,13 +30,21 @@ def config(tmp_path: Path) -> Path:
                     ],
                     categories=[
                         dict(id=1, name='cat', frequency='f'),
-                        dict(id=2, name='boat', frequency='r')
-                    ])))
+                        dict(id=2, name='boat', frequency='r'),
+                    ],
+                )
+            )
+        )
     (tmp_path / 'my.json').write_text('{"base": ["cat"], "novel": ["boat"]}')
     path = tmp_path / 'data.py'
-    path.write_text(''.join(
-        f'{name}_dataloader = dict(dataset=dict(data_root={str(tmp_path)!r}, '
-        f'ann_file="{name}.json"))\n' for name in ('train', 'val')))
+    path.write_text(
+        ''.join(
+            f'{name}_dataloader = '
+            f'dict(dataset=dict(data_root={str(tmp_path)!r}, '
+            f'ann_file="{name}.json"))\n'
+            for name in ('train', 'val')
+        )
+    )
     return path
 
 
@@ -50,8 +59,9 @@ def test_split_again_and_verify(tmp_path, config, monkeypatch, capsys):
     run(monkeypatch, *arguments)
     out = capsys.readouterr().out
     assert f'{train} is up to date' in out and f'{val} is up to date' in out
-    assert '| train_my_1.json | 1      | 1       | 1           | 1       |' \
-        in out
+    assert (
+        '| train_my_1.json | 1      | 1       | 1           | 1       |' in out
+    )
     run(monkeypatch, '--verify', train, val)
     assert capsys.readouterr().out.count('no leak') == 2
     run(monkeypatch, *arguments, '--min-annotations', '0', '--overwrite')
@@ -61,6 +71,7 @@ def test_split_again_and_verify(tmp_path, config, monkeypatch, capsys):
 def test_lvis_val_needs_no_split(config, monkeypatch, capsys, tmp_path):
     """The tool says so and writes nothing."""
     from ovd.datasets import gzsl_splits
+
     monkeypatch.setitem(gzsl_splits.FREQUENCY_SPLITS, '866_337', (1, 1))
     run(monkeypatch, config, '--split', '866_337')
     out = capsys.readouterr().out
@@ -88,13 +99,22 @@ def test_every_file_is_verified(tmp_path, config, monkeypatch, capsys):
     train, val = (tmp_path / f'{n}_my_1.json' for n in ('train', 'val'))
     capsys.readouterr()
     with pytest.raises(SystemExit) as error:
-        run(monkeypatch, '--verify', tmp_path / 'train.json', train,
-            tmp_path / 'no.json', val)
+        run(
+            monkeypatch,
+            '--verify',
+            tmp_path / 'train.json',
+            train,
+            tmp_path / 'no.json',
+            val,
+        )
     said = capsys.readouterr()
     assert error.value.code == 1 and said.out.count('no leak') == 2
-    assert re.search('error: .*train.json has no `gzsl` block.*'
-                     'error: annotation file .*no.json does not exist',
-                     said.err, re.DOTALL)
+    assert re.search(
+        'error: .*train.json has no `gzsl` block.*'
+        'error: annotation file .*no.json does not exist',
+        said.err,
+        re.DOTALL,
+    )
 
 
 def test_all_sources_must_be_there(tmp_path, config, monkeypatch, capsys):
@@ -103,8 +123,10 @@ def test_all_sources_must_be_there(tmp_path, config, monkeypatch, capsys):
     with pytest.raises(SystemExit) as error:
         run(monkeypatch, config, '--split', tmp_path / 'my.json')
     assert error.value.code == 2
-    assert f'annotation file {tmp_path / "val.json"} does not exist' in \
-        capsys.readouterr().err
+    assert (
+        f'annotation file {tmp_path / "val.json"} does not exist'
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / 'train_my_1.json').exists()
 
 
@@ -120,8 +142,7 @@ def test_interrupted(tmp_path, config, monkeypatch, capsys):
         run(monkeypatch, config, '--split', tmp_path / 'my.json')
     assert error.value.code == 130
     assert 'interrupted' in capsys.readouterr().err
-    assert not list(tmp_path.glob('*_my_1*')) and \
-        not list(tmp_path.glob('.*'))
+    assert not list(tmp_path.glob('*_my_1*')) and not list(tmp_path.glob('.*'))
 
 
 @pytest.mark.parametrize('name, code', [('SIGTERM', 143), ('SIGINT', 130)])
@@ -140,27 +161,44 @@ gzsl_split._write_objects = wait
 runpy.run_path({str(TOOL)!r}, run_name='__main__')
 """
     with subprocess.Popen(
-            [sys.executable, '-c', program, config, '--split',
-             tmp_path / 'my.json'], cwd=TOOL.parents[1], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        [
+            sys.executable,
+            '-c',
+            program,
+            config,
+            '--split',
+            tmp_path / 'my.json',
+        ],
+        cwd=TOOL.parents[1],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
         assert child.stdout.readline() == 'writing\n'
         assert list(tmp_path.glob('.*.tmp'))
         child.send_signal(getattr(signal, name))
         _, message = child.communicate(timeout=30)
     assert child.returncode == code
     assert message.startswith('interrupted: ') and message.count('\n') == 1
-    assert not list(tmp_path.glob('*_my_1*')) and \
-        not list(tmp_path.glob('.*'))
+    assert not list(tmp_path.glob('*_my_1*')) and not list(tmp_path.glob('.*'))
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['no.py', '--split', '48_17'], 'config no.py does not exist'),
-    (['CONFIG', '--split', '48_71'], 'did you mean "48_17"'),
-    (['CONFIG', '--split', '48_17'], 'categories of .* lack'),
-    (['CONFIG', '--split', 'no.json'], 'split file no.json does not exist'),
-    (['CONFIG', '--split', '776_454', '--min-annotations', '-2'],
-     'must not be negative, got -2'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['no.py', '--split', '48_17'], 'config no.py does not exist'),
+        (['CONFIG', '--split', '48_71'], 'did you mean "48_17"'),
+        (['CONFIG', '--split', '48_17'], 'categories of .* lack'),
+        (
+            ['CONFIG', '--split', 'no.json'],
+            'split file no.json does not exist',
+        ),
+        (
+            ['CONFIG', '--split', '776_454', '--min-annotations', '-2'],
+            'must not be negative, got -2',
+        ),
+    ],
+)
 def test_errors(config, monkeypatch, capsys, arguments, message):
     """Errors end the tool with one message and no traceback."""
     arguments = [config if a == 'CONFIG' else a for a in arguments]
@@ -170,8 +208,9 @@ def test_errors(config, monkeypatch, capsys, arguments, message):
     assert re.search(f'^error: .*{message}', capsys.readouterr().err)
 
 
-@pytest.mark.parametrize('arguments', [[], ['x.py'], ['x.py', '--verify',
-                                                     'y.json']])
+@pytest.mark.parametrize(
+    'arguments', [[], ['x.py'], ['x.py', '--verify', 'y.json']]
+)
 def test_usage(monkeypatch, arguments):
     """A call that cannot be meant ends with the usage."""
     with pytest.raises(SystemExit) as error:

@@ -1,4 +1,5 @@
 """Proposals of an RPN checkpoint of mmdet 2.x, by the command line."""
+
 import json
 import os
 import subprocess
@@ -31,22 +32,36 @@ def folder(tmp_path: Path) -> Path:
     (annotations / 'instances_train.json').write_text(
         json.dumps(
             dict(
-                images=[dict(id=i, file_name=f'{i}.png', width=100, height=50)
-                        for i in (1, 2, 3)],
-                annotations=[
-                    dict(id=i, image_id=image, category_id=category,
-                         bbox=[5, 5, 40, 40], area=1600, iscrowd=0)
-                    for i, (image, category) in enumerate(
-                        [(1, 1), (1, 2), (2, 1), (3, 2)], 1)
+                images=[
+                    dict(id=i, file_name=f'{i}.png', width=100, height=50)
+                    for i in (1, 2, 3)
                 ],
-                categories=[dict(id=1, name='cat'), dict(id=2, name='dog')])))
+                annotations=[
+                    dict(
+                        id=i,
+                        image_id=image,
+                        category_id=category,
+                        bbox=[5, 5, 40, 40],
+                        area=1600,
+                        iscrowd=0,
+                    )
+                    for i, (image, category) in enumerate(
+                        [(1, 1), (1, 2), (2, 1), (3, 2)], 1
+                    )
+                ],
+                categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+            )
+        )
+    )
     split = annotations / '48_17.json'
     split.write_text(json.dumps(dict(base=['cat'], novel=['dog'])))
     split_file(annotations / 'instances_train.json', str(split), 'train')
     rng = np.random.default_rng(0)
     for i in (1, 2):
-        imwrite(rng.integers(0, 255, (50, 100, 3), np.uint8),
-                str(tmp_path / f'data/miniature/train/{i}.png'))
+        imwrite(
+            rng.integers(0, 255, (50, 100, 3), np.uint8),
+            str(tmp_path / f'data/miniature/train/{i}.png'),
+        )
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(Config.fromfile(CONFIG).model)
     torch.save(
@@ -55,14 +70,26 @@ def folder(tmp_path: Path) -> Path:
             state_dict={
                 key.replace('bbox_head.', 'rpn_head.'): value
                 for key, value in model.state_dict().items()
-            }), tmp_path / 'rpn.pth')
+            },
+        ),
+        tmp_path / 'rpn.pth',
+    )
     return tmp_path
 
 
 def test_checkpoints_of_another_depth_are_refused(
-        folder: Path, run_tool: Callable) -> None:
-    done = run_tool('test.py', CONFIG, 'rpn.pth', '--out', OUT,
-                    '--cfg-options', 'model.backbone.depth=34', cwd=folder)
+    folder: Path, run_tool: Callable
+) -> None:
+    done = run_tool(
+        'test.py',
+        CONFIG,
+        'rpn.pth',
+        '--out',
+        OUT,
+        '--cfg-options',
+        'model.backbone.depth=34',
+        cwd=folder,
+    )
     assert done.returncode != 0 and not (folder / OUT).exists()
     assert 'rpn.pth lacks' in done.stderr
     assert '\n  backbone.layer' in done.stderr
@@ -70,12 +97,19 @@ def test_checkpoints_of_another_depth_are_refused(
 
 def test_public_checkpoints_load_and_are_warned_of(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / 'tools/test.py'), str(CONFIG), 'rpn.pth',
-         '--out', OUT],
+        [
+            sys.executable,
+            str(ROOT / 'tools/test.py'),
+            str(CONFIG),
+            'rpn.pth',
+            '--out',
+            OUT,
+        ],
         cwd=folder,
         env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
         capture_output=True,
-        text=True)
+        text=True,
+    )
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-3000:]
     assert 'unexpected key' not in log and 'missing keys' not in log

@@ -1,4 +1,5 @@
 """Evaluate a predictions file again, without a model."""
+
 import json
 import subprocess
 import sys
@@ -26,30 +27,39 @@ def folder(tmp_path: Path) -> Path:
                     novel=['dog'],
                     groups={},
                     subset='val',
-                    split='x'),
-                images=[
-                    dict(id=1, width=50, height=50, file_name='1.jpg')
-                ],
+                    split='x',
+                ),
+                images=[dict(id=1, width=50, height=50, file_name='1.jpg')],
                 annotations=[
                     dict(id=i, image_id=1, category_id=i, bbox=[0, 0, 9, 9])
                     for i in (1, 2)
                 ],
-                categories=[dict(id=1, name='cat'),
-                            dict(id=2, name='dog')])))
+                categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+            )
+        )
+    )
     (tmp_path / 'found.json').write_text(
-        json.dumps([
-            dict(image_id=1, category_id=2, bbox=[0, 0, 9, 9], score=.5)
-        ]))
+        json.dumps(
+            [dict(image_id=1, category_id=2, bbox=[0, 0, 9, 9], score=0.5)]
+        )
+    )
     return tmp_path
 
 
 def test_eval(folder):
     done = subprocess.run(
-        [sys.executable, str(ROOT / 'tools/eval.py'), 'config.py',
-         'found.json', '--metrics', 'metrics.json'],
+        [
+            sys.executable,
+            str(ROOT / 'tools/eval.py'),
+            'config.py',
+            'found.json',
+            '--metrics',
+            'metrics.json',
+        ],
         cwd=folder,
         capture_output=True,
-        text=True)
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert '| bbox AP50 | 50.0 | 0.0  | 100.0 |' in done.stdout + done.stderr
     metrics = json.loads((folder / 'metrics.json').read_text())
@@ -57,18 +67,29 @@ def test_eval(folder):
     assert (folder / 'work_dirs/config/report/bbox_classes.csv').is_file()
 
 
-@pytest.mark.parametrize('options, message', [
-    (['lost.json'], 'predictions file lost.json does not exist'),
-    (['found.json', '--cfg-options', 'test_evaluator=None'],
-     'config.py has no test_evaluator'),
-    (['val.json'], 'is not a list of COCO predictions'),
-    (['found.json', '--cfg-options', 'test_evaluator.metrc=segm'],
-     'did you mean "test_evaluator'),
-    (['found.json', '--cfg-options', '+test_evaluator.metric=segm'],
-     'objects without a `segmentation`|needs the `segmentation`'),
-    (['found.json', '--cfg-options', 'test_evaluator.type=CocoMetric'],
-     'not by CocoMetric'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['lost.json'], 'predictions file lost.json does not exist'),
+        (
+            ['found.json', '--cfg-options', 'test_evaluator=None'],
+            'config.py has no test_evaluator',
+        ),
+        (['val.json'], 'is not a list of COCO predictions'),
+        (
+            ['found.json', '--cfg-options', 'test_evaluator.metrc=segm'],
+            'did you mean "test_evaluator',
+        ),
+        (
+            ['found.json', '--cfg-options', '+test_evaluator.metric=segm'],
+            'objects without a `segmentation`|needs the `segmentation`',
+        ),
+        (
+            ['found.json', '--cfg-options', 'test_evaluator.type=CocoMetric'],
+            'not by CocoMetric',
+        ),
+    ],
+)
 def test_errors(folder, options, message, run_tool):
     done = run_tool('eval.py', 'config.py', *options, cwd=folder)
     assert done.returncode == 2
@@ -79,7 +100,8 @@ def test_errors(folder, options, message, run_tool):
 def test_no_option_is_ignored(folder, run_tool):
     """There is one process here, and nothing random."""
     for options in (['--launcher', 'pytorch'], ['--seed', '1']):
-        done = run_tool('eval.py', 'config.py', 'found.json', *options,
-                        cwd=folder)
+        done = run_tool(
+            'eval.py', 'config.py', 'found.json', *options, cwd=folder
+        )
         assert done.returncode == 2
         assert f'unrecognized arguments: {" ".join(options)}' in done.stderr

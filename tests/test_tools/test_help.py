@@ -1,4 +1,5 @@
 """Every tool explains itself."""
+
 import re
 from pathlib import Path
 from typing import Callable
@@ -9,8 +10,10 @@ TOOLS = Path(__file__).parents[2] / 'tools'
 # Called by torchrun.sh and by benchmarks/faults.py, not by people.
 INNER = ['torchrun.py', 'benchmarks/resumable_job.py']
 NAMES = sorted(
-    str(path.relative_to(TOOLS)) for path in TOOLS.rglob('*.py')
-    if "if __name__ == '__main__':" in path.read_text())
+    str(path.relative_to(TOOLS))
+    for path in TOOLS.rglob('*.py')
+    if "if __name__ == '__main__':" in path.read_text()
+)
 
 
 @pytest.mark.parametrize('tool', [n for n in NAMES if n not in INNER])

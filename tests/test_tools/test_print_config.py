@@ -1,4 +1,5 @@
 """Configs printed from the command line, as the README has it."""
+
 import re
 import runpy
 import shlex
@@ -23,11 +24,15 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
-def test_command_of_the_readme(monkeypatch: pytest.MonkeyPatch,
-                               capsys: pytest.CaptureFixture) -> None:
-    commands = re.findall(r'^python (tools/print_config.py .+)',
-                          (ROOT / 'README.md').read_text(), re.MULTILINE)
-    (_, *arguments), = map(shlex.split, commands)
+def test_command_of_the_readme(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    commands = re.findall(
+        r'^python (tools/print_config.py .+)',
+        (ROOT / 'README.md').read_text(),
+        re.MULTILINE,
+    )
+    ((_, *arguments),) = map(shlex.split, commands)
     assert run(monkeypatch, *arguments) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
@@ -40,8 +45,9 @@ def test_command_of_the_readme(monkeypatch: pytest.MonkeyPatch,
     assert 'is set as train_dataloader.batch_size=4' in said.err
 
 
-def test_help_and_errors(monkeypatch: pytest.MonkeyPatch,
-                         capsys: pytest.CaptureFixture) -> None:
+def test_help_and_errors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     assert run(monkeypatch, '-h') == 0
     assert 'example' in capsys.readouterr().out
     assert run(monkeypatch, 'configs/gone.py') == 2

@@ -1,4 +1,5 @@
 """One page about a run, opened as people do."""
+
 import json
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
@@ -36,30 +37,60 @@ def folder(tmp_path: Path) -> Path:
     logs = tmp_path / RUN / '20260101_000000/vis_data'
     logs.mkdir(parents=True)
     (logs / 'config.py').write_text(CONFIG)
-    lines = [dict(loss=4. - i, loss_cls=2., iter=10 * i, step=10 * i)
-             for i in (1, 2)]
-    lines.append(dict(bbox_AP50_base=50., bbox_AP50_novel=0., step=20))
+    lines = [
+        dict(loss=4.0 - i, loss_cls=2.0, iter=10 * i, step=10 * i)
+        for i in (1, 2)
+    ]
+    lines.append(dict(bbox_AP50_base=50.0, bbox_AP50_novel=0.0, step=20))
     (logs / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
-    (tmp_path / 'val.json').write_text(json.dumps(dict(
-        gzsl=dict(base=['cat', 'dog', 'unseen'], novel=[ODD], groups={},
-                  subset='val', split='own'),
-        images=[dict(id=i, width=100, height=60, file_name=f'{i}.png')
-                for i in (7, 8)],
-        annotations=[
-            dict(id=10 * i + k, image_id=i, category_id=k, bbox=box(k),
-                 iscrowd=0, area=400)
-            for i in (7, 8) for k in range(3)],
-        categories=[dict(id=k, name=name) for k, name in enumerate(NAMES)])))
+    (tmp_path / 'val.json').write_text(
+        json.dumps(
+            dict(
+                gzsl=dict(
+                    base=['cat', 'dog', 'unseen'],
+                    novel=[ODD],
+                    groups={},
+                    subset='val',
+                    split='own',
+                ),
+                images=[
+                    dict(id=i, width=100, height=60, file_name=f'{i}.png')
+                    for i in (7, 8)
+                ],
+                annotations=[
+                    dict(
+                        id=10 * i + k,
+                        image_id=i,
+                        category_id=k,
+                        bbox=box(k),
+                        iscrowd=0,
+                        area=400,
+                    )
+                    for i in (7, 8)
+                    for k in range(3)
+                ],
+                categories=[
+                    dict(id=k, name=name) for k, name in enumerate(NAMES)
+                ],
+            )
+        )
+    )
     (tmp_path / 'images').mkdir()
     for i in (7, 8):
-        cv2.imwrite(str(tmp_path / f'images/{i}.png'),
-                    np.full((60, 100, 3), 30 * i, np.uint8))
-    write_predictions(tmp_path, [
-        dict(image_id=7, category_id=0, bbox=box(0), score=.9),
-        dict(image_id=8, category_id=0, bbox=box(0), score=.8),
-        dict(image_id=7, category_id=1, bbox=box(1), score=.7),
-        dict(image_id=8, category_id=0, bbox=box(1), score=.6),
-        dict(image_id=8, category_id=2, bbox=[0, 0, 5, 5], score=.1)])
+        cv2.imwrite(
+            str(tmp_path / f'images/{i}.png'),
+            np.full((60, 100, 3), 30 * i, np.uint8),
+        )
+    write_predictions(
+        tmp_path,
+        [
+            dict(image_id=7, category_id=0, bbox=box(0), score=0.9),
+            dict(image_id=8, category_id=0, bbox=box(0), score=0.8),
+            dict(image_id=7, category_id=1, bbox=box(1), score=0.7),
+            dict(image_id=8, category_id=0, bbox=box(1), score=0.6),
+            dict(image_id=8, category_id=2, bbox=[0, 0, 5, 5], score=0.1),
+        ],
+    )
     return tmp_path
 
 
@@ -81,8 +112,7 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 def test_the_page(folder: Path, run_tool: Callable, page: Any) -> None:
-    """All is on the page, the worst first, and nothing comes from elsewhere.
-    """
+    """All is on the page, the worst first, nothing comes from elsewhere."""
     done = run_tool('report.py', RUN, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f'{RUN}/report/index.html'
@@ -97,8 +127,11 @@ def test_the_page(folder: Path, run_tool: Callable, page: Any) -> None:
     images = page.locator('img')
     # PR curves, two pictures of two images, training curves
     assert images.count() == 1 + 4 + 1
-    assert all(images.nth(i).is_visible() and images.nth(i).evaluate(
-        'image => image.naturalWidth') > 99 for i in range(6))
+    assert all(
+        images.nth(i).is_visible()
+        and images.nth(i).evaluate('image => image.naturalWidth') > 99
+        for i in range(6)
+    )
 
     names = page.locator('#bbox-classes .name')
     assert names.all_inner_texts() == [ODD, 'dog', 'cat']  # none unseen
@@ -106,13 +139,21 @@ def test_the_page(folder: Path, run_tool: Callable, page: Any) -> None:
     assert page.locator('script').count() == 1  # ours, and no alert
     first = page.locator('#bbox-classes tr').first
     assert first.locator('.part').inner_text() == 'novel'
-    widths = [page.locator('#bbox-classes .bar').nth(i).bounding_box()
-              ['width'] for i in range(3)]
+    widths = [
+        page.locator('#bbox-classes .bar').nth(i).bounding_box()['width']
+        for i in range(3)
+    ]
     assert widths[0] == 0 < widths[1] < widths[2]
 
     cells = page.locator('.confusion tbody tr')
     assert cells.nth(1).inner_text().split('\t') == [
-        'dog', '1', '1', '', '', '']  # cat, dog, unseen, odd, missed
+        'dog',
+        '1',
+        '1',
+        '',
+        '',
+        '',
+    ]  # cat, dog, unseen, odd, missed
     assert cells.nth(3).inner_text().split('\t')[0::5] == [ODD, '2']
     assert page.locator('.pairs li').all_inner_texts() == ['dog → cat: 1']
 
@@ -124,8 +165,9 @@ def test_the_page(folder: Path, run_tool: Callable, page: Any) -> None:
     assert page.faults == []
 
 
-def test_what_is_missing_is_told(folder: Path, run_tool: Callable,
-                                 page: Any) -> None:
+def test_what_is_missing_is_told(
+    folder: Path, run_tool: Callable, page: Any
+) -> None:
     """On the page and on the console, with the command that makes it."""
     (folder / RUN / 'predictions.json').unlink()
     done = run_tool('report.py', RUN, cwd=folder)
@@ -151,8 +193,9 @@ def test_the_last_test_is_shown(folder: Path, run_tool: Callable) -> None:
     assert 'the last test, of 20' in text and 'id="bbox-classes"' in text
 
 
-def test_pictures_that_cannot_be_read_are_told(folder: Path,
-                                               run_tool: Callable) -> None:
+def test_pictures_that_cannot_be_read_are_told(
+    folder: Path, run_tool: Callable
+) -> None:
     (folder / 'images/7.png').unlink()
     (folder / 'images/8.png').write_bytes(b'none')
     done = run_tool('report.py', RUN, cwd=folder)
@@ -161,16 +204,20 @@ def test_pictures_that_cannot_be_read_are_told(folder: Path,
     assert 'images/8.png is damaged or no image' in done.stdout
 
 
-def test_a_run_that_skipped_broken_images(folder: Path,
-                                          run_tool: Callable) -> None:
+def test_a_run_that_skipped_broken_images(
+    folder: Path, run_tool: Callable
+) -> None:
     """Its config, as it was in the end, has wrappers."""
     config = next((folder / RUN).rglob('config.py'))
-    config.write_text(config.read_text() + """
+    config.write_text(
+        config.read_text()
+        + """
 test_dataloader = dict(dataset=dict(
     type='EvaluatedDataset', dataset=test_dataloader['dataset'],
     broken_file='broken.jsonl'))
 test_evaluator = dict(type='BrokenImageEvaluator', metrics=test_evaluator)
-""")
+"""
+    )
     done = run_tool('report.py', RUN, cwd=folder)
     assert done.returncode == 0, done.stderr
     text = (folder / RUN / 'report/index.html').read_text()
@@ -183,22 +230,35 @@ def test_a_run_without_boxes(folder: Path, run_tool: Callable) -> None:
     done = run_tool('report.py', RUN, *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert 'this run is tested by CocoMetric, not by GZSL' in done.stdout
-    done = run_tool('report.py', RUN, '--predictions', 'found.json',
-                    *options, cwd=folder)
+    done = run_tool(
+        'report.py', RUN, '--predictions', 'found.json', *options, cwd=folder
+    )
     assert done.returncode == 2
     assert 'found.json cannot be evaluated: this run is' in done.stderr
 
 
-@pytest.mark.parametrize('options, message', [
-    (['runs/tny'], 'work folder runs/tny does not exist; did you mean "tiny"'),
-    (['runs'], 'give the runs in it: runs/tiny'),
-    (['images'], 'expected the work_dir of a training'),
-    ([RUN, '--score-thr', '30'], '--score-thr must be in 0 to 1, got 30.0'),
-    ([RUN, '--predictions', 'lost.json'],
-     'predictions file lost.json does not exist'),
-])
-def test_errors(folder: Path, run_tool: Callable, options: List[str],
-                message: str) -> None:
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (
+            ['runs/tny'],
+            'work folder runs/tny does not exist; did you mean "tiny"',
+        ),
+        (['runs'], 'give the runs in it: runs/tiny'),
+        (['images'], 'expected the work_dir of a training'),
+        (
+            [RUN, '--score-thr', '30'],
+            '--score-thr must be in 0 to 1, got 30.0',
+        ),
+        (
+            [RUN, '--predictions', 'lost.json'],
+            'predictions file lost.json does not exist',
+        ),
+    ],
+)
+def test_errors(
+    folder: Path, run_tool: Callable, options: List[str], message: str
+) -> None:
     done = run_tool('report.py', *options, cwd=folder)
     assert done.returncode == 2
     assert message in done.stderr and 'Traceback' not in done.stderr

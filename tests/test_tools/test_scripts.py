@@ -1,4 +1,5 @@
 """The shell scripts: environments, and the demo's bookkeeping."""
+
 import os
 import re
 import shutil
@@ -18,10 +19,18 @@ def test_syntax(script):
     subprocess.run(['sh', '-n', ROOT / 'tools' / script], check=True)
 
 
-@pytest.mark.parametrize('script', [
-    'demo.sh', 'dist_train.sh', 'dist_test.sh', 'slurm_train.sh',
-    'slurm_test.sh', 'odps_train.sh', 'odps_test.sh'
-])
+@pytest.mark.parametrize(
+    'script',
+    [
+        'demo.sh',
+        'dist_train.sh',
+        'dist_test.sh',
+        'slurm_train.sh',
+        'slurm_test.sh',
+        'odps_train.sh',
+        'odps_test.sh',
+    ],
+)
 def test_usage(clone, script):
     """-h explains and changes nothing; wrong arguments are an error."""
     helped = clone.run(script, '-h')
@@ -42,13 +51,17 @@ def test_first_run_installs_and_second_reuses(clone):
     made, installed, tested = clone.calls()
     assert made == [
         'python3.11',
-        str(clone.elsewhere), '-m', 'venv', '--clear',
-        str(venv)
+        str(clone.elsewhere),
+        '-m',
+        'venv',
+        '--clear',
+        str(venv),
     ]
     assert installed[1] == str(clone.root)
     assert installed[2:5] == ['-m', 'pip', 'install']
     assert {'torch', 'torchvision', '.[lite,dev,open-clip,demo]'} <= set(
-        installed)
+        installed
+    )
     last = ['python', str(clone.root), *PYTEST, '-k', 'one or two']
     assert tested == last
 
@@ -103,8 +116,7 @@ def test_folder_that_is_no_environment_is_refused(clone):
 
 
 @pytest.mark.parametrize('variable', ['VIRTUAL_ENV', 'CONDA_PREFIX'])
-def test_active_environment_with_all_that_is_needed(clone, tmp_path,
-                                                    variable):
+def test_active_environment_with_all_that_is_needed(clone, tmp_path, variable):
     """It is used as it is."""
     python = clone.add_python(tmp_path / 'active' / 'bin' / 'python')
     run = clone.run('run_tests.sh', **{variable: python.parents[1]})
@@ -118,22 +130,23 @@ def test_active_environment_that_lacks_something(clone, tmp_path):
     """It is left alone, the message says why, and .venv is made."""
     python = clone.add_python(tmp_path / 'active' / 'bin' / 'python')
     run = clone.run(
-        'run_tests.sh', VIRTUAL_ENV=python.parents[1], FAULTY=f'[{python}]')
+        'run_tests.sh', VIRTUAL_ENV=python.parents[1], FAULTY=f'[{python}]'
+    )
     assert run.returncode == 0, run.stderr
     assert 'alone: it has no mmdet' in run.stderr
     assert (clone.root / '.venv' / 'bin' / 'python').exists()
     assert sorted(python.parents[1].rglob('*')) == [python.parent, python]
 
 
-def test_environment_of_the_user_with_a_torch_is_not_changed(
-        clone, tmp_path):
+def test_environment_of_the_user_with_a_torch_is_not_changed(clone, tmp_path):
     """Our versions could break what it was made for."""
     python = clone.add_python(tmp_path / 'mine' / 'bin' / 'python')
     run = clone.run(
         'run_tests.sh',
         OVD_VENV=python.parents[1],
         FAULTY=f'[{python}]',
-        HAS_TORCH='1')
+        HAS_TORCH='1',
+    )
     assert run.returncode != 0
     assert 'a torch or mmcv of its own' in run.stderr
     assert not clone.calls()
@@ -149,22 +162,34 @@ def test_shim_that_does_not_run_is_passed_over(clone, tmp_path):
     assert clone.calls()[0][0] == 'python3.11'
 
 
-@pytest.mark.parametrize(('probe', 'words'), [
-    ('bare', 'python3.11 can.t create virtual environments'),
-    ('', 'found no Python 3.10 to 3.13'),
-])
+@pytest.mark.parametrize(
+    ('probe', 'words'),
+    [
+        ('bare', 'python3.11 can.t create virtual environments'),
+        ('', 'found no Python 3.10 to 3.13'),
+    ],
+)
 def test_no_interpreter_will_do(clone, tmp_path, probe, words):
     """Debian's python3 without python3-venv, or another version."""
     tools = tmp_path / 'tools'
     tools.mkdir()
-    for name in ('cat', 'cksum', 'dirname', 'flock', 'ls', 'mkdir', 'sh',
-                 'tail'):
+    for name in (
+        'cat',
+        'cksum',
+        'dirname',
+        'flock',
+        'ls',
+        'mkdir',
+        'sh',
+        'tail',
+    ):
         if shutil.which(name):
             (tools / name).symlink_to(shutil.which(name))
     fake = clone.python.read_text()
     clone.python.write_text(fake.replace('${PROBE:-usable}', probe))
     run = clone.run(
-        'run_tests.sh', OVD_PYTHON='', PATH=f'{tools}:{clone.python.parent}')
+        'run_tests.sh', OVD_PYTHON='', PATH=f'{tools}:{clone.python.parent}'
+    )
     assert run.returncode != 0
     assert re.search(words, run.stderr)
     assert 'apt-get install' in run.stderr
@@ -176,9 +201,15 @@ def demo(clone):
     """Return a function that runs the demo with three steps of its own."""
     script = clone.root / 'tools' / 'demo.sh'
     head = script.read_text().split("\nstep '")[0]
-    script.write_text(head + '\n' + '\n'.join(
-        f"step 'Step {name}' {name} python tools/{name}.py $resume"
-        for name in ('one', 'two', 'three')) + '\n')
+    script.write_text(
+        head
+        + '\n'
+        + '\n'.join(
+            f"step 'Step {name}' {name} python tools/{name}.py $resume"
+            for name in ('one', 'two', 'three')
+        )
+        + '\n'
+    )
 
     def run(**variables: str):
         done = clone.run('demo.sh', OUTPUTS='one two three', **variables)
@@ -193,8 +224,11 @@ def test_demo_goes_through_all_steps_once(demo):
     """In order, with headings; the second time nothing is left to do."""
     done, calls = demo()
     assert done.returncode == 0, done.stderr
-    assert [call[0] for call in calls
-            ] == ['tools/one.py', 'tools/two.py', 'tools/three.py']
+    assert [call[0] for call in calls] == [
+        'tools/one.py',
+        'tools/two.py',
+        'tools/three.py',
+    ]
     assert '[2/3] Step two (0:0' in done.stdout
     done, calls = demo()
     assert done.returncode == 0 and not calls
@@ -223,8 +257,10 @@ def test_demo_redoes_what_rests_on_a_lost_file(demo):
 def test_demo_stops_at_a_step_that_writes_nothing(demo):
     """A tool that ends well without its file is an error all the same."""
     (demo.root / 'tools' / 'demo.sh').write_text(
-        (demo.root / 'tools' / 'demo.sh').read_text().replace(
-            'two python', 'elsewhere python'))
+        (demo.root / 'tools' / 'demo.sh')
+        .read_text()
+        .replace('two python', 'elsewhere python')
+    )
     done, calls = demo()
     assert done.returncode == 1
     assert 'has not written elsewhere' in done.stderr
@@ -235,8 +271,11 @@ def test_demo_calls_tools_and_configs_that_exist():
     """A renamed file would be seen only minutes into the demo."""
     text = (ROOT / 'tools' / 'demo.sh').read_text()
     names = dict(re.findall(r'^(\w+)=([\w./-]+)$', text, re.MULTILINE))
-    steps = re.sub(r'\$(\w+)', lambda found: names.get(found[1], ''),
-                   text[text.index("\nstep '"):])
+    steps = re.sub(
+        r'\$(\w+)',
+        lambda found: names.get(found[1], ''),
+        text[text.index("\nstep '") :],
+    )
     called = re.findall(r'(?:tools|configs)/[\w./-]+\.py', steps)
     assert len(called) > 10
     assert [name for name in called if not (ROOT / name).is_file()] == []

@@ -3,6 +3,7 @@
 What the scripts ask srun for: test_launchers.py. Here what they give it, a
 command and variables, is run as two tasks with Slurm's own variables.
 """
+
 import json
 import os
 import runpy
@@ -75,12 +76,21 @@ def run_tasks(folder: Path, script: str, *words: str) -> None:
         port = free.getsockname()[1]
     subprocess.run(
         ['sh', str(ROOT / 'tools' / script), 'gpu', 'job', 'tiny.py', *words],
-        cwd=folder, check=True, env=dict(
-            os.environ, PATH=f'{folder}:{os.environ["PATH"]}', GPUS='2',
-            PYTHON=sys.executable, PORT=str(port), CUDA_VISIBLE_DEVICES=''))
+        cwd=folder,
+        check=True,
+        env=dict(
+            os.environ,
+            PATH=f'{folder}:{os.environ["PATH"]}',
+            GPUS='2',
+            PYTHON=sys.executable,
+            PORT=str(port),
+            CUDA_VISIBLE_DEVICES='',
+        ),
+    )
     call = read_words(folder / 'call')
     variables = dict(
-        line.split('=', 1) for line in read_words(folder / 'variables'))
+        line.split('=', 1) for line in read_words(folder / 'variables')
+    )
     place = call.index(sys.executable)
     assert '--ntasks=2' in call[:place] and call[place + 1] == '-u'
 
@@ -88,21 +98,26 @@ def run_tasks(folder: Path, script: str, *words: str) -> None:
         torch.set_num_threads(1)
         os.chdir(folder)
         sys.path[:0] = [str(folder), *variables['PYTHONPATH'].split(':')]
-        sys.argv = call[place + 2:]
+        sys.argv = call[place + 2 :]
         runpy.run_path(sys.argv[0], run_name='__main__')
 
     tasks = []
     for task in range(2):
         own: Dict[str, str] = dict(
-            SLURM_NTASKS='2', SLURM_PROCID=str(task), SLURM_LOCALID=str(task),
-            SLURM_NODELIST='localhost', SLURM_JOB_ID='7')
+            SLURM_NTASKS='2',
+            SLURM_PROCID=str(task),
+            SLURM_LOCALID=str(task),
+            SLURM_NODELIST='localhost',
+            SLURM_JOB_ID='7',
+        )
         tasks.append(Child(work, folder / f'log_{task}', {**variables, **own}))
     for task in tasks:
         assert task.wait() == 0, task.output
 
 
-@pytest.mark.skipif(torch.cuda.is_available(),
-                    reason='a process that was forked has no GPU')
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason='a process that was forked has no GPU'
+)
 def test_train_and_test(tmp_path: Path) -> None:
     """Each of two tasks has its part of the points."""
     (tmp_path / 'srun').write_text(SRUN)
@@ -110,8 +125,9 @@ def test_train_and_test(tmp_path: Path) -> None:
     (tmp_path / 'slurm_job.py').write_text(JOB)
     (tmp_path / 'tiny.py').write_text(CONFIG)
     run_tasks(tmp_path, 'slurm_train.sh', 'run')
-    position = torch.load(
-        tmp_path / 'run/iter_2.pth', weights_only=True)['meta']['position']
+    position = torch.load(tmp_path / 'run/iter_2.pth', weights_only=True)[
+        'meta'
+    ]['position']
     assert position == dict(num_batches=2, batch_size=2, world_size=2)
     run_tasks(tmp_path, 'slurm_test.sh', 'run', '--metrics', 'metrics.json')
     assert json.loads((tmp_path / 'metrics.json').read_text())['seen'] == 40

@@ -1,4 +1,5 @@
 """How a job under ``tools/torchrun.py`` ends."""
+
 import os
 import runpy
 import signal
@@ -31,10 +32,20 @@ def start(tmp_path):
     def start(script):
         (tmp_path / 'job.py').write_text(script)
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / 'tools/torchrun.py'), '--standalone',
-             '--nproc-per-node', '2', '--', str(tmp_path / 'job.py')],
+            [
+                sys.executable,
+                str(ROOT / 'tools/torchrun.py'),
+                '--standalone',
+                '--nproc-per-node',
+                '2',
+                '--',
+                str(tmp_path / 'job.py'),
+            ],
             env=dict(os.environ, PYTHONPATH=str(ROOT)),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         started.append(process)
         return process
 
@@ -45,9 +56,13 @@ def start(tmp_path):
 
 def test_the_job_fails_as_the_first_process_did(start):
     """The other one is ended; the message is one line, with the rank."""
-    job = start(WAIT.format(first="""
+    job = start(
+        WAIT.format(
+            first="""
 if os.environ['RANK'] == '1':
-    os.kill(os.getpid(), signal.SIGKILL)"""))
+    os.kill(os.getpid(), signal.SIGKILL)"""
+        )
+    )
     _, errors = job.communicate(timeout=TIMEOUT)
     assert job.returncode == 128 + signal.SIGKILL
     assert 'error: the process of rank 1 was killed by SIGKILL' in errors
@@ -56,9 +71,12 @@ if os.environ['RANK'] == '1':
 
 def test_exit_code_of_an_error(monkeypatch, capsys):
     """That of wrong arguments, for instance."""
+
     def fail():
-        raise ChildFailedError('train.py', {
-            5: ProcessFailure(1, pid=1, exitcode=3, error_file='none')})
+        raise ChildFailedError(
+            'train.py',
+            {5: ProcessFailure(1, pid=1, exitcode=3, error_file='none')},
+        )
 
     torchrun = runpy.run_path(str(ROOT / 'tools/torchrun.py'))
     monkeypatch.setitem(torchrun['launch'].__globals__, 'main', fail)
@@ -74,7 +92,9 @@ def test_sigterm_is_left_to_the_processes(start):
     They know how many signals came from the launcher, which hands on each,
     and that a terminal's Ctrl-C comes from there alone.
     """
-    job = start(WAIT.format(first=f"""
+    job = start(
+        WAIT.format(
+            first=f"""
 import runpy
 module = runpy.run_path({str(ROOT / 'ovd/engine/processes.py')!r})
 assert os.getsid(0) != os.getsid(os.getppid())
@@ -84,7 +104,9 @@ def save(signum, frame):
     if signum == signal.SIGTERM:
         sys.exit()
 signal.signal(signal.SIGINT, save)
-signal.signal(signal.SIGTERM, save)"""))
+signal.signal(signal.SIGTERM, save)"""
+        )
+    )
     assert [job.stdout.readline() for _ in range(2)] == ['ready\n'] * 2
     job.send_signal(signal.SIGINT)
     assert [job.stdout.readline() for _ in range(2)] == ['SIGINT 1\n'] * 2
@@ -96,12 +118,16 @@ signal.signal(signal.SIGTERM, save)"""))
 
 def test_processes_end_with_a_launcher_that_was_killed(start):
     """Else they would hold their GPUs, and their workers the memory."""
-    job = start(WAIT.format(first=f"""
+    job = start(
+        WAIT.format(
+            first=f"""
 import runpy
 module = runpy.run_path({str(ROOT / 'ovd/engine/processes.py')!r})
 module['end_with_launcher']()
 module['end_children_with_process']()
-os.fork()"""))
+os.fork()"""
+        )
+    )
     assert [job.stdout.readline() for _ in range(4)] == ['ready\n'] * 4
     job.kill()
     # The end of the output comes when the last process is gone.

@@ -1,4 +1,5 @@
 """Tools end user errors in one line, and import no more than they need."""
+
 import runpy
 import sys
 from pathlib import Path
@@ -21,23 +22,49 @@ train_dataloader = dict(
 """
 
 
-@pytest.mark.parametrize('tool, arguments, message', [
-    ('train.py', ['gone.py'], 'config gone.py does not exist'),
-    ('train.py', ['job.py', '--cfg-options', 'model.typo=1'], 'no key "model.'
-     'typo"'),
-    ('train.py', ['job.py', '--cfg-options', '+train_cfg.epochs=1'],
-     '--cfg-options: train_cfg.epochs: EpochBasedTrainLoop takes no "epochs"'),
-    ('train.py', ['job.py'], 'error: job.py: model.backbone.base_channel: '
-     'ResNet takes no "base_channel"; did you mean "base_channels"'),
-    ('train.py', ['job.py', '--cfg-options',
-      "model.backbone={'type': 'FPN', '_delete_': True}"],
-     '--cfg-options: model.backbone.type: FPN.__init__() missing 3 required'),
-    ('train.py', ['job.py', '--resume', 'gone.pth'], 'gone.pth'),
-    ('test.py', ['job.py', 'gone.pth'], 'gone.pth'),
-])
-def test_one_line(tool: str, arguments: list, message: str, tmp_path: Path,
-                  monkeypatch: pytest.MonkeyPatch,
-                  capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    'tool, arguments, message',
+    [
+        ('train.py', ['gone.py'], 'config gone.py does not exist'),
+        (
+            'train.py',
+            ['job.py', '--cfg-options', 'model.typo=1'],
+            'no key "model.typo"',
+        ),
+        (
+            'train.py',
+            ['job.py', '--cfg-options', '+train_cfg.epochs=1'],
+            '--cfg-options: train_cfg.epochs: EpochBasedTrainLoop takes no '
+            '"epochs"',
+        ),
+        (
+            'train.py',
+            ['job.py'],
+            'error: job.py: model.backbone.base_channel: '
+            'ResNet takes no "base_channel"; did you mean "base_channels"',
+        ),
+        (
+            'train.py',
+            [
+                'job.py',
+                '--cfg-options',
+                "model.backbone={'type': 'FPN', '_delete_': True}",
+            ],
+            '--cfg-options: model.backbone.type: FPN.__init__() missing 3 '
+            'required',
+        ),
+        ('train.py', ['job.py', '--resume', 'gone.pth'], 'gone.pth'),
+        ('test.py', ['job.py', 'gone.pth'], 'gone.pth'),
+    ],
+)
+def test_one_line(
+    tool: str,
+    arguments: list,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path('job.py').write_text(CONFIG)
     monkeypatch.setattr(sys, 'argv', [tool, *arguments])
@@ -73,19 +100,30 @@ WRONG = {
 OTHERS = {'inspect_artifact.py', 'torchrun.py'}
 # Those that do without mmdet
 NO_HOST = {
-    **{tool: WRONG[tool] for tool in (
-        'analysis/class_embeddings.py', 'analysis/plot_logs.py',
-        'build_miniature.py', 'check_data.py', 'compare_results.py',
-        'convert_checkpoint.py', 'convert_proposals.py',
-        'embedding_store.py', 'new_dataset.py')},
+    **{
+        tool: WRONG[tool]
+        for tool in (
+            'analysis/class_embeddings.py',
+            'analysis/plot_logs.py',
+            'build_miniature.py',
+            'check_data.py',
+            'compare_results.py',
+            'convert_checkpoint.py',
+            'convert_proposals.py',
+            'embedding_store.py',
+            'new_dataset.py',
+        )
+    },
     'build_zsl_dataset.py': ['--verify', 'gone.json'],
     'inspect_artifact.py': ['gone.pth'],
 }
 
 
 def test_all_tools_are_called() -> None:
-    found = {str(path.relative_to(TOOLS)) for path in
-             [*TOOLS.glob('*.py'), *TOOLS.glob('analysis/*.py')]}
+    found = {
+        str(path.relative_to(TOOLS))
+        for path in [*TOOLS.glob('*.py'), *TOOLS.glob('analysis/*.py')]
+    }
     assert found == WRONG.keys() | OTHERS
 
 
@@ -95,15 +133,19 @@ def test_one_exit_code(tool: str, tmp_path: Path, run_tool: Callable) -> None:
     done = run_tool(tool, *WRONG[tool], cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert 'Traceback' not in done.stderr and done.stdout == ''
-    assert any(line.startswith('error: ')
-               for line in done.stderr.splitlines()), done.stderr
+    assert any(
+        line.startswith('error: ') for line in done.stderr.splitlines()
+    ), done.stderr
 
 
 @pytest.fixture
 def no_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget the package, and don't let the host be imported for it."""
-    before = {name: module for name, module in sys.modules.items()
-              if name.partition('.')[0] == 'ovd'}
+    before = {
+        name: module
+        for name, module in sys.modules.items()
+        if name.partition('.')[0] == 'ovd'
+    }
     for name in before:
         monkeypatch.delitem(sys.modules, name)
     for name in ('mmcv', 'mmdet', 'mmengine'):
@@ -117,23 +159,27 @@ def no_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures('no_host')
 @pytest.mark.parametrize('tool', NO_HOST)
 def test_what_needs_no_detector_imports_none(
-        tool: str, tmp_path: Path, run_tool: Callable) -> None:
+    tool: str, tmp_path: Path, run_tool: Callable
+) -> None:
     """It would take most of the time of these tools, and of the memory."""
     (tmp_path / 'job.py').touch()
     done = run_tool(tool, *NO_HOST[tool], cwd=tmp_path)
     assert 'Traceback' not in done.stderr
-    assert done.returncode == 1 + (tool in WRONG and NO_HOST[tool][0]
-                                   != '--verify'), done.stderr
+    assert done.returncode == 1 + (
+        tool in WRONG and NO_HOST[tool][0] != '--verify'
+    ), done.stderr
     said = done.stderr + done.stdout
     assert 'gone' in said or 'error: ' in said
     assert "setdefault('mmdet', None)" in (TOOLS / tool).read_text()
 
 
-def test_a_bug_keeps_its_traceback(tmp_path: Path,
-                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path('job.py').write_text(
-        CONFIG.replace('base_channel=8', 'base_channels="8"'))
+        CONFIG.replace('base_channel=8', 'base_channels="8"')
+    )
     monkeypatch.setattr(sys, 'argv', ['train.py', 'job.py'])
     with pytest.raises(TypeError):
         runpy.run_path(str(TOOLS / 'train.py'), run_name='__main__')

@@ -1,4 +1,5 @@
 """What a bug report says of the machine."""
+
 import re
 import runpy
 import subprocess
@@ -13,18 +14,24 @@ from ovd.version import __version__
 
 
 def test_versions_and_operators_are_printed(
-        capsys: pytest.CaptureFixture) -> None:
+    capsys: pytest.CaptureFixture,
+) -> None:
     with warnings.catch_warnings():  # the module is imported already
         warnings.simplefilter('ignore', RuntimeWarning)
         runpy.run_module('ovd.utils.collect_env', run_name='__main__')
     printed = capsys.readouterr().out
-    for line in (f'PyTorch: {re.escape(torch.__version__)}', r'mmdet: 3\.',
-                 r'mmcv ops: \S+', f'ovd: {re.escape(__version__)}, '):
+    for line in (
+        f'PyTorch: {re.escape(torch.__version__)}',
+        r'mmdet: 3\.',
+        r'mmcv ops: \S+',
+        f'ovd: {re.escape(__version__)}, ',
+    ):
         assert re.search(f'^{line}', printed, re.MULTILINE), printed
 
 
 def test_the_commit_is_named_and_changes_to_it(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(collect_env, 'SOURCE', tmp_path)
     assert collect_env.describe_source() == 'not a git checkout'
     git = ['git', '-c', 'user.name=n', '-c', 'user.email=e']

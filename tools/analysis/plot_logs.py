@@ -5,6 +5,7 @@ where the parts of a resumed run are joined, or of a single time-stamped
 folder. Thin lines are what was logged, thick ones its running mean; what
 validations found is drawn as it is, base classes blue and novel ones orange.
 """
+
 import argparse
 import sys
 
@@ -20,23 +21,27 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         'folders',
         nargs='+',
         metavar='WORK_DIR',
-        help="a run's work folder; its name is that in the legend")
+        help="a run's work folder; its name is that in the legend",
+    )
     parser.add_argument(
         '--out',
         default='work_dirs/plot_logs.png',
         metavar='PNG',
-        help='picture to write (default: %(default)s)')
+        help='picture to write (default: %(default)s)',
+    )
     parser.add_argument(
         '--keys',
         nargs='+',
         metavar='KEY',
         help='what to draw: keys of the log, such as loss_cls, lr, '
-        'images_per_s or bbox_AP50_novel (default: losses and base/novel AP)')
+        'images_per_s or bbox_AP50_novel (default: losses and base/novel AP)',
+    )
     return parser.parse_args()
 
 
@@ -45,6 +50,7 @@ def main() -> None:
     sys.modules.setdefault('mmdet', None)  # slow, and not needed here
     from ovd.apis.plot_logs import plot_logs
     from ovd.user_errors import one_line_errors
+
     with one_line_errors():
         plot_logs(**vars(args))
 

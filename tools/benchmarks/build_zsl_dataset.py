@@ -9,6 +9,7 @@ peak resident set (VmHWM of Linux): the interpreter, torch and mmdet, which
 `import ovd` brings, and the pages of the mapped source count. These 0.8 GB
 weigh more with a smaller --scale. The last line is JSON.
 """
+
 import argparse
 import json
 import os
@@ -63,18 +64,21 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='example: python tools/benchmarks/build_zsl_dataset.py '
-        '--scale 0.25')
+        '--scale 0.25',
+    )
     parser.add_argument(
         '--scale',
         type=float,
         default=1,
         help='share of the images and annotations (default: 1; there the '
-        'requirement is 12 times as fast and 2.6 times the file)')
+        'requirement is 12 times as fast and 2.6 times the file)',
+    )
     parser.add_argument(
         '--folder',
         help='where a folder for the generated files is made, and removed '
         'at the end (default: where temporary files go); '
-        'needs 3.5 GB at full size')
+        'needs 3.5 GB at full size',
+    )
     args = parser.parse_args()
     if not 0 < args.scale <= 1:
         parser.error(f'--scale must be in (0, 1], got {args.scale}')
@@ -86,14 +90,17 @@ def draw_polygons(rng: random.Random) -> list[str]:
     found = []
     for _ in range(POLYGONS):
         parts = []
-        for _ in range(1 + (rng.random() < .15)):
+        for _ in range(1 + (rng.random() < 0.15)):
             # Few have many corners: the mean object has about 800 bytes
-            corners = 4 + int(rng.lognormvariate(3.35, .8))
+            corners = 4 + int(rng.lognormvariate(3.35, 0.8))
             x, y = rng.uniform(0, 600), rng.uniform(0, 440)
-            parts.append([
-                round(value + rng.uniform(0, 40), 2)
-                for _ in range(corners) for value in (x, y)
-            ])
+            parts.append(
+                [
+                    round(value + rng.uniform(0, 40), 2)
+                    for _ in range(corners)
+                    for value in (x, y)
+                ]
+            )
         found.append(json.dumps(parts))
     return found
 
@@ -118,23 +125,31 @@ def images(rng: random.Random, ids: list[int]) -> Iterator[str]:
                 flickr_url='http://farm9.staticflickr.com/8186/'
                 f'{image_id}_e7f2f6e0d5_z.jpg',
                 coco_url=f'http://images.cocodataset.org/train2017/{name}',
-                not_exhaustive_category_ids=rng.sample(range(1, 1204), 2)))
+                not_exhaustive_category_ids=rng.sample(range(1, 1204), 2),
+            )
+        )
 
 
-def annotations(rng: random.Random, image_ids: list[int], number: int,
-                rare: int) -> Iterator[str]:
+def annotations(
+    rng: random.Random, image_ids: list[int], number: int, rare: int
+) -> Iterator[str]:
     """Yield objects in random order, like LVIS; ids from 1."""
     polygons = draw_polygons(rng)
     rare_ids = set(rng.sample(range(number), rare))
     for i in range(number):
         # Categories 1 to 337 are rare, see categories()
-        cat_id = rng.randint(1, NOVEL) if i in rare_ids else \
-            rng.randint(NOVEL + 1, NOVEL + BASE)
+        cat_id = (
+            rng.randint(1, NOVEL)
+            if i in rare_ids
+            else rng.randint(NOVEL + 1, NOVEL + BASE)
+        )
         x, y = rng.randint(0, 59999) / 100, rng.randint(0, 43999) / 100
-        yield (f'{{"area": {rng.randint(100, 999999) / 100}, "id": {i + 1}, '
-               f'"segmentation": {rng.choice(polygons)}, "image_id": '
-               f'{rng.choice(image_ids)}, "bbox": [{x}, {y}, 31.07, 40.5], '
-               f'"category_id": {cat_id}}}')
+        yield (
+            f'{{"area": {rng.randint(100, 999999) / 100}, "id": {i + 1}, '
+            f'"segmentation": {rng.choice(polygons)}, "image_id": '
+            f'{rng.choice(image_ids)}, "bbox": [{x}, {y}, 31.07, 40.5], '
+            f'"category_id": {cat_id}}}'
+        )
 
 
 def categories() -> Iterator[str]:
@@ -149,7 +164,9 @@ def categories() -> Iterator[str]:
                 name=f'thing_{i}',
                 synset=f'thing.n.{i:02}',
                 id=i,
-                **{'def': 'what stands here is as long as in the real file'}))
+                **{'def': 'what stands here is as long as in the real file'},
+            )
+        )
 
 
 def generate(path: Path, scale: float) -> None:
@@ -159,11 +176,19 @@ def generate(path: Path, scale: float) -> None:
     with open(path, 'w') as file:
         file.write('{"info": {"year": 2020, "version": "v1.0"}, ')
         write_list(
-            file, 'annotations',
-            annotations(rng, image_ids, round(ANNOTATIONS * scale),
-                        round(RARE_ANNOTATIONS * scale)))
-        for name, objects in (('images', images(rng, image_ids)),
-                              ('categories', categories())):
+            file,
+            'annotations',
+            annotations(
+                rng,
+                image_ids,
+                round(ANNOTATIONS * scale),
+                round(RARE_ANNOTATIONS * scale),
+            ),
+        )
+        for name, objects in (
+            ('images', images(rng, image_ids)),
+            ('categories', categories()),
+        ):
             file.write(', ')
             write_list(file, name, objects)
         file.write(', "licenses": []}')
@@ -173,12 +198,21 @@ def measure(imports: str, job: str, *arguments: Path) -> dict[str, float]:
     """Run a job in a new process; return its seconds and bytes."""
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, '-c', CHILD.format(imports=imports, job=job),
-         *map(str, arguments)],
-        cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            '-c',
+            CHILD.format(imports=imports, job=job),
+            *map(str, arguments),
+        ],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     whole = time.perf_counter() - start
-    return dict(json.loads(done.stdout.splitlines()[-1]),
-                process_seconds=whole)
+    return dict(
+        json.loads(done.stdout.splitlines()[-1]), process_seconds=whole
+    )
 
 
 def run(folder: Path, scale: float) -> dict[str, float]:
@@ -189,26 +223,35 @@ def run(folder: Path, scale: float) -> dict[str, float]:
     print(f'{size / 1e9:.2f} GB generated', flush=True)
     os.sync()  # the generated file is not to be written while we measure
     found = {}
-    for name, imports, job in (('ours', OURS_IMPORTS, OURS),
-                               ('plain', '', PLAIN)):
+    for name, imports, job in (
+        ('ours', OURS_IMPORTS, OURS),
+        ('plain', '', PLAIN),
+    ):
         row = found[name] = measure(imports, job, source, plain)
-        print(f'{name:6}{row["seconds"]:8.2f} s, with start and imports '
-              f'{row["process_seconds"]:8.2f} s; peak '
-              f'{row["peak_bytes"] / 1e9:.2f} GB = '
-              f'{row["peak_bytes"] / size:.2f} times the file, '
-              f'{row["bytes_before"] / 1e9:.2f} GB of it before the job',
-              flush=True)
+        print(
+            f'{name:6}{row["seconds"]:8.2f} s, with start and imports '
+            f'{row["process_seconds"]:8.2f} s; peak '
+            f'{row["peak_bytes"] / 1e9:.2f} GB = '
+            f'{row["peak_bytes"] / size:.2f} times the file, '
+            f'{row["bytes_before"] / 1e9:.2f} GB of it before the job',
+            flush=True,
+        )
     check_same(plain, source.with_name(f'{source.stem}_{SPLIT}_1.json'))
-    result = {f'{name}_{key}': round(value, 2)
-              for name, row in found.items() for key, value in row.items()}
+    result = {
+        f'{name}_{key}': round(value, 2)
+        for name, row in found.items()
+        for key, value in row.items()
+    }
     ours, other = found['ours'], found['plain']
     return dict(
         result,
         file_bytes=size,
         speedup_of_processes=round(
-            other['process_seconds'] / ours['process_seconds'], 2),
+            other['process_seconds'] / ours['process_seconds'], 2
+        ),
         speedup=round(other['seconds'] / ours['seconds'], 2),
-        peak_over_file=round(ours['peak_bytes'] / size, 3))
+        peak_over_file=round(ours['peak_bytes'] / size, 3),
+    )
 
 
 def check_same(plain: Path, ours: Path) -> None:
@@ -216,14 +259,17 @@ def check_same(plain: Path, ours: Path) -> None:
     # Raw objects: decoded, the two files would need 15 GB
     expected, got = (
         msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
-        for path in (plain, ours))
+        for path in (plain, ours)
+    )
     del got['gzsl']
     same = list(got) == list(expected)
     for name, raw in expected.items():
-        kind = list[msgspec.Raw] if name in ('images', 'annotations') \
-            else object
-        same = same and msgspec.json.decode(raw, type=kind) == \
-            msgspec.json.decode(got[name], type=kind)
+        kind = (
+            list[msgspec.Raw] if name in ('images', 'annotations') else object
+        )
+        same = same and msgspec.json.decode(
+            raw, type=kind
+        ) == msgspec.json.decode(got[name], type=kind)
     if not same:
         raise RuntimeError('the two ways wrote different annotations')
 
@@ -234,9 +280,11 @@ def main() -> None:
         Path(args.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         result = run(Path(folder), args.scale)
-    print(f'{result["speedup"]} times as fast as json.load, filter, '
-          f'json.dump; {result["speedup_of_processes"]} times with start and '
-          'imports')
+    print(
+        f'{result["speedup"]} times as fast as json.load, filter, '
+        f'json.dump; {result["speedup_of_processes"]} times with start and '
+        'imports'
+    )
     print(json.dumps(result))
 
 

@@ -6,6 +6,7 @@ trains one iteration of a model with AdamW, saves, and prints as JSON the size
 of the file, by how much the process grew at the peak, and that as a part of
 the size. Linux only.
 """
+
 import argparse
 import json
 import re
@@ -38,7 +39,8 @@ class LargeModel(resumable_job.NoisyModel):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.large = nn.ParameterList(
-            nn.Parameter(torch.zeros(size // LAYERS)) for _ in range(LAYERS))
+            nn.Parameter(torch.zeros(size // LAYERS)) for _ in range(LAYERS)
+        )
 
     def forward(self, inputs, index, mode='tensor'):
         losses = super().forward(inputs, index, mode)
@@ -48,8 +50,7 @@ class LargeModel(resumable_job.NoisyModel):
 
 def memory(line: str) -> int:
     """Return the bytes of a line of what Linux tells of this process."""
-    return 1024 * int(re.search(rf'{line}:\s+(\d+) kB',
-                                STATUS.read_text())[1])
+    return 1024 * int(re.search(rf'{line}:\s+(\d+) kB', STATUS.read_text())[1])
 
 
 def measure(megabytes: int) -> Dict[str, float]:
@@ -57,29 +58,40 @@ def measure(megabytes: int) -> Dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         cfg = resumable_job.make_config(folder)
         cfg.model = dict(
-            type='_LargeModel', size=megabytes * 1_000_000 // 4 // KEPT)
+            type='_LargeModel', size=megabytes * 1_000_000 // 4 // KEPT
+        )
         cfg.train_cfg.max_epochs = 1
         cfg.default_hooks.checkpoint.update(interval=-1, save_last=False)
         runner = build_runner(cfg)
         runner.train()
-        hook = next(h for h in runner.hooks
-                    if isinstance(h, AtomicCheckpointHook))
+        hook = next(
+            h for h in runner.hooks if isinstance(h, AtomicCheckpointHook)
+        )
         Path('/proc/self/clear_refs').write_text('5')  # forget the peak
         before = memory('VmRSS')
         path = hook.save_now(runner, runner.iter)
         grown = memory('VmHWM') - before
         size = Path(path).stat().st_size
-    return dict(device=str(next(runner.model.parameters()).device),
-                checkpoint_mb=size / 1e6, grown_mb=grown / 1e6,
-                copies=grown / size)
+    return dict(
+        device=str(next(runner.model.parameters()).device),
+        checkpoint_mb=size / 1e6,
+        grown_mb=grown / 1e6,
+        copies=grown / size,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__.partition('\n')[0], epilog='example: '
-        'python tools/benchmarks/checkpoint_memory.py --megabytes 1000')
-    parser.add_argument('--megabytes', type=int, default=300,
-                        help='size of the checkpoint, about')
+        description=__doc__.partition('\n')[0],
+        epilog='example: '
+        'python tools/benchmarks/checkpoint_memory.py --megabytes 1000',
+    )
+    parser.add_argument(
+        '--megabytes',
+        type=int,
+        default=300,
+        help='size of the checkpoint, about',
+    )
     args = parser.parse_args()
     if sys.platform != 'linux':
         sys.exit('error: the peak of the memory is told by Linux alone')

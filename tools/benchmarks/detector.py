@@ -18,6 +18,7 @@ with a second box head of the same size, run on the same distilled boxes.
 
 The last line is JSON.
 """
+
 import argparse
 import copy
 import json
@@ -42,29 +43,54 @@ from turns import ratios, take_turns
 
 # conv_channels and fc_channels are those of each box head.
 SIZES = dict(
-    image=(1333, 800), proposals=1000, clusters=30, classes=1203, rois=512,
-    distilled=300, detections=300, conv_channels=256, fc_channels=1024,
-    repeats=3)
+    image=(1333, 800),
+    proposals=1000,
+    clusters=30,
+    classes=1203,
+    rois=512,
+    distilled=300,
+    detections=300,
+    conv_channels=256,
+    fc_channels=1024,
+    repeats=3,
+)
 QUICK = dict(
-    image=(96, 64), proposals=20, clusters=3, classes=100, rois=16,
-    distilled=4, detections=5, conv_channels=16, fc_channels=64, repeats=1)
+    image=(96, 64),
+    proposals=20,
+    clusters=3,
+    classes=100,
+    rois=16,
+    distilled=4,
+    detections=5,
+    conv_channels=16,
+    fc_channels=64,
+    repeats=1,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog='example: python tools/benchmarks/detector.py --device cuda',
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda')
     parser.add_argument(
-        '--quick', action='store_true',
-        help='try the benchmark at a small size; its ratios say little')
+        '--quick',
+        action='store_true',
+        help='try the benchmark at a small size; its ratios say little',
+    )
     parser.add_argument(
-        '--image', type=int, nargs=2, metavar=('WIDTH', 'HEIGHT'),
-        help='of the network input (default: 1333 800)')
+        '--image',
+        type=int,
+        nargs=2,
+        metavar=('WIDTH', 'HEIGHT'),
+        help='of the network input (default: 1333 800)',
+    )
     parser.add_argument('--proposals', type=int, help='default: 1000')
     parser.add_argument(
-        '--repeats', type=int, help='rounds of each part (default: 3)')
+        '--repeats', type=int, help='rounds of each part (default: 3)'
+    )
     args = parser.parse_args()
     for name, value in (QUICK if args.quick else SIZES).items():
         if getattr(args, name, None) is None:
@@ -79,24 +105,33 @@ def measure_nms(args: argparse.Namespace) -> Dict[str, float]:
     boxes = draw_boxes(args.proposals, args.image)
     regions = unit_rows(args.proposals, EMBED_DIMS)
     return dict(
-        compare_nms(args, 'nms_speedup', boxes,
-                    draw_scores(regions, args.classes)),
-        **compare_nms(args, 'nms_speedup_clustered', *draw_clusters(
-            args.proposals, args.image, args.classes, args.clusters)))
+        compare_nms(
+            args, 'nms_speedup', boxes, draw_scores(regions, args.classes)
+        ),
+        **compare_nms(
+            args,
+            'nms_speedup_clustered',
+            *draw_clusters(
+                args.proposals, args.image, args.classes, args.clusters
+            ),
+        ),
+    )
 
 
-def compare_nms(args: argparse.Namespace, name: str, bboxes: Tensor,
-                scores: Tensor) -> Dict[str, float]:
+def compare_nms(
+    args: argparse.Namespace, name: str, bboxes: Tensor, scores: Tensor
+) -> Dict[str, float]:
     """Return how much faster than the host's our NMS of these boxes is."""
     from mmdet.models.layers import multiclass_nms
 
     from ovd.models.task_modules import shared_box_nms
+
     bboxes, scores = bboxes.to(args.device), scores.to(args.device)
     functions = dict(host=multiclass_nms, ours=shared_box_nms)
     jobs = {
-        f'{name}, {whose}':
-        lambda function=function: function(
-            bboxes, scores, 0., NMS, args.detections)
+        f'{name}, {whose}': lambda function=function: function(
+            bboxes, scores, 0.0, NMS, args.detections
+        )
         for whose, function in functions.items()
     }
     expected, found = (job() for job in jobs.values())
@@ -105,8 +140,7 @@ def compare_nms(args: argparse.Namespace, name: str, bboxes: Tensor,
     return ratios(name, *take_turns(jobs, args.repeats))
 
 
-def measure_names(args: argparse.Namespace,
-                  folder: Path) -> Dict[str, float]:
+def measure_names(args: argparse.Namespace, folder: Path) -> Dict[str, float]:
     """Compare predictions with 10,000 and with 80 names."""
     names = save_vocabulary(folder / 'names.pth', 10_000)
     detector = build_vild(args, folder / 'names.pth').eval()
@@ -115,53 +149,65 @@ def measure_names(args: argparse.Namespace,
     for number in (80, 10_000):
         detectors[number] = copy.deepcopy(detector)
         head = detectors[number].roi_head.bbox_head
-        head.set_vocabulary(names[:number], names[:number // 3])
+        head.set_vocabulary(names[:number], names[: number // 3])
         with centred_embeddings(head, args.proposals):
             found = detectors[number].test_step(batch)[0].pred_instances
-        print(f'{number} names: {len(found)} detections, '
-              f'{len(found.labels.unique())} of the names', flush=True)
-    few, many = take_turns({
-        f'prediction with {number} names':
-        lambda model=model: model.test_step(batch)
-        for number, model in detectors.items()
-    }, args.repeats)
+        print(
+            f'{number} names: {len(found)} detections, '
+            f'{len(found.labels.unique())} of the names',
+            flush=True,
+        )
+    few, many = take_turns(
+        {
+            f'prediction with {number} names': lambda model=model: (
+                model.test_step(batch)
+            )
+            for number, model in detectors.items()
+        },
+        args.repeats,
+    )
     return dict(
         ratios('names_10000_over_80', many, few),
-        score_memory=measure_score_memory(args, head))
+        score_memory=measure_score_memory(args, head),
+    )
 
 
-def measure_score_memory(args: argparse.Namespace,
-                         head: nn.Module) -> float:
+def measure_score_memory(args: argparse.Namespace, head: nn.Module) -> float:
     """Return the peak of scoring and NMS in multiples of the scores."""
     from ovd.models.task_modules import shared_box_nms
+
     bboxes = draw_boxes(args.proposals, args.image).to(args.device)
-    text, image = (unit_rows(args.proposals, EMBED_DIMS).to(args.device)
-                   for _ in range(2))
+    text, image = (
+        unit_rows(args.proposals, EMBED_DIMS).to(args.device) for _ in range(2)
+    )
     columns = head.num_classes + 1
-    weight = torch.full((columns - 1, ), 2 / 3, device=args.device)
+    weight = torch.full((columns - 1,), 2 / 3, device=args.device)
 
     def score() -> None:
         scores = head.classifier.ensemble(text, image, weight)
-        shared_box_nms(bboxes, scores, 0., NMS, args.detections)
+        shared_box_nms(bboxes, scores, 0.0, NMS, args.detections)
 
     return peak_bytes(score, args.device) / (4 * args.proposals * columns)
 
 
-def measure_training(args: argparse.Namespace,
-                     folder: Path) -> Dict[str, float]:
+def measure_training(
+    args: argparse.Namespace, folder: Path
+) -> Dict[str, float]:
     """Compare training steps of ViLD-ensemble and of the host."""
     from mmengine.optim import OptimWrapper
+
     names = save_vocabulary(folder / 'classes.pth', args.classes)
     vild = build_vild(args, folder / 'classes.pth')
     # As many novel classes as LVIS has; the image shows others.
     vild.roi_head.bbox_head.set_vocabulary(
-        names, names[args.classes * 866 // 1203:])
+        names, names[args.classes * 866 // 1203 :]
+    )
     host = build_host(args)
     batch = make_batch(args)
 
     def job(model: nn.Module) -> Callable[[], Any]:
         # A rate of 0 costs as much, and no weight runs away.
-        optimizer = torch.optim.SGD(model.parameters(), lr=0., momentum=.9)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
         wrapper = OptimWrapper(optimizer)
         return lambda: model.train().train_step(copy.deepcopy(batch), wrapper)
 
@@ -177,16 +223,19 @@ def measure_training(args: argparse.Namespace,
 def main() -> None:
     args = parse_args()
     import ovd.models  # noqa: F401  (registers, and gives mmcv its ops)
+
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         result = dict(
             measure_nms(args),
             **measure_names(args, Path(folder)),
-            **measure_training(args, Path(folder)))
+            **measure_training(args, Path(folder)),
+        )
     for name, value in result.items():
         print(f'{name:28}{value:8.3f}')
-    print(json.dumps({name: round(value, 3)
-                      for name, value in result.items()}))
+    print(
+        json.dumps({name: round(value, 3) for name, value in result.items()})
+    )
 
 
 if __name__ == '__main__':

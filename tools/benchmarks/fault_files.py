@@ -1,4 +1,5 @@
 """Faults in files: damaged checkpoints, shards and images; bad numbers."""
+
 import json
 import math
 import os
@@ -59,13 +60,15 @@ def damage_shard(world: World, rng: Random, folder: Path) -> None:
     assert path.name in check.output, f'not named: {check.output}'
     expect_end(start_extraction(world.folder, store, folder))
     for name in os.listdir(whole):
-        assert (store / name).read_bytes() == (whole / name).read_bytes(), \
+        assert (store / name).read_bytes() == (whole / name).read_bytes(), (
             f'{name} is not what it was'
+        )
 
 
 def _verify(store: Path) -> None:
     raise SystemExit(
-        0 if run_embedding_store('verify', store, remove=True) else 1)
+        0 if run_embedding_store('verify', store, remove=True) else 1
+    )
 
 
 def corrupt_image(world: World, rng: Random, folder: Path) -> None:
@@ -75,8 +78,11 @@ def corrupt_image(world: World, rng: Random, folder: Path) -> None:
     path = _corrupt(images, rng)
     options = images_job(world.folder, images)
     if rng.random() < 0.5:
-        expect_end(start(folder / 'a', options=options), 2,
-                   f'error: {path} cannot be used: ')
+        expect_end(
+            start(folder / 'a', options=options),
+            2,
+            f'error: {path} cannot be used: ',
+        )
     run = start(folder / 'b', options=options, skip_broken=True)
     expect_end(run)
     record = folder / 'b/broken_images.jsonl'
@@ -94,12 +100,14 @@ def corrupt_image_of_store(world: World, rng: Random, folder: Path) -> None:
     name, number = f'images/{path.name}', int(path.stem)
     if rng.random() < 0.5:
         expect_end(
-            start_extraction(world.folder, folder / 'a', folder, images), 2,
-            f'error: {name} (id {number}) of ')
+            start_extraction(world.folder, folder / 'a', folder, images),
+            2,
+            f'error: {name} (id {number}) of ',
+        )
     store = folder / 'b'
     expect_end(
-        start_extraction(world.folder, store, folder, images,
-                         skip_broken=True))
+        start_extraction(world.folder, store, folder, images, skip_broken=True)
+    )
     broken = EmbeddingStore(store).broken
     assert broken.keys() == {number} and broken[number], broken
 
@@ -109,15 +117,18 @@ def spoil_loss(world: World, rng: Random, folder: Path) -> None:
     bad = rng.randrange(40)
     value = rng.choice(('nan', 'inf'))
     images = world.folder / 'images'
-    run = start(
-        folder, options=images_job(world.folder, images, bad, value))
+    run = start(folder, options=images_job(world.folder, images, bad, value))
     assert run.wait() == 2, run.output[-1500:]
-    found = re.search(r'training stops at iteration (\d+): loss is '
-                      r'(nan|inf)\n', run.output)
+    found = re.search(
+        r'training stops at iteration (\d+): loss is '
+        r'(nan|inf)\n',
+        run.output,
+    )
     assert found, run.output[-1500:]
     step = int(found[1])
     noted = json.loads(
-        (folder / f'bad_batch_iter_{step}_rank_0.json').read_text())
+        (folder / f'bad_batch_iter_{step}_rank_0.json').read_text()
+    )
     batch = (folder / 'seen_0.txt').read_text().splitlines()[-1].split()[1:]
     assert str(bad) in batch and step <= 10
     assert noted['images'] == [str(images / f'{i}.png') for i in batch]

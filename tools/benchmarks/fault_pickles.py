@@ -1,4 +1,5 @@
 """Files that run a program when a pickle in them is believed."""
+
 import os
 import pickle
 import subprocess
@@ -53,18 +54,27 @@ class Script(nn.Module):
 
 def _payload(rng: Random) -> Any:
     """Return something that makes the file, deep in what else there may be."""
-    made = rng.choice((
-        Payload(os.system, f'touch {MARK}'),
-        Payload(exec, f'open({MARK!r}, "w").close()'),
-        Payload(eval, f'open({MARK!r}, "w").close()'),
-        Payload(subprocess.check_call, ['touch', MARK]),
-        Payload(Path.touch, Path(MARK)),
-    ))
-    return rng.choice((
-        made, [made], (torch.ones(3, 4), torch.ones(3), made),
-        dict(meta=made, state_dict=dict(weight=torch.ones(2))),
-        dict(state_dict=dict(w=torch.ones(2)), meta=dict(iter=1, seed=made)),
-        dict(names=['a'], embeddings=made, clip={}, templates='vild')))
+    made = rng.choice(
+        (
+            Payload(os.system, f'touch {MARK}'),
+            Payload(exec, f'open({MARK!r}, "w").close()'),
+            Payload(eval, f'open({MARK!r}, "w").close()'),
+            Payload(subprocess.check_call, ['touch', MARK]),
+            Payload(Path.touch, Path(MARK)),
+        )
+    )
+    return rng.choice(
+        (
+            made,
+            [made],
+            (torch.ones(3, 4), torch.ones(3), made),
+            dict(meta=made, state_dict=dict(weight=torch.ones(2))),
+            dict(
+                state_dict=dict(w=torch.ones(2)), meta=dict(iter=1, seed=made)
+            ),
+            dict(names=['a'], embeddings=made, clip={}, templates='vild'),
+        )
+    )
 
 
 def _write_npy(path: Path, content: Any) -> None:
@@ -87,7 +97,8 @@ def _write_pickle(protocol: int, path: Path, content: Any) -> None:
 WRITERS = {
     'zip': lambda path, content: torch.save(content, path),
     'legacy': lambda path, content: torch.save(
-        content, path, _use_new_zipfile_serialization=False),
+        content, path, _use_new_zipfile_serialization=False
+    ),
     'pickle 0': partial(_write_pickle, 0),
     'pickle 2': partial(_write_pickle, 2),
     'pickle 5': partial(_write_pickle, 5),
@@ -108,8 +119,9 @@ def _believe(form: str, path: Path) -> None:
         pickle.loads(path.read_bytes())
 
 
-def _load(place: str, form: str, world: World, rng: Random,
-          folder: Path) -> None:
+def _load(
+    place: str, form: str, world: World, rng: Random, folder: Path
+) -> None:
     """Put a file in a place; it is refused and nothing in it runs."""
     names, read = PLACES[place]
     path = folder / rng.choice(names)
@@ -123,7 +135,8 @@ def _load(place: str, form: str, world: World, rng: Random,
     assert code != 0, f'{place} did not refuse a file of {form}'
     assert code == 2 and path.name in run.output, (
         f'{place} did not say what is wrong with {path.name}, {form}: '
-        f'{run.output[-1500:]}')
+        f'{run.output[-1500:]}'
+    )
     Child(lambda: _believe(form, path), folder / 'believe.txt').wait()
     assert Path(MARK).exists(), f'the file of {form} does nothing'
 
@@ -140,7 +153,8 @@ def forms_of(place: str) -> List[str]:
 
 
 CASES = [
-    partial(_load, place, form) for place in PLACES
+    partial(_load, place, form)
+    for place in PLACES
     if not place.startswith('open_clip') or find_spec('open_clip')
     for form in forms_of(place)
 ]

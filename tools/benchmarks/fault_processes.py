@@ -1,4 +1,5 @@
 """Processes forked from one that has imported everything, to be struck."""
+
 import ctypes
 import os
 import signal
@@ -27,10 +28,12 @@ class Child:
         environment (dict[str, str], optional): Variables to add.
     """
 
-    def __init__(self,
-                 work: Callable[[], None],
-                 log: Path,
-                 environment: Optional[Dict[str, str]] = None) -> None:
+    def __init__(
+        self,
+        work: Callable[[], None],
+        log: Path,
+        environment: Optional[Dict[str, str]] = None,
+    ) -> None:
         self.log = log
         self._code: Optional[int] = None
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -88,9 +91,11 @@ class Child:
         return self.code
 
 
-def wait_for(condition: Callable[[], bool],
-             children: Sequence[Child],
-             seconds: float = FOR_EVER_S) -> None:
+def wait_for(
+    condition: Callable[[], bool],
+    children: Sequence[Child],
+    seconds: float = FOR_EVER_S,
+) -> None:
     """Wait until something is so.
 
     Raises:
@@ -104,7 +109,8 @@ def wait_for(condition: Callable[[], bool],
                 os.kill(child.pid, signal.SIGKILL)
             raise AssertionError(
                 f'still not over after {seconds:g} s:\n'
-                + '\n'.join(child.output for child in children))
+                + '\n'.join(child.output for child in children)
+            )
         time.sleep(POLL_S)
 
 
@@ -116,6 +122,7 @@ def wait_for_group(children: List[Child], seconds: float) -> List[int]:
     Raises:
         AssertionError: If no rank ends by itself within so many seconds.
     """
+
     def is_over() -> bool:
         codes = [child.code for child in children]
         return any(codes) or None not in codes

@@ -2,6 +2,7 @@
 
 Each takes the file, and the folder of all others that it may need.
 """
+
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,7 @@ from ovd.engine.resuming import prepare_training
 from ovd.engine.testing import check_weights
 
 
-def train(path: Path, files: Path, resume: Any = None,
-           **options: Any) -> None:
+def train(path: Path, files: Path, resume: Any = None, **options: Any) -> None:
     cfg = make_config(str(path.parent))
     cfg.merge_from_dict(options)
     prepare_training(cfg, resume)
@@ -52,19 +52,27 @@ def init_backbone(path: Path, files: Path) -> None:
 
 
 def _with_backbone(**options: Any) -> dict:
-    return dict(type='_ImageModel',
-                backbone=dict(type='ResNet', depth=18, **options))
+    return dict(
+        type='_ImageModel', backbone=dict(type='ResNet', depth=18, **options)
+    )
 
 
 def test(path: Path, files: Path) -> None:
     cfg = make_config(str(path.parent))
-    loader = dict(batch_size=1, num_workers=0,
-                  dataset=dict(type='_NoisyPoints'),
-                  sampler=dict(type='DefaultSampler', shuffle=False))
-    cfg.merge_from_dict(dict(
-        load_from=str(path), test_dataloader=loader,
-        test_cfg=dict(type='TestLoop'),
-        test_evaluator=dict(type='DumpResults', out_file_path='r.pkl')))
+    loader = dict(
+        batch_size=1,
+        num_workers=0,
+        dataset=dict(type='_NoisyPoints'),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
+    cfg.merge_from_dict(
+        dict(
+            load_from=str(path),
+            test_dataloader=loader,
+            test_cfg=dict(type='TestLoop'),
+            test_evaluator=dict(type='DumpResults', out_file_path='r.pkl'),
+        )
+    )
     build_runner(cfg).test()
 
 
@@ -96,13 +104,15 @@ def export(path: Path, files: Path) -> None:
 
 
 def convert_classes(path: Path, files: Path) -> None:
-    convert_class_embeddings(path, classes='cat, dog', pretrained='ViT-B/32',
-                             out='out.pth')
+    convert_class_embeddings(
+        path, classes='cat, dog', pretrained='ViT-B/32', out='out.pth'
+    )
 
 
 def reuse_classes(path: Path, files: Path) -> None:
     make_class_embeddings(
-        classes='cat, dog', pretrained=str(files / 'clip.pt'), out=path)
+        classes='cat, dog', pretrained=str(files / 'clip.pt'), out=path
+    )
 
 
 def convert_boxes(path: Path, files: Path) -> None:
@@ -125,8 +135,9 @@ def read_crops(path: Path, files: Path) -> None:
     for name in ('crops.npy', 'crops_labels.npy'):
         if name != path.name:
             np.save(name, np.zeros(1, np.uint8))
-    CaptionedCrops('names.json', 'crops.npy', data_root=str(path.parent),
-                   pipeline=[])
+    CaptionedCrops(
+        'names.json', 'crops.npy', data_root=str(path.parent), pipeline=[]
+    )
 
 
 def open_store(path: Path, files: Path) -> None:

@@ -1,4 +1,5 @@
 """Faults that end a training job: signals, a lost or hung rank, no room."""
+
 import os
 import resource
 import signal
@@ -105,8 +106,10 @@ def hang_one_of_two(world: World, rng: Random, folder: Path) -> None:
     how = rng.choice(('hang_at', 'freeze_at'))
     begin = time.monotonic()
     ranks = start_group(
-        folder, {'default_hooks.hang_watch.timeout': HANG_S},
-        **{how: rng.randint(1, 39)})
+        folder,
+        {'default_hooks.hang_watch.timeout': HANG_S},
+        **{how: rng.randint(1, 39)},
+    )
     wait_for_group(ranks, HANG_S + ENDS_WITHIN_S)
     output = ranks[0].output
     assert f'within {HANG_S:g} s: rank 1 ' in output, output[-1500:]
@@ -135,5 +138,6 @@ def _limit_files(run: Child, folder: Path, rng: Random) -> None:
     """Let no file grow beyond a random part of a checkpoint's size."""
     at_random([run], folder, rng)
     size = rng.randrange(4096, SIZE)  # logs are smaller
-    resource.prlimit(run.pid, resource.RLIMIT_FSIZE,
-                     (size, resource.RLIM_INFINITY))
+    resource.prlimit(
+        run.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY)
+    )

@@ -1,4 +1,5 @@
 """The toy job of ``resumable_job.py``, to be struck and to be compared."""
+
 import shutil
 import socket
 import sys
@@ -32,14 +33,17 @@ class World:
             in the middle of an epoch, and 20; and the files of others.
         startup (float): Seconds until the first iteration.
     """
+
     folder: Path
     startup: float
 
     @classmethod
     def build(cls, folder: Path, ranks: int) -> 'World':
         begin = time.monotonic()
-        whole, cut = start(folder / 'whole_1'), start(
-            folder / 'cut', kill_at=23)
+        whole, cut = (
+            start(folder / 'whole_1'),
+            start(folder / 'cut', kill_at=23),
+        )
         wait_for(lambda: count_seen(folder / 'whole_1') > 0, [whole])
         startup = time.monotonic() - begin
         group = start_group(folder / 'whole_2') if ranks == 2 else []
@@ -50,13 +54,15 @@ class World:
         return cls(folder, startup)
 
 
-def start(folder: Path,
-          resume: Optional[str] = 'auto',
-          options: Optional[dict] = None,
-          skip_broken: bool = False,
-          environment: Optional[Dict[str, str]] = None,
-          rank: int = 0,
-          **seen: Any) -> Child:
+def start(
+    folder: Path,
+    resume: Optional[str] = 'auto',
+    options: Optional[dict] = None,
+    skip_broken: bool = False,
+    environment: Optional[Dict[str, str]] = None,
+    rank: int = 0,
+    **seen: Any,
+) -> Child:
     """Start a process of the job in ``folder``.
 
     Args:
@@ -68,6 +74,7 @@ def start(folder: Path,
         rank (int): For the name of the log. Defaults to 0.
         seen (Any): When what happens, of ``_SeenHook``.
     """
+
     def work() -> None:
         sys.argv = list(COMMAND)
         cfg = job.make_config(str(folder))
@@ -80,18 +87,28 @@ def start(folder: Path,
     return Child(work, folder / f'log_{rank}.txt', environment)
 
 
-def start_group(folder: Path, options: Optional[dict] = None,
-                **kwargs: Any) -> List[Child]:
+def start_group(
+    folder: Path, options: Optional[dict] = None, **kwargs: Any
+) -> List[Child]:
     """Start the two ranks of a job."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     return [
-        start(folder, options={**TWO_RANKS, **(options or {})}, rank=rank,
-              environment=dict(
-                  RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2',
-                  LOCAL_WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
-                  MASTER_PORT=port), **kwargs)
+        start(
+            folder,
+            options={**TWO_RANKS, **(options or {})},
+            rank=rank,
+            environment=dict(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE='2',
+                LOCAL_WORLD_SIZE='2',
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=port,
+            ),
+            **kwargs,
+        )
         for rank in range(2)
     ]
 
@@ -102,8 +119,9 @@ def count_seen(folder: Path, rank: int = 0) -> int:
     return path.read_bytes().count(b'\n') if path.exists() else 0
 
 
-def at_random(children: List[Child], folder: Path, rng: Random,
-              startup: float = 0.) -> None:
+def at_random(
+    children: List[Child], folder: Path, rng: Random, startup: float = 0.0
+) -> None:
     """Wait for a random moment of a run.
 
     Args:
@@ -120,8 +138,12 @@ def at_random(children: List[Child], folder: Path, rng: Random,
     last = read_last(folder)['meta']['iter'] if has_pointer(folder) else 0
     number = begun + rng.randint(1, max(1, 38 - last))
     wait_for(
-        lambda: count_seen(folder) >= number or any(
-            child.code is not None for child in children), children)
+        lambda: (
+            count_seen(folder) >= number
+            or any(child.code is not None for child in children)
+        ),
+        children,
+    )
     time.sleep(rng.uniform(0, 0.01))
 
 
@@ -148,7 +170,8 @@ def expect_end(run: Child, code: int = 0, words: str = '') -> None:
     found = run.wait()
     assert found == code and words in run.output, (
         f'expected exit code {code} and "{words}", got {found} and\n'
-        f'{run.output[-1500:]}')
+        f'{run.output[-1500:]}'
+    )
 
 
 def expect_whole(folder: Path) -> None:
@@ -166,16 +189,21 @@ def expect_same(folder: Path, whole: Path) -> None:
     found, expected = read_last(folder), read_last(whole)
     steps = found['meta']['iter'], expected['meta']['iter']
     assert steps == (40, 40), f'ended after {steps[0]} iterations'
-    assert _is_same(found['state_dict'], expected['state_dict']), \
+    assert _is_same(found['state_dict'], expected['state_dict']), (
         'other weights than without the fault'
+    )
     losses, expected_losses = (
         c['message_hub']['log_scalars']['train/loss']['log_history']
-        for c in (found, expected))
-    assert losses == expected_losses and len(losses) == 40, \
+        for c in (found, expected)
+    )
+    assert losses == expected_losses and len(losses) == 40, (
         'other losses than without the fault'
+    )
 
 
-def _is_same(one: Dict[str, torch.Tensor],
-             other: Dict[str, torch.Tensor]) -> bool:
+def _is_same(
+    one: Dict[str, torch.Tensor], other: Dict[str, torch.Tensor]
+) -> bool:
     return one.keys() == other.keys() and all(
-        torch.equal(value, other[key]) for key, value in one.items())
+        torch.equal(value, other[key]) for key, value in one.items()
+    )

@@ -8,6 +8,7 @@ happened to, or ends with the message that it should.
 Prints a table, then, as the last line, JSON: tried, failed, and both per kind.
 Exit code 1 if a trial failed.
 """
+
 import argparse
 import json
 import os
@@ -45,37 +46,55 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog='example: python tools/benchmarks/faults.py --scale 0.1',
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
-        '--scale', type=float, default=1.,
-        help='share of the trials; of each kind one at least')
+        '--scale',
+        type=float,
+        default=1.0,
+        help='share of the trials; of each kind one at least',
+    )
     parser.add_argument(
-        '--kinds', nargs='+', default=[''], metavar='WORDS',
-        help='only kinds with one of these words in their names')
+        '--kinds',
+        nargs='+',
+        default=[''],
+        metavar='WORDS',
+        help='only kinds with one of these words in their names',
+    )
     parser.add_argument(
-        '--jobs', type=int, default=os.cpu_count() or 1,
-        help='trials at a time (default: one per core)')
+        '--jobs',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='trials at a time (default: one per core)',
+    )
     shared = '/dev/shm'
     parser.add_argument(
-        '--folder', default=shared if os.path.isdir(shared) else None,
-        help='where to write; default: memory, if Linux has it as a folder')
+        '--folder',
+        default=shared if os.path.isdir(shared) else None,
+        help='where to write; default: memory, if Linux has it as a folder',
+    )
     args = parser.parse_args()
-    args.kinds = [kind for kind in KINDS
-                  if any(words in kind.name for words in args.kinds)]
+    args.kinds = [
+        kind
+        for kind in KINDS
+        if any(words in kind.name for words in args.kinds)
+    ]
     if not args.kinds:
-        parser.error('no kind of fault has such a name; there are '
-                     + ', '.join(kind.name for kind in KINDS))
+        parser.error(
+            'no kind of fault has such a name; there are '
+            + ', '.join(kind.name for kind in KINDS)
+        )
     if args.scale <= 0 or args.jobs < 1:
         parser.error('--scale and --jobs must be positive')
     return args
 
 
-def run_trials(kinds: List[Kind], world: World, seed: int, scale: float,
-               jobs: int) -> Dict[str, List[str]]:
+def run_trials(
+    kinds: List[Kind], world: World, seed: int, scale: float, jobs: int
+) -> Dict[str, List[str]]:
     """Try all kinds; return by kind what failed, '' where nothing did."""
-    trials = [(kind, i) for kind in kinds
-              for i in _spread(kind.number, scale)]
+    trials = [(kind, i) for kind in kinds for i in _spread(kind.number, scale)]
     workers = {}
     sys.stdout.flush()
     for job in range(jobs):
@@ -112,8 +131,10 @@ def _try(kind: Kind, world: World, seed: int, number: int) -> str:
             way(world, Random(f'{seed} {kind.name} {number}'), Path(folder))
         except Exception as error:  # noqa: BLE001  (the others are tried)
             place = traceback.extract_tb(error.__traceback__)[-1]
-            return (f'{type(error).__name__} in {place.name}, line '
-                    f'{place.lineno}: {error}')
+            return (
+                f'{type(error).__name__} in {place.name}, line '
+                f'{place.lineno}: {error}'
+            )
     return ''
 
 
@@ -131,12 +152,15 @@ def show(kinds: List[Kind], results: Dict[str, List[str]]) -> dict:
     print(f'{"fault":{width}}  tried  passed  expected')
     for kind in kinds:
         tried, failed = per_kind[kind.name].values()
-        print(f'{kind.name:{width}}  {tried:5}  {tried - failed:6}  '
-              f'{kind.expected}')
+        print(
+            f'{kind.name:{width}}  {tried:5}  {tried - failed:6}  '
+            f'{kind.expected}'
+        )
     return dict(
         tried=sum(k['tried'] for k in per_kind.values()),
         failed=sum(k['failed'] for k in per_kind.values()),
-        kinds=per_kind)
+        kinds=per_kind,
+    )
 
 
 def main() -> None:
@@ -148,8 +172,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         build_files(Path(folder))
         world = World.build(Path(folder), max(k.ranks for k in kinds))
-        expect_end(start_extraction(
-            world.folder, world.folder / 'store', world.folder))
+        expect_end(
+            start_extraction(
+                world.folder, world.folder / 'store', world.folder
+            )
+        )
         results = run_trials(kinds, world, args.seed, args.scale, args.jobs)
     numbers = show(kinds, results)
     print(f'{time.time() - begin:.0f} s')

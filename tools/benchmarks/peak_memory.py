@@ -1,4 +1,5 @@
 """How much memory a job takes for tensors at its peak."""
+
 import itertools
 import json
 import tempfile
@@ -19,12 +20,16 @@ def peak_bytes(job: Callable[[], Any], device: str) -> float:
         job()
         return torch.cuda.max_memory_allocated() - before
     with tempfile.TemporaryDirectory() as folder:
-        with profile(activities=[ProfilerActivity.CPU],
-                     profile_memory=True) as profiler:
+        with profile(
+            activities=[ProfilerActivity.CPU], profile_memory=True
+        ) as profiler:
             job()
         trace = Path(folder) / 'trace.json'
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_bytes())['traceEvents']
-    changes = sorted((event['ts'], event['args']['Bytes'])
-                     for event in events if event['name'] == '[memory]')
+    changes = sorted(
+        (event['ts'], event['args']['Bytes'])
+        for event in events
+        if event['name'] == '[memory]'
+    )
     return max(itertools.accumulate(change for _, change in changes))

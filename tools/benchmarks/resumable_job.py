@@ -5,6 +5,7 @@
 trains 40 iterations and resumes what is there. What each iteration trained on
 is a line of WORK_DIR/seen_RANK.txt: its number, then the samples.
 """
+
 import copy
 import functools
 import itertools
@@ -34,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 class NoisyPoints(torch.utils.data.Dataset):
     """40 points; which noise each gets is drawn in three ways."""
 
-    metainfo = dict(classes=('point', ))
+    metainfo = dict(classes=('point',))
 
     def __init__(self, length: int = 40, broken: int = -1) -> None:
         self.length, self.broken = length, broken
@@ -54,11 +55,11 @@ class NoisyPoints(torch.utils.data.Dataset):
 
 @MODELS.register_module(name='_NoisyModel')
 class NoisyModel(BaseModel):
-
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+            nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1)
+        )
 
     def forward(self, inputs, index, mode='tensor'):
         noisy = torch.stack(inputs) + 0.1 * np.random.rand()
@@ -77,12 +78,20 @@ class SeenHook(Hook):
         freeze_at (int): ... before which all its threads are stopped.
     """
 
-    def __init__(self, stop_at: int = -1, kill_at: int = -1,
-                 tell_at: int = -1, hang_at: int = -1,
-                 freeze_at: int = -1) -> None:
+    def __init__(
+        self,
+        stop_at: int = -1,
+        kill_at: int = -1,
+        tell_at: int = -1,
+        hang_at: int = -1,
+        freeze_at: int = -1,
+    ) -> None:
         self.stop_at, self.hang_at = stop_at, hang_at
-        self.signals = {kill_at: signal.SIGKILL, tell_at: signal.SIGTERM,
-                        freeze_at: signal.SIGSTOP}
+        self.signals = {
+            kill_at: signal.SIGKILL,
+            tell_at: signal.SIGTERM,
+            freeze_at: signal.SIGSTOP,
+        }
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         path = Path(runner.work_dir, f'seen_{runner.rank}.txt')
@@ -121,16 +130,26 @@ def make_config(work_dir: str) -> Config:
                 batch_size=4,
                 num_workers=0,
                 dataset=dict(type='_NoisyPoints'),
-                sampler=dict(type='DefaultSampler', shuffle=True)),
+                sampler=dict(type='DefaultSampler', shuffle=True),
+            ),
             optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-2)),
             param_scheduler=[
                 dict(type='LinearLR', by_epoch=False, end=30),
-                dict(type='ExponentialLR', by_epoch=True, gamma=0.9)
+                dict(type='ExponentialLR', by_epoch=True, gamma=0.9),
             ],
-            custom_hooks=[dict(type='_SeenHook', stop_at=-1, kill_at=-1,
-                               tell_at=-1, hang_at=-1, freeze_at=-1)],
-            default_hooks=dict(
-                checkpoint=dict(interval=5, by_epoch=False))))
+            custom_hooks=[
+                dict(
+                    type='_SeenHook',
+                    stop_at=-1,
+                    kill_at=-1,
+                    tell_at=-1,
+                    hang_at=-1,
+                    freeze_at=-1,
+                )
+            ],
+            default_hooks=dict(checkpoint=dict(interval=5, by_epoch=False)),
+        )
+    )
     return cfg
 
 

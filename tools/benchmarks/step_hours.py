@@ -5,6 +5,7 @@ images and boxes of the data sets; how much a GPU does in a second is what you
 say. --dry-run of tools/train.py measures it. Several GPUs are taken to be as
 many times as fast.
 """
+
 import argparse
 import sys
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Rate:
         unit (str): ``'images'`` or ``'crops'``.
         source (str): Where the default comes from.
     """
+
     value: float
     unit: str
     source: str
@@ -34,19 +36,26 @@ class Rate:
 # ViT-B/32 on two CPU cores (the README).
 RATES = {
     'rpn-train': Rate(
-        3.5, 'images', 'assumed: Mask R-CNN R101-FPN, 16 images in 0.567 s, '
-        + MODEL_ZOO),
+        3.5,
+        'images',
+        'assumed: Mask R-CNN R101-FPN, 16 images in 0.567 s, ' + MODEL_ZOO,
+    ),
     'rpn-test': Rate(
-        5.3, 'images', 'assumed: Mask R-CNN R101-FPN, an image in 0.188 s, '
-        + MODEL_ZOO),
-    'crops': Rate(
-        1000, 'crops', 'assumed; 87 were measured on two CPU cores'),
+        5.3,
+        'images',
+        'assumed: Mask R-CNN R101-FPN, an image in 0.188 s, ' + MODEL_ZOO,
+    ),
+    'crops': Rate(1000, 'crops', 'assumed; 87 were measured on two CPU cores'),
     'train': Rate(
-        4.4, 'images', 'assumed: Mask R-CNN R50-FPN, 16 images in 0.454 s, '
-        + MODEL_ZOO),
+        4.4,
+        'images',
+        'assumed: Mask R-CNN R50-FPN, 16 images in 0.454 s, ' + MODEL_ZOO,
+    ),
     'test': Rate(
-        6.1, 'images', 'assumed: Mask R-CNN R50-FPN, an image in 0.164 s, '
-        + MODEL_ZOO),
+        6.1,
+        'images',
+        'assumed: Mask R-CNN R50-FPN, an image in 0.164 s, ' + MODEL_ZOO,
+    ),
 }
 
 
@@ -63,6 +72,7 @@ class Data:
         extraction (str): Config that embeds proposals.
         detectors (tuple[str]): Configs of what is trained.
     """
+
     name: str
     key: str
     train: int
@@ -74,17 +84,33 @@ class Data:
 
 # data/README.md; LVIS's training images are at most so many.
 DATA = (
-    Data('COCO 48/17', 'coco_48_17', 107_761, 665_387, 4_836,
-         'proposal_feature_extractor',
-         ('vild/vild_faster-rcnn_r50_fpn_lsj-90k',
-          'detpro/vild-star_faster-rcnn_r50_fpn_soco-20e',
-          'detpro/detpro_faster-rcnn_r50_fpn_soco-20e')),
-    Data('LVIS 866/337', 'lvis_v1_866_337', 100_170, 1_264_884, 19_809,
-         'proposal_feature_extractor_lvis_v1',
-         ('vild/vild_mask-rcnn_r50_fpn_lsj-180k',
-          'vild/vild-ensemble_mask-rcnn_r50_fpn_lsj-180k',
-          'detpro/vild-star_mask-rcnn_r50_fpn_soco-20e',
-          'detpro/detpro_mask-rcnn_r50_fpn_soco-20e')),
+    Data(
+        'COCO 48/17',
+        'coco_48_17',
+        107_761,
+        665_387,
+        4_836,
+        'proposal_feature_extractor',
+        (
+            'vild/vild_faster-rcnn_r50_fpn_lsj-90k',
+            'detpro/vild-star_faster-rcnn_r50_fpn_soco-20e',
+            'detpro/detpro_faster-rcnn_r50_fpn_soco-20e',
+        ),
+    ),
+    Data(
+        'LVIS 866/337',
+        'lvis_v1_866_337',
+        100_170,
+        1_264_884,
+        19_809,
+        'proposal_feature_extractor_lvis_v1',
+        (
+            'vild/vild_mask-rcnn_r50_fpn_lsj-180k',
+            'vild/vild-ensemble_mask-rcnn_r50_fpn_lsj-180k',
+            'detpro/vild-star_mask-rcnn_r50_fpn_soco-20e',
+            'detpro/detpro_mask-rcnn_r50_fpn_soco-20e',
+        ),
+    ),
 )
 
 
@@ -98,6 +124,7 @@ class Step:
         work (int): How many of its rate's unit.
         rate (str): A key of `RATES`.
     """
+
     data: str
     name: str
     work: int
@@ -110,6 +137,7 @@ class Step:
 def count_images(config: str, num_images: int) -> int:
     """Return how many images a training with this config goes through."""
     from ovd.engine.config_origins import read_config
+
     cfg = read_config(str(CONFIGS / f'{config}.py'))
     if cfg.train_cfg.get('max_epochs'):
         return cfg.train_cfg.max_epochs * num_images
@@ -119,9 +147,11 @@ def count_images(config: str, num_images: int) -> int:
 def count_crops(config: str, data: Data, num_max: int) -> int:
     """Return how many crops an extraction cuts, at most."""
     from ovd.engine.config_origins import read_config
+
     cfg = read_config(str(CONFIGS / 'feature_extractor' / f'{config}.py'))
-    boxes = data.train * num_max + data.boxes * cfg.train_cfg.boxes.\
-        ground_truth
+    boxes = (
+        data.train * num_max + data.boxes * cfg.train_cfg.boxes.ground_truth
+    )
     return boxes * len(cfg.model.crop_scales)
 
 
@@ -135,8 +165,12 @@ def list_steps() -> List[Step]:
             Step(data.name, 'proposals', data.train, 'rpn-test'),
         ]
         steps += [
-            Step(data.name, f'embeddings of {number:,} proposals',
-                 count_crops(data.extraction, data, number), 'crops')
+            Step(
+                data.name,
+                f'embeddings of {number:,} proposals',
+                count_crops(data.extraction, data, number),
+                'crops',
+            )
             for number in (300, 1000)
         ]
         for detector in data.detectors:
@@ -152,21 +186,27 @@ def as_text(hours: float) -> str:
     return f'{hours:,.1f} h' if hours >= 0.05 else '< 0.1 h'
 
 
-def to_markdown(steps: Sequence[Step], rates: Dict[str, float],
-                gpus: Sequence[int]) -> str:
+def to_markdown(
+    steps: Sequence[Step], rates: Dict[str, float], gpus: Sequence[int]
+) -> str:
     """Return the table of the steps, and that of the rates."""
     machines = [f'{n} GPU{"s" if n > 1 else ""}' for n in gpus]
-    lines = [f'| data | step | work | {" | ".join(machines)} |',
-             '|---' * (3 + len(gpus)) + '|']
+    lines = [
+        f'| data | step | work | {" | ".join(machines)} |',
+        '|---' * (3 + len(gpus)) + '|',
+    ]
     for step in steps:
         hours = [as_text(step.hours(rates, n)) for n in gpus]
-        lines.append(f'| {step.data} | {step.name} | {step.work:,} '
-                     f'{RATES[step.rate].unit} | {" | ".join(hours)} |')
+        lines.append(
+            f'| {step.data} | {step.name} | {step.work:,} '
+            f'{RATES[step.rate].unit} | {" | ".join(hours)} |'
+        )
     lines += ['', '| rate | per second and GPU | source |', '|---|---|---|']
     for name, rate in RATES.items():
         source = rate.source if rates[name] == rate.value else 'given'
-        lines.append(f'| `--{name}` | {rates[name]:,g} {rate.unit} | '
-                     f'{source} |')
+        lines.append(
+            f'| `--{name}` | {rates[name]:,g} {rate.unit} | {source} |'
+        )
     return '\n'.join(lines)
 
 
@@ -175,12 +215,17 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='example: python tools/benchmarks/step_hours.py --crops 2500 '
-        '--train 12.5 --gpus 1 8 64')
+        '--train 12.5 --gpus 1 8 64',
+    )
     for name, rate in RATES.items():
         parser.add_argument(
-            f'--{name}', type=float, default=rate.value, metavar='RATE',
+            f'--{name}',
+            type=float,
+            default=rate.value,
+            metavar='RATE',
             help=f'{rate.unit} per second and GPU (default: {rate.value:g}, '
-            f'{rate.source})')
+            f'{rate.source})',
+        )
     parser.add_argument('--gpus', type=int, nargs='+', default=[1, 8])
     return parser.parse_args()
 
@@ -190,8 +235,10 @@ def main() -> None:
     rates = {name: getattr(args, name.replace('-', '_')) for name in RATES}
     for name, value in (*rates.items(), ('gpus', min(args.gpus))):
         if not 0 < value < float('inf'):
-            print(f'error: --{name} must be positive, got {value:g}',
-                  file=sys.stderr)
+            print(
+                f'error: --{name} must be positive, got {value:g}',
+                file=sys.stderr,
+            )
             sys.exit(2)
     print(to_markdown(list_steps(), rates, args.gpus))
 

@@ -5,7 +5,8 @@ _base_ = 'coco_detection.py'
 val_file = 'annotations/instances_val2017_48_17_1.json'
 
 train_dataloader = dict(
-    dataset=dict(ann_file='annotations/instances_train2017_48_17_1.json'))
+    dataset=dict(ann_file='annotations/instances_train2017_48_17_1.json')
+)
 val_dataloader = dict(dataset=dict(ann_file=val_file))
 test_dataloader = val_dataloader
 

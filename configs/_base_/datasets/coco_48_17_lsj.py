@@ -9,10 +9,11 @@ train_pipeline = [
         type='RandomResize',
         scale=image_scale,
         ratio_range=(0.1, 2.0),
-        keep_ratio=True),
+        keep_ratio=True,
+    ),
     dict(type='RandomCrop', crop_size=image_scale, allow_negative_crop=True),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = _base_.test_pipeline
 test_pipeline[1] = dict(type='Resize', scale=image_scale, keep_ratio=True)
@@ -22,6 +23,7 @@ train_dataloader = dict(
     num_workers=4,
     sampler=dict(type='InfiniteSampler'),
     batch_sampler=None,
-    dataset=dict(pipeline=train_pipeline))
+    dataset=dict(pipeline=train_pipeline),
+)
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

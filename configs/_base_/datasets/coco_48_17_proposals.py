@@ -4,5 +4,6 @@ _base_ = 'coco_48_17_detection.py'
 val_evaluator = dict(
     _delete_=True,
     type='ProposalRecall',
-    ann_file='data/coco/' + _base_.val_file)
+    ann_file='data/coco/' + _base_.val_file,
+)
 test_evaluator = val_evaluator

@@ -11,5 +11,6 @@ val_evaluator = dict(
     _delete_=True,
     type='GZSLCocoMetric',
     ann_file='data/coco/annotations/instances_val2017.json',
-    metric='bbox')
+    metric='bbox',
+)
 test_evaluator = val_evaluator

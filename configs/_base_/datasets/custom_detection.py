@@ -14,12 +14,16 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file=train_file,
-        data_prefix=dict(img='train/')))  # <- folder of the images
+        data_prefix=dict(img='train/'),  # <- folder of the images
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file=val_file,
-        data_prefix=dict(img='val/')))  # <- folder of the images
+        data_prefix=dict(img='val/'),  # <- folder of the images
+    )
+)
 test_dataloader = val_dataloader
 
 # 'bbox' or ['bbox', 'segm'], if the files have masks

@@ -4,7 +4,8 @@ _base_ = 'custom_detection.py'
 val_file = 'annotations/val_split_1.json'
 
 train_dataloader = dict(
-    dataset=dict(ann_file='annotations/train_split_1.json'))
+    dataset=dict(ann_file='annotations/train_split_1.json')
+)
 val_dataloader = dict(dataset=dict(ann_file=val_file))
 test_dataloader = val_dataloader
 

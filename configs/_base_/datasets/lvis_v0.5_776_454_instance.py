@@ -5,4 +5,6 @@ _base_ = 'lvis_v0.5_instance.py'
 
 train_dataloader = dict(
     dataset=dict(
-        dataset=dict(ann_file='annotations/lvis_v0.5_train_776_454_1.json')))
+        dataset=dict(ann_file='annotations/lvis_v0.5_train_776_454_1.json')
+    )
+)

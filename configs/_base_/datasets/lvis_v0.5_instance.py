@@ -11,5 +11,6 @@ val_evaluator = dict(
     _delete_=True,
     type='GZSLLVISMetric',
     ann_file='data/lvis_v0.5/annotations/lvis_v0.5_val.json',
-    metric=['bbox', 'segm'])
+    metric=['bbox', 'segm'],
+)
 test_evaluator = val_evaluator

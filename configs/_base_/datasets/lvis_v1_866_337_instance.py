@@ -5,4 +5,6 @@ _base_ = 'lvis_v1_instance.py'
 
 train_dataloader = dict(
     dataset=dict(
-        dataset=dict(ann_file='annotations/lvis_v1_train_866_337_1.json')))
+        dataset=dict(ann_file='annotations/lvis_v1_train_866_337_1.json')
+    )
+)

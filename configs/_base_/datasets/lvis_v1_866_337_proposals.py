@@ -7,8 +7,14 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'))
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+        ),
+    ),
 ]
 
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
@@ -17,5 +23,6 @@ test_dataloader = val_dataloader
 val_evaluator = dict(
     _delete_=True,
     type='ProposalRecall',
-    ann_file='data/lvis_v1/annotations/lvis_v1_val.json')
+    ann_file='data/lvis_v1/annotations/lvis_v1_val.json',
+)
 test_evaluator = val_evaluator

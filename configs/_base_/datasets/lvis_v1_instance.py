@@ -11,5 +11,6 @@ val_evaluator = dict(
     _delete_=True,
     type='GZSLLVISMetric',
     ann_file='data/lvis_v1/annotations/lvis_v1_val.json',
-    metric=['bbox', 'segm'])
+    metric=['bbox', 'segm'],
+)
 test_evaluator = val_evaluator

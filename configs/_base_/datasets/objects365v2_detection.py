@@ -8,10 +8,13 @@ val_evaluator = None
 
 test_dataloader = dict(
     dataset=dict(
-        type='GZSLObjects365V2Dataset', metainfo=dict(base_classes=())))
+        type='GZSLObjects365V2Dataset', metainfo=dict(base_classes=())
+    )
+)
 test_evaluator = dict(
     _delete_=True,
     type='GZSLCocoMetric',
     ann_file='data/Objects365/Obj365_v2/annotations/zhiyuan_objv2_val.json',
-    metric='bbox')
+    metric='bbox',
+)
 test_cfg = dict(type='TestLoop')

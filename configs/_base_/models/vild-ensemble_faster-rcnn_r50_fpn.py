@@ -6,5 +6,8 @@ model = dict(
         bbox_head=dict(
             type='ViLDEnsembleBBoxHead',
             image_branch=_base_.box_branch,
-            scoring='ensemble'),
-        loss_distill=dict(type='DistillationLoss', loss_weight=0.5)))
+            scoring='ensemble',
+        ),
+        loss_distill=dict(type='DistillationLoss', loss_weight=0.5),
+    )
+)

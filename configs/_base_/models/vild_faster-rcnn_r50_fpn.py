@@ -6,5 +6,7 @@ model = dict(
         pad_mask=False,
         batch_augments=[
             dict(type='BatchFixedSizePad', size=_base_.image_size)
-        ]),
-    roi_head=dict(mask_roi_extractor=None, mask_head=None))
+        ],
+    ),
+    roi_head=dict(mask_roi_extractor=None, mask_head=None),
+)

@@ -10,5 +10,6 @@ param_scheduler = [
         by_epoch=False,
         end=max_iters,
         milestones=[81000, 85500, 87750],
-        gamma=0.1)
+        gamma=0.1,
+    ),
 ]

@@ -1,4 +1,5 @@
 """What was found in an image, to be shown at any threshold."""
+
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
@@ -30,6 +31,7 @@ class Finding:
         novel (list[bool]): For each category, if it had no box in training.
         seconds (dict[str, float]): How long the parts took.
     """
+
     rgb: np.ndarray
     content: Dict[str, List[dict]]
     novel: List[bool]
@@ -43,7 +45,8 @@ class Finding:
             _shrink(image.rgb),
             found.one_per_object().to_coco(),
             [canonical_spelling(name) not in base for name in found.classes],
-            found.seconds)
+            found.seconds,
+        )
 
     @property
     def classes(self) -> List[str]:
@@ -53,20 +56,28 @@ class Finding:
     @property
     def size_wh(self) -> Tuple[int, int]:
         """Width and height of the image as it was given."""
-        image, = self.content['images']
+        (image,) = self.content['images']
         return image['width'], image['height']
 
     def above(self, score_thr: float) -> Dict[str, List[dict]]:
         """Return the COCO dataset of what scores at least so much."""
-        return dict(self.content, annotations=[
-            item for item in self.content['annotations']
-            if item['score'] >= score_thr])
+        return dict(
+            self.content,
+            annotations=[
+                item
+                for item in self.content['annotations']
+                if item['score'] >= score_thr
+            ],
+        )
 
     def draw(self, annotations: List[dict]) -> Image.Image:
         """Return the picture of some of the annotations."""
         return render_detections(
-            self.rgb, DetDataSample(pred_instances=self._shown(annotations)),
-            self.classes, min_side=MIN_SIDE)
+            self.rgb,
+            DetDataSample(pred_instances=self._shown(annotations)),
+            self.classes,
+            min_side=MIN_SIDE,
+        )
 
     def _shown(self, annotations: List[dict]) -> InstanceData:
         """Return annotations in pixels of the image that is shown."""
@@ -79,12 +90,17 @@ class Finding:
             bboxes=boxes * scale.repeat(2),
             labels=torch.tensor(
                 [item['category_id'] - 1 for item in annotations],
-                dtype=torch.long),
-            scores=torch.tensor([item['score'] for item in annotations]))
+                dtype=torch.long,
+            ),
+            scores=torch.tensor([item['score'] for item in annotations]),
+        )
         if annotations and 'segmentation' in annotations[0]:
-            shown.masks = torch.stack([
-                _decode_mask(item['segmentation'], size_wh)
-                for item in annotations])
+            shown.masks = torch.stack(
+                [
+                    _decode_mask(item['segmentation'], size_wh)
+                    for item in annotations
+                ]
+            )
         return shown
 
 
@@ -97,9 +113,11 @@ def _shrink(rgb: np.ndarray) -> np.ndarray:
     return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _decode_mask(code: Dict[str, Any],
-                 size_wh: Tuple[int, int]) -> torch.Tensor:
+def _decode_mask(
+    code: Dict[str, Any], size_wh: Tuple[int, int]
+) -> torch.Tensor:
     """Return run lengths as a bool mask of another size."""
-    mask = cv2.resize(mask_tools.decode(code), size_wh,
-                      interpolation=cv2.INTER_NEAREST)
+    mask = cv2.resize(
+        mask_tools.decode(code), size_wh, interpolation=cv2.INTER_NEAREST
+    )
     return torch.from_numpy(mask.astype(bool))

@@ -1,4 +1,5 @@
 """What a page takes from its visitors, and what it says to the rest."""
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, List
@@ -25,15 +26,17 @@ class Limits:
     Raises:
         ValueError: If one is not positive.
     """
+
     max_names: int = 2000
-    max_megabytes: float = 20.
-    max_megapixels: float = 25.
+    max_megabytes: float = 20.0
+    max_megapixels: float = 25.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value > 0:
-                raise ValueError(f'--{name.replace("_", "-")} must be '
-                                 f'positive, got {value}')
+                raise ValueError(
+                    f'--{name.replace("_", "-")} must be positive, got {value}'
+                )
 
     @property
     def max_bytes(self) -> int:
@@ -49,22 +52,27 @@ class Limits:
         lines = text.splitlines() if isinstance(text, str) else []
         names = list(dict.fromkeys(split_class_names(','.join(lines))))
         if not names:
-            raise ValueError('Type at least one name, such as: red circle, '
-                             'striped blue star')
+            raise ValueError(
+                'Type at least one name, such as: red circle, '
+                'striped blue star'
+            )
         if len(names) > self.max_names:
             raise ValueError(
                 f'These are {len(names):,} names; this page takes at most '
-                f'{self.max_names:,} at once (its option --max-names).')
+                f'{self.max_names:,} at once (its option --max-names).'
+            )
         longest = max(names, key=len)
         if len(longest) > MAX_LETTERS:
             raise ValueError(
                 f'A name may have {MAX_LETTERS} letters; one has '
                 f'{len(longest):,}: {longest[:40]}\u2026 Is there a comma '
-                'between the names?')
+                'between the names?'
+            )
         return names
 
-    def read_image(self, detector: OpenVocabularyDetector,
-                   path: str, name: str) -> SourceImage:
+    def read_image(
+        self, detector: OpenVocabularyDetector, path: str, name: str
+    ) -> SourceImage:
         """Read a file that a visitor gave.
 
         Args:
@@ -94,14 +102,16 @@ class Limits:
         if size > self.max_bytes:
             raise ValueError(
                 f'{name} has {size / 1e6:.1f} MB; this page takes at most '
-                f'{self.max_megabytes:g} (its option --max-megabytes).')
+                f'{self.max_megabytes:g} (its option --max-megabytes).'
+            )
         try:
             with Image.open(path) as head:
                 millions = head.width * head.height / 1e6
         except Image.DecompressionBombError as error:
             raise ValueError(
                 f'{name} has far more than the {self.max_megapixels:g} '
-                'million pixels that this page takes.') from error
+                'million pixels that this page takes.'
+            ) from error
         except (OSError, ValueError, SyntaxError) as error:  # Pillow's
             raise ValueError(f'{name} is damaged or no image.') from error
         if millions > self.max_megapixels:
@@ -109,4 +119,5 @@ class Limits:
                 f'{name} has {millions:.1f} million pixels; this page takes '
                 f'at most {self.max_megapixels:g} (its option '
                 '--max-megapixels). A smaller copy shows the detector no '
-                'less.')
+                'less.'
+            )

@@ -1,4 +1,5 @@
 """The page itself: what is where, and what happens when."""
+
 import json
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
@@ -11,7 +12,7 @@ from .markup import say, summarise, tabulate
 from .visits import Visits
 
 WELCOME = 'Drop an image, or take an example.'
-HINT = ('Any words, with commas or new lines between. Enter looks for them.')
+HINT = 'Any words, with commas or new lines between. Enter looks for them.'
 FILES_KEPT = 6 * 3600  # seconds that pictures and uploads stay on the disk
 MOST_WAITING = 64
 AT_ONCE = 8  # visitors; the detector takes them one by one
@@ -20,8 +21,13 @@ STYLE = Path(__file__).with_name('style.css')
 Shown = Tuple[Optional[Image.Image], str, str, Any]
 
 
-def build_page(visits: Visits, title: str, names: Sequence[str],
-               score_thr: float, examples: Sequence[Path]) -> gr.Blocks:
+def build_page(
+    visits: Visits,
+    title: str,
+    names: Sequence[str],
+    score_thr: float,
+    examples: Sequence[Path],
+) -> gr.Blocks:
     """Return the page, not yet on the network.
 
     Args:
@@ -31,50 +37,93 @@ def build_page(visits: Visits, title: str, names: Sequence[str],
         score_thr (float): Threshold at first.
         examples (Sequence[Path]): Images to try.
     """
-    with gr.Blocks(title=title, analytics_enabled=False,
-                   delete_cache=(600, FILES_KEPT)) as page:
+    with gr.Blocks(
+        title=title, analytics_enabled=False, delete_cache=(600, FILES_KEPT)
+    ) as page:
         gr.HTML(f'<h1>{say(title)}</h1>', elem_id='title')
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 image = gr.Image(
-                    label='Image', sources=['upload', 'clipboard'], height=260,
-                    buttons=[], elem_id='image')
+                    label='Image',
+                    sources=['upload', 'clipboard'],
+                    height=260,
+                    buttons=[],
+                    elem_id='image',
+                )
                 words = gr.Textbox(
-                    ', '.join(names), label='Names', info=HINT, lines=1,
-                    max_lines=6, elem_id='names',
-                    placeholder='red circle, striped blue star')
+                    ', '.join(names),
+                    label='Names',
+                    info=HINT,
+                    lines=1,
+                    max_lines=6,
+                    elem_id='names',
+                    placeholder='red circle, striped blue star',
+                )
                 button = gr.Button('Look for them', variant='primary')
                 threshold = gr.Slider(
-                    0, 1, score_thr, step=0.01, label='Least score',
-                    elem_id='threshold')
+                    0,
+                    1,
+                    score_thr,
+                    step=0.01,
+                    label='Least score',
+                    elem_id='threshold',
+                )
                 if examples:
-                    gr.Examples([[str(path)] for path in examples], [image],
-                                label='Images to try', elem_id='examples')
+                    gr.Examples(
+                        [[str(path)] for path in examples],
+                        [image],
+                        label='Images to try',
+                        elem_id='examples',
+                    )
             with gr.Column(scale=3, min_width=320):
                 said = gr.HTML(say(WELCOME), elem_id='said')
                 picture = gr.Image(
-                    label='Found', interactive=False, format='jpeg',
-                    height=460, buttons=['fullscreen'], elem_id='picture')
-                table = gr.HTML(elem_id='table', apply_default_css=False,
-                                max_height=TABLE_HEIGHT)
+                    label='Found',
+                    interactive=False,
+                    format='jpeg',
+                    height=460,
+                    buttons=['fullscreen'],
+                    elem_id='picture',
+                )
+                table = gr.HTML(
+                    elem_id='table',
+                    apply_default_css=False,
+                    max_height=TABLE_HEIGHT,
+                )
                 download = gr.DownloadButton(
-                    'Download as COCO json', interactive=False,
-                    elem_id='download')
+                    'Download as COCO json',
+                    interactive=False,
+                    elem_id='download',
+                )
 
-        def show(upload: Any, text: Any, score_thr: Any,
-                 request: gr.Request) -> Shown:
-            return show_found(visits, request.session_hash or '', upload,
-                              text, score_thr)
+        def show(
+            upload: Any, text: Any, score_thr: Any, request: gr.Request
+        ) -> Shown:
+            return show_found(
+                visits, request.session_hash or '', upload, text, score_thr
+            )
 
         # One event for all, of which a visitor has one at a time and the last
         # in any case: what is shown fits what stands there. Unprocessed: the
         # image is read here, after a look at its size.
-        gr.on([image.change, words.submit, words.blur, button.click,
-               threshold.input], show, [image, words, threshold],
-              [picture, said, table, download], preprocess=False,
-              trigger_mode='always_last', concurrency_limit=AT_ONCE,
-              show_progress='minimal', show_progress_on=[picture],
-              api_visibility='private')
+        gr.on(
+            [
+                image.change,
+                words.submit,
+                words.blur,
+                button.click,
+                threshold.input,
+            ],
+            show,
+            [image, words, threshold],
+            [picture, said, table, download],
+            preprocess=False,
+            trigger_mode='always_last',
+            concurrency_limit=AT_ONCE,
+            show_progress='minimal',
+            show_progress_on=[picture],
+            api_visibility='private',
+        )
 
         def leave(request: gr.Request) -> None:
             visits.forget(request.session_hash or '')
@@ -83,8 +132,9 @@ def build_page(visits: Visits, title: str, names: Sequence[str],
     return page.queue(max_size=MOST_WAITING, api_open=False)
 
 
-def show_found(visits: Visits, visitor: str, upload: Any, text: Any,
-               score_thr: Any) -> Shown:
+def show_found(
+    visits: Visits, visitor: str, upload: Any, text: Any, score_thr: Any
+) -> Shown:
     """Return what the page shows: picture, words, table, download.
 
     Args:
@@ -97,26 +147,35 @@ def show_found(visits: Visits, visitor: str, upload: Any, text: Any,
     if not upload:
         return _message(WELCOME, is_error=False)
     try:
-        score_thr = min(max(float(score_thr), 0.), 1.)
+        score_thr = min(max(float(score_thr), 0.0), 1.0)
         path = str(upload['path'])
         names = visits.limits.split_names(text)
         finding, folder = visits.find(
-            visitor, path, upload.get('orig_name') or Path(path).name, names)
+            visitor, path, upload.get('orig_name') or Path(path).name, names
+        )
     except (ValueError, FileNotFoundError) as error:
         return _message(str(error))
     except (MemoryError, torch.OutOfMemoryError):
-        return _message('There is not enough memory for this: try a smaller '
-                        'image, or fewer names.')
+        return _message(
+            'There is not enough memory for this: try a smaller '
+            'image, or fewer names.'
+        )
     content = finding.above(score_thr)
     annotations: List[dict] = content['annotations']
     file = folder / 'detections.json'
     file.write_text(json.dumps(content))
-    return (finding.draw(annotations),
-            summarise(finding, annotations, score_thr),
-            tabulate(finding, annotations),
-            gr.update(value=str(file), interactive=True))
+    return (
+        finding.draw(annotations),
+        summarise(finding, annotations, score_thr),
+        tabulate(finding, annotations),
+        gr.update(value=str(file), interactive=True),
+    )
 
 
 def _message(text: str, is_error: bool = True) -> Shown:
-    return None, say(text, is_error), '', gr.update(
-        value=None, interactive=False)
+    return (
+        None,
+        say(text, is_error),
+        '',
+        gr.update(value=None, interactive=False),
+    )

@@ -1,4 +1,5 @@
 """Puts the page on the network, this machine's alone unless told otherwise."""
+
 import os
 import socket
 import tempfile
@@ -18,13 +19,15 @@ MOST_NAMES = 8  # of the detector's own, at first
 REMEMBERED = 4  # images that stay encoded
 
 
-def run_web_demo(config: PathLike,
-                 checkpoint: PathLike,
-                 host: str = '127.0.0.1',
-                 port: int = 7860,
-                 score_thr: float = 0.3,
-                 limits: Limits = Limits(),  # noqa: B008
-                 device: str = 'auto') -> None:
+def run_web_demo(
+    config: PathLike,
+    checkpoint: PathLike,
+    host: str = '127.0.0.1',
+    port: int = 7860,
+    score_thr: float = 0.3,
+    limits: Limits = Limits(),  # noqa: B008
+    device: str = 'auto',
+) -> None:
     """Serve a page about a detector until it is interrupted.
 
     Args:
@@ -49,7 +52,8 @@ def run_web_demo(config: PathLike,
     check_gradio()
     check_port(host, port)  # rather now than after a large checkpoint
     detector = OpenVocabularyDetector(
-        config, checkpoint, device, remember=REMEMBERED)
+        config, checkpoint, device, remember=REMEMBERED
+    )
     with serve(Visits(detector, limits), host, port, score_thr) as page:
         print(f'{page.local_url} (Ctrl-C ends it)', flush=True)
         page.block_thread()
@@ -66,7 +70,8 @@ def check_gradio() -> None:
     except ImportError as error:
         raise ImportError(
             "the page needs Gradio: pip install 'ovd[demo]' (in a checkout: "
-            f"pip install -e '.[demo]'); {error}") from error
+            f"pip install -e '.[demo]'); {error}"
+        ) from error
 
 
 def check_port(host: str, port: int) -> None:
@@ -87,12 +92,14 @@ def check_port(host: str, port: int) -> None:
             raise OSError(
                 f'can not listen at port {port} of {host} '
                 f'({error.strerror or error}): choose another with --port, or '
-                'an address of this machine with --host') from error
+                'an address of this machine with --host'
+            ) from error
 
 
 @contextmanager
-def serve(visits: Visits, host: str, port: int,
-          score_thr: float) -> Iterator[Any]:
+def serve(
+    visits: Visits, host: str, port: int, score_thr: float
+) -> Iterator[Any]:
     """Serve the page from a thread; the context is its ``gradio.Blocks``.
 
     What visitors upload lies in a folder that goes with the server.
@@ -103,26 +110,43 @@ def serve(visits: Visits, host: str, port: int,
         port (int): Port to listen at.
         score_thr (float): Threshold at first.
     """
-    with tempfile.TemporaryDirectory(prefix='ovd-page-') as folder, \
-            _environment(GRADIO_TEMP_DIR=folder,
-                         GRADIO_ANALYTICS_ENABLED='False'):
+    with (
+        tempfile.TemporaryDirectory(prefix='ovd-page-') as folder,
+        _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED='False'),
+    ):
         import gradio as gr
 
         from .page import STYLE, build_page
+
         page = build_page(
-            visits, 'Find what you name',
-            visits.detector.classes[:MOST_NAMES], score_thr,
-            sorted(EXAMPLES.glob('*.png'))[:MOST_EXAMPLES])
+            visits,
+            'Find what you name',
+            visits.detector.classes[:MOST_NAMES],
+            score_thr,
+            sorted(EXAMPLES.glob('*.png'))[:MOST_EXAMPLES],
+        )
         # Fonts of the machine: others would come from the network.
         theme = gr.themes.Default(
             font=['system-ui', 'sans-serif'],
-            font_mono=['ui-monospace', 'monospace'])
+            font_mono=['ui-monospace', 'monospace'],
+        )
         page.launch(
-            server_name=host, server_port=port, quiet=True, share=False,
-            prevent_thread_lock=True, inbrowser=False, ssr_mode=False,
-            pwa=False, mcp_server=False, run_history=False,
-            enable_monitoring=False, footer_links=[], theme=theme,
-            css_paths=STYLE, max_file_size=visits.limits.max_bytes)
+            server_name=host,
+            server_port=port,
+            quiet=True,
+            share=False,
+            prevent_thread_lock=True,
+            inbrowser=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            run_history=False,
+            enable_monitoring=False,
+            footer_links=[],
+            theme=theme,
+            css_paths=STYLE,
+            max_file_size=visits.limits.max_bytes,
+        )
         try:
             yield page
         finally:

@@ -1,4 +1,5 @@
 """What a page keeps of each visitor, who share one detector."""
+
 import shutil
 import tempfile
 import threading
@@ -25,6 +26,7 @@ class Visit:
         key (Key, optional): Image and names.
         finding (Finding, optional): What is in it.
     """
+
     folder: Path
     key: Optional[Key] = None
     finding: Optional[Finding] = None
@@ -38,8 +40,9 @@ class Visits:
         limits (Limits): What it may be given.
     """
 
-    def __init__(self, detector: OpenVocabularyDetector,
-                 limits: Limits) -> None:
+    def __init__(
+        self, detector: OpenVocabularyDetector, limits: Limits
+    ) -> None:
         self.detector = detector
         self.limits = limits
         self._visits: 'OrderedDict[str, Visit]' = OrderedDict()
@@ -55,8 +58,9 @@ class Visits:
         """Return where the files of the visitors are."""
         return [visit.folder for visit in self._visits.values()]
 
-    def find(self, visitor: str, path: str, name: str,
-             names: List[str]) -> Tuple[Finding, Path]:
+    def find(
+        self, visitor: str, path: str, name: str, names: List[str]
+    ) -> Tuple[Finding, Path]:
         """Return what is in an image, and the folder for its file.
 
         Args:
@@ -74,7 +78,8 @@ class Visits:
         if finding is None:
             image = self.limits.read_image(self.detector, path, name)
             finding = Finding.of(
-                image, self.detector.predict(image, classes=names))
+                image, self.detector.predict(image, classes=names)
+            )
             visit.key, visit.finding = key, finding
         return finding, visit.folder
 
@@ -95,7 +100,8 @@ class Visits:
         with self._lock:
             if visitor not in self._visits:
                 self._visits[visitor] = Visit(
-                    Path(tempfile.mkdtemp(prefix='ovd-visit-')))
+                    Path(tempfile.mkdtemp(prefix='ovd-visit-'))
+                )
             self._visits.move_to_end(visitor)
             visit, oldest = self._visits[visitor], next(iter(self._visits))
             too_many = len(self._visits) > MOST_VISITORS

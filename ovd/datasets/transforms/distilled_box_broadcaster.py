@@ -1,4 +1,5 @@
 """Move the boxes to distil together with the image, also where some drop."""
+
 from copy import deepcopy
 from typing import List, Optional, Sequence
 
@@ -11,8 +12,15 @@ _ROWS = ('proposal_embeddings', 'proposals_to_embed')
 # What belongs to annotated boxes, and must not meet the boxes to distil
 _ANNOTATIONS = ('gt_masks', 'gt_instances_ids', 'gt_seg_map')
 # Which draw again until an annotated box suits them, or more than once
-_UNFIT = ('MinIoURandomCrop', 'RandomChoice', 'Rotate', 'TranslateX',
-          'TranslateY', 'ShearX', 'ShearY')
+_UNFIT = (
+    'MinIoURandomCrop',
+    'RandomChoice',
+    'Rotate',
+    'TranslateX',
+    'TranslateY',
+    'ShearX',
+    'ShearY',
+)
 
 
 @TRANSFORMS.register_module()
@@ -32,15 +40,21 @@ class DistilledBoxBroadcaster(ProposalBroadcaster):
 
     def __init__(self, transforms: Sequence[dict] = ()) -> None:
         super().__init__(list(transforms))
-        unfit = [name for name in (type(transform).__name__ for transform in
-                                   self.transforms.transforms)
-                 if name in _UNFIT]
+        unfit = [
+            name
+            for name in (
+                type(transform).__name__
+                for transform in self.transforms.transforms
+            )
+            if name in _UNFIT
+        ]
         if unfit:
             raise ValueError(
                 f'{unfit[0]} draws anew for the boxes to distil, which the '
                 f'host does not allow inside of {type(self).__name__}; take '
                 'Resize, RandomResize, RandomChoiceResize, RandomCrop or '
-                'RandomFlip')
+                'RandomFlip'
+            )
 
     def transform(self, results: dict) -> Optional[dict]:
         """Apply the transforms; None where they leave no annotated box.
@@ -51,13 +65,17 @@ class DistilledBoxBroadcaster(ProposalBroadcaster):
         if results.get('proposals') is None:
             raise ValueError(
                 f'{type(self).__name__} finds no boxes to distil: put '
-                'LoadProposalEmbeddings or LoadProposalsToEmbed before it')
+                'LoadProposalEmbeddings or LoadProposalsToEmbed before it'
+            )
         return super().transform(results)
 
     def _process_input(self, data: dict) -> List[dict]:
         """Return the image twice: with its annotations, with proposals."""
-        proposals = {key: value for key, value in data.items()
-                     if key not in _ANNOTATIONS}
+        proposals = {
+            key: value
+            for key, value in data.items()
+            if key not in _ANNOTATIONS
+        }
         proposals = deepcopy(proposals)
         proposals['gt_bboxes'] = proposals['proposals']
         num_boxes = len(data['proposals'])

@@ -1,4 +1,5 @@
 """Give training the proposals and CLIP embeddings of an image."""
+
 from typing import Optional, Sequence
 
 import numpy as np
@@ -39,17 +40,21 @@ class LoadProposalEmbeddings(BaseTransform):
         ValueError: If ``num_max`` is not positive, or there is no such kind.
     """
 
-    def __init__(self,
-                 store: str,
-                 num_max: Optional[int] = None,
-                 kinds: Sequence[str] = ('proposal', )) -> None:
+    def __init__(
+        self,
+        store: str,
+        num_max: Optional[int] = None,
+        kinds: Sequence[str] = ('proposal',),
+    ) -> None:
         if num_max is not None and num_max < 1:
             raise ValueError(
-                f'num_max must be positive or None, got {num_max}')
+                f'num_max must be positive or None, got {num_max}'
+            )
         if isinstance(kinds, str) or not kinds:
             raise ValueError(
                 f'kinds must be a list of {", ".join(BOX_KINDS)}, '
-                f'got {kinds!r}')
+                f'got {kinds!r}'
+            )
         for kind in kinds:
             check_choice(kind, BOX_KINDS, 'a kind of boxes')
         self.store_path = store
@@ -74,8 +79,12 @@ class LoadProposalEmbeddings(BaseTransform):
 
     def _check_kinds(self, store: EmbeddingStore) -> None:
         settings = store.manifest.settings
-        made_with = (store.manifest.proposals, settings.get('ground_truth'),
-                     settings.get('jitter'), settings.get('whole_image'))
+        made_with = (
+            store.manifest.proposals,
+            settings.get('ground_truth'),
+            settings.get('jitter'),
+            settings.get('whole_image'),
+        )
         there = [kind for kind, has in zip(BOX_KINDS, made_with) if has]
         for kind in self.kinds:
             if kind not in there:
@@ -83,7 +92,8 @@ class LoadProposalEmbeddings(BaseTransform):
                     f'{store.folder} was made without boxes of the kind '
                     f'"{kind}", it has: {", ".join(there)}; name others as '
                     'kinds of LoadProposalEmbeddings, or make a store with '
-                    'them')
+                    'them'
+                )
 
     def transform(self, results: dict) -> dict:
         """Add the boxes and embeddings of ``results['img_id']``.
@@ -96,12 +106,14 @@ class LoadProposalEmbeddings(BaseTransform):
         item = self.store.get(results['img_id'])
         wanted = [BOX_KINDS.index(kind) for kind in self.kinds]
         rows = np.flatnonzero(np.isin(item['kinds'], wanted))
-        best = np.argsort(-item['scores'][rows], kind='stable')[:self.num_max]
+        best = np.argsort(-item['scores'][rows], kind='stable')[: self.num_max]
         # Arrays of rows are copies: the store's own are read-only.
         results['proposals'] = HorizontalBoxes(item['bboxes'][rows[best]])
         results['proposal_embeddings'] = item['embeddings'][rows[best]]
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(store={self.store_path!r}, '
-                f'num_max={self.num_max}, kinds={self.kinds})')
+        return (
+            f'{type(self).__name__}(store={self.store_path!r}, '
+            f'num_max={self.num_max}, kinds={self.kinds})'
+        )

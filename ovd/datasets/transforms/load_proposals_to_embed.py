@@ -1,4 +1,5 @@
 """Give training the boxes of an image that CLIP has yet to embed."""
+
 from typing import Any, Dict, Optional
 
 from mmcv.transforms import BaseTransform
@@ -36,15 +37,20 @@ class LoadProposalsToEmbed(BaseTransform):
         ValueError: If an option is unknown, or no box would be selected.
     """
 
-    def __init__(self,
-                 proposals: Optional[str] = None,
-                 boxes: Optional[Dict[str, Any]] = None) -> None:
+    def __init__(
+        self,
+        proposals: Optional[str] = None,
+        boxes: Optional[Dict[str, Any]] = None,
+    ) -> None:
         self.proposals_file = proposals
         self.selection = BoxSelection.from_options(
-            boxes or {}, proposals is not None)
+            boxes or {}, proposals is not None
+        )
         if self.selection.whole_image:
-            raise ValueError('whole_image=True is for stores: training '
-                             'distils boxes of objects')
+            raise ValueError(
+                'whole_image=True is for stores: training '
+                'distils boxes of objects'
+            )
         self._proposals: Optional[Proposals] = None
 
     def __getstate__(self) -> Dict[str, Any]:
@@ -78,18 +84,23 @@ class LoadProposalsToEmbed(BaseTransform):
             height, width = results['ori_shape'][:2]
             raise ValueError(
                 f'{key} has {width} x {height} pixels, the annotation file '
-                f'says {size_hw[1]} x {size_hw[0]}')
+                f'says {size_hw[1]} x {size_hw[0]}'
+            )
         entry = None if self.proposals is None else self.proposals[key]
         try:
             found = self.selection.select(
-                results['img_id'], entry, annotated_boxes(results), size_hw)
+                results['img_id'], entry, annotated_boxes(results), size_hw
+            )
         except ValueError as error:
-            raise ValueError(f'{self.proposals_file}, {key}: {error}'
-                             ) from error
+            raise ValueError(
+                f'{self.proposals_file}, {key}: {error}'
+            ) from error
         results['proposals'] = HorizontalBoxes(found['bboxes'].copy())
         results['proposals_to_embed'] = found['bboxes']
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(proposals={self.proposals_file!r}, '
-                f'boxes={self.selection.settings()})')
+        return (
+            f'{type(self).__name__}(proposals={self.proposals_file!r}, '
+            f'boxes={self.selection.settings()})'
+        )

@@ -1,4 +1,5 @@
 """Load an image, or say which file it is that can't be loaded."""
+
 from typing import Any, Dict, Optional
 
 import numpy as np
@@ -61,7 +62,8 @@ class LoadWholeImage(LoadImageFromFile):
         super().__init__(**kwargs)
         if self.file_client_args is None:
             self.backend_args = dict(
-                backend='whole_image', of=self.backend_args)
+                backend='whole_image', of=self.backend_args
+            )
 
     def transform(self, results: dict) -> Optional[dict]:
         """Add ``img``, ``img_shape`` and ``ori_shape``.
@@ -74,12 +76,13 @@ class LoadWholeImage(LoadImageFromFile):
             size_hw = results['height'], results['width']
             return dict(
                 results,
-                img=np.zeros((*size_hw, 3),
-                             np.float32 if self.to_float32 else np.uint8),
+                img=np.zeros(
+                    (*size_hw, 3), np.float32 if self.to_float32 else np.uint8
+                ),
                 img_shape=size_hw,
-                ori_shape=size_hw)
+                ori_shape=size_hw,
+            )
         try:
             return super().transform(results)
         except UNREADABLE as error:
-            raise broken(results['img_path'],
-                         describe_error(error)) from error
+            raise broken(results['img_path'], describe_error(error)) from error

@@ -17,4 +17,5 @@ def check_original_frame(results: dict, name: str) -> None:
             f'image {results.get("img_id")} was moved (resized, flipped or '
             f'cropped) before {name}, whose boxes are those of the original '
             'image: put it before such transforms, and these into '
-            'ProposalBroadcaster')
+            'ProposalBroadcaster'
+        )

@@ -1,4 +1,5 @@
 """Pack an image, its annotations and what is distilled from CLIP."""
+
 import torch
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
@@ -33,27 +34,32 @@ class PackDistillInputs(PackDetInputs):
         results = dict(results)
         given = {
             name: torch.from_numpy(results.pop(key)).float()
-            for key, name in (('proposal_embeddings', 'embeddings'),
-                              ('proposals_to_embed', 'original_bboxes'))
+            for key, name in (
+                ('proposal_embeddings', 'embeddings'),
+                ('proposals_to_embed', 'original_bboxes'),
+            )
             if key in results
         }
         if 'proposals' not in results or len(given) != 1:
             raise ValueError(
                 f'{type(self).__name__} finds no proposal embeddings: put '
                 'LoadProposalEmbeddings into the pipeline before it, or, '
-                'without a store, LoadProposalsToEmbed; not both')
+                'without a store, LoadProposalsToEmbed; not both'
+            )
         bboxes = results.pop('proposals').tensor
-        (name, values), = given.items()
+        ((name, values),) = given.items()
         results.pop('proposals_scores', None)
         if len(bboxes) != len(values):
             raise ValueError(
                 f'image {results.get("img_id")}: {len(bboxes)} proposals for '
                 f'{len(values)} {name.replace("_", " ")}; a transform between '
                 'the one that gives them and this one dropped boxes; put '
-                'it inside of DistilledBoxBroadcaster')
+                'it inside of DistilledBoxBroadcaster'
+            )
         packed = super().transform(results)
         packed['data_samples'].distill_instances = InstanceData(
             metainfo=dict(img_path=results.get('img_path')),
             bboxes=bboxes.float(),
-            **given)
+            **given,
+        )
         return packed

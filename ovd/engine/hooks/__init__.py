@@ -1,4 +1,5 @@
 """Hooks that every config of the package runs."""
+
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .class_embedding_hook import ClassEmbeddingHook
 from .due_validation_hook import DueValidationHook
@@ -14,9 +15,17 @@ from .preemption_hook import PreemptionHook
 from .throughput_hook import ThroughputHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'ClassEmbeddingHook', 'DueValidationHook',
-    'ExactResumeHook', 'ExportCLIPHook', 'ExportPromptsHook',
-    'FiniteLossHook', 'HangWatchHook', 'ImageEmbeddingHook',
-    'OpenVocabularyHook', 'PlainCheckpointHook', 'PreemptionHook',
-    'ThroughputHook'
+    'AtomicCheckpointHook',
+    'ClassEmbeddingHook',
+    'DueValidationHook',
+    'ExactResumeHook',
+    'ExportCLIPHook',
+    'ExportPromptsHook',
+    'FiniteLossHook',
+    'HangWatchHook',
+    'ImageEmbeddingHook',
+    'OpenVocabularyHook',
+    'PlainCheckpointHook',
+    'PreemptionHook',
+    'ThroughputHook',
 ]

@@ -1,4 +1,5 @@
 """Checks that config, annotation files and model mean the same classes."""
+
 from typing import List, Sequence
 
 from mmdet.models.dense_heads import RPNHead
@@ -30,8 +31,9 @@ def inner_datasets(dataset: BaseDataset) -> List[BaseDataset]:
 def leaf_datasets(dataset: BaseDataset) -> List[BaseDataset]:
     """Return the datasets inside wrappers, such as ``ConcatDataset``."""
     inner = inner_datasets(dataset)
-    return [leaf for item in inner for leaf in leaf_datasets(item)
-            ] or [dataset]
+    return [leaf for item in inner for leaf in leaf_datasets(item)] or [
+        dataset
+    ]
 
 
 def check_parts(datasets: Sequence[BaseDataset]) -> None:
@@ -43,18 +45,22 @@ def check_parts(datasets: Sequence[BaseDataset]) -> None:
     first = datasets[0]
     for other in datasets[1:]:
         for key in ('classes', 'novel_classes'):
-            one, two = (read_metainfo(part).get(key, ())
-                        for part in (first, other))
+            one, two = (
+                read_metainfo(part).get(key, ()) for part in (first, other)
+            )
             if tuple(one) != tuple(two):
                 raise ValueError(
                     f'{dataset_name(first)} and {dataset_name(other)} are '
                     f'parts of one dataset, but their {key} differ'
-                    + _differences(dataset_name(first), one,
-                                   dataset_name(other), two))
+                    + _differences(
+                        dataset_name(first), one, dataset_name(other), two
+                    )
+                )
 
 
-def check_num_classes(model: nn.Module, dataset: BaseDataset,
-                      skip: Sequence[nn.Module]) -> None:
+def check_num_classes(
+    model: nn.Module, dataset: BaseDataset, skip: Sequence[nn.Module]
+) -> None:
     """Raise unless the heads have as many classes as a dataset.
 
     Class-agnostic heads and an RPN, which has a single one, pass.
@@ -70,14 +76,19 @@ def check_num_classes(model: nn.Module, dataset: BaseDataset,
         return
     for name, module in model.named_modules():
         number = getattr(module, 'num_classes', None)
-        if number in (None, len(classes)) or id(module) in skipped \
-                or getattr(module, 'class_agnostic', False) \
-                or isinstance(module, RPNHead) or name.endswith('rpn_head'):
+        if (
+            number in (None, len(classes))
+            or id(module) in skipped
+            or getattr(module, 'class_agnostic', False)
+            or isinstance(module, RPNHead)
+            or name.endswith('rpn_head')
+        ):
             continue
         raise ValueError(
             f'{name or "the model"} has num_classes={number}, but '
             f'{dataset_name(dataset)} has {len(classes)} classes: set '
-            f'num_classes={len(classes)} in the config')
+            f'num_classes={len(classes)} in the config'
+        )
 
 
 def check_evaluator(evaluator: Evaluator, dataset: BaseDataset) -> None:
@@ -96,28 +107,35 @@ def check_evaluator(evaluator: Evaluator, dataset: BaseDataset) -> None:
             continue
         header = load_header(ann_file)
         names = {
-            canonical_spelling(category.name)
-            for category in header.categories
+            canonical_spelling(category.name) for category in header.categories
         }
         for group in ('base', 'novel'):
             own = [*map(canonical_spelling, meta[f'{group}_classes'])]
             # A file that is not split may have further categories.
-            other = [*map(canonical_spelling, header.gzsl[group])
-                     ] if header.gzsl else [n for n in own if n in names]
+            other = (
+                [*map(canonical_spelling, header.gzsl[group])]
+                if header.gzsl
+                else [n for n in own if n in names]
+            )
             if set(own) != set(other):
                 raise ValueError(
                     f'{type(metric).__name__} reads {ann_file}, but the '
                     f'dataset {dataset_name(dataset)} has other {group} '
-                    'classes' + _differences(
-                        dataset_name(dataset), own, ann_file, other))
+                    'classes'
+                    + _differences(dataset_name(dataset), own, ann_file, other)
+                )
 
 
-def _differences(first: str, one: Sequence[str], second: str,
-                 two: Sequence[str]) -> str:
+def _differences(
+    first: str, one: Sequence[str], second: str, two: Sequence[str]
+) -> str:
     """Return the names that each of two files lacks, one line for each."""
-    lines = [f'\n{where} lacks: {listed(missing, known)}'
-             for where, known, missing in (
-                 (second, two, [name for name in one if name not in two]),
-                 (first, one, [name for name in two if name not in one]))
-             if missing]
+    lines = [
+        f'\n{where} lacks: {listed(missing, known)}'
+        for where, known, missing in (
+            (second, two, [name for name in one if name not in two]),
+            (first, one, [name for name in two if name not in one]),
+        )
+        if missing
+    ]
     return ''.join(lines) or ': the same names in another order'

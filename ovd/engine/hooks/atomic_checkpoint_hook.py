@@ -1,4 +1,5 @@
 """Checkpoints that are whole, and of which there is always one."""
+
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
@@ -60,17 +61,23 @@ class AtomicCheckpointHook(CheckpointHook):
     def __init__(self, **kwargs: Any) -> None:
         kwargs['backend_args'] = kwargs.get('backend_args') or BACKEND
         out_dir = str(kwargs.get('out_dir') or '')
-        if '://' in out_dir or kwargs.get('file_client_args') or \
-                kwargs['backend_args'] != BACKEND:
+        if (
+            '://' in out_dir
+            or kwargs.get('file_client_args')
+            or kwargs['backend_args'] != BACKEND
+        ):
             raise ValueError(
                 'checkpoints go to a local or mounted folder, where they '
                 'appear when they are whole: expected out_dir to be one, and '
                 'no backend_args and file_client_args, got '
-                + ', '.join(f'{name}={kwargs.get(name)!r}' for name in (
-                    'out_dir', 'backend_args', 'file_client_args'))
-                + "; for a remote store set default_hooks.checkpoint.type="
+                + ', '.join(
+                    f'{name}={kwargs.get(name)!r}'
+                    for name in ('out_dir', 'backend_args', 'file_client_args')
+                )
+                + '; for a remote store set default_hooks.checkpoint.type='
                 "CheckpointHook, the host's, from which --resume takes a "
-                'downloaded file')
+                'downloaded file'
+            )
         super().__init__(**kwargs)
         self._saved: Optional[dict] = None  # epoch and iter of the last one
         self._gradients: Dict[str, Tensor] = {}
@@ -89,7 +96,8 @@ class AtomicCheckpointHook(CheckpointHook):
             for path in Path(self.out_dir).glob('.*.pth.*.tmp'):
                 path.unlink(missing_ok=True)  # half of a checkpoint
         resumed = runner._resume and (
-            runner._load_from or find_latest_checkpoint(runner.work_dir))
+            runner._load_from or find_latest_checkpoint(runner.work_dir)
+        )
         if resumed:
             self._take_up(runner, Path(resumed))
 
@@ -103,8 +111,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             self._remove(runner.message_hub.runtime_info.get(SURPLUS, []))
 
-    def before_save_checkpoint(self, runner: Runner,
-                               checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the gradients of an accumulation that is not over."""
         if self._gradients:
             checkpoint['gradients'] = self._gradients
@@ -127,22 +134,28 @@ class AtomicCheckpointHook(CheckpointHook):
             self._save_checkpoint_with_step(runner, num_iters, meta)
         return self.last_ckpt
 
-    def _save_checkpoint_with_step(self, runner: Runner, step: int,
-                                   meta: dict) -> None:
-        surplus = [Path(path).name
-                   for path in getattr(self.file_backend, 'removed', ())
-                   if path not in self._best()]
+    def _save_checkpoint_with_step(
+        self, runner: Runner, step: int, meta: dict
+    ) -> None:
+        surplus = [
+            Path(path).name
+            for path in getattr(self.file_backend, 'removed', ())
+            if path not in self._best()
+        ]
         if self.max_keep_ckpts > 0:
             steps = [s for s in self.keep_ckpt_ids if s != step] + [step]
-            surplus += map(self.filename_tmpl.format,
-                           steps[:-self.max_keep_ckpts])
+            surplus += map(
+                self.filename_tmpl.format, steps[: -self.max_keep_ckpts]
+            )
             self.keep_ckpt_ids.clear()
-            self.keep_ckpt_ids.extend(steps[-self.max_keep_ckpts:])
-            runner.message_hub.update_info('keep_ckpt_ids',
-                                           list(self.keep_ckpt_ids))
+            self.keep_ckpt_ids.extend(steps[-self.max_keep_ckpts :])
+            runner.message_hub.update_info(
+                'keep_ckpt_ids', list(self.keep_ckpt_ids)
+            )
             if self.by_epoch:  # those of save_now
                 surplus += sorted(
-                    p.name for p in Path(self.out_dir).glob('iter_*.pth'))
+                    p.name for p in Path(self.out_dir).glob('iter_*.pth')
+                )
         # A process may be killed before it removes them.
         runner.message_hub.update_info(SURPLUS, surplus)
         self._save(runner, self.filename_tmpl.format(step), meta)
@@ -171,17 +184,19 @@ class AtomicCheckpointHook(CheckpointHook):
                 save_param_scheduler=self.save_param_scheduler,
                 meta=meta,
                 backend_args=self.backend_args,
-                **self.args)
+                **self.args,
+            )
             if is_main_process():
                 with atomic_write(
-                        Path(runner.work_dir, 'last_checkpoint'),
-                        'w') as file:
+                    Path(runner.work_dir, 'last_checkpoint'), 'w'
+                ) as file:
                     file.write(path)
         self._saved, self._gradients = state, {}
 
     @contextmanager
-    def _no_room_told(self, runner: Runner,
-                      path: Optional[str] = None) -> Iterator[None]:
+    def _no_room_told(
+        self, runner: Runner, path: Optional[str] = None
+    ) -> Iterator[None]:
         """Have an error say what was not saved, and what there is instead."""
         try:
             yield
@@ -189,13 +204,17 @@ class AtomicCheckpointHook(CheckpointHook):
             if error.errno not in NO_ROOM or isinstance(error, _NoRoomError):
                 raise
             pointer = Path(runner.work_dir, 'last_checkpoint')
-            kept = f'{pointer.read_text()} is whole' if pointer.is_file() \
+            kept = (
+                f'{pointer.read_text()} is whole'
+                if pointer.is_file()
                 else 'there is none yet'
+            )
             raise _NoRoomError(
                 error.errno,
                 f'no room for checkpoint {path or error.filename} '
                 f'({error.strerror}); of the previous ones, {kept}. Make '
-                'room, then go on with --resume') from error
+                'room, then go on with --resume',
+            ) from error
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best:
@@ -217,5 +236,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _best(self) -> Set[Optional[str]]:
         """Return the files that are the best ones now."""
-        return {getattr(self, 'best_ckpt_path', None),
-                *getattr(self, 'best_ckpt_path_dict', {}).values()}
+        return {
+            getattr(self, 'best_ckpt_path', None),
+            *getattr(self, 'best_ckpt_path_dict', {}).values(),
+        }

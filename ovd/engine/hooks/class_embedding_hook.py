@@ -1,4 +1,5 @@
 """Make the class embeddings that a run needs, or refuse those of others."""
+
 import time
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Set
@@ -48,13 +49,16 @@ class ClassEmbeddingHook(Hook):
         ValueError: If an option is none of those there are.
     """
 
-    def __init__(self,
-                 pretrained: str,
-                 templates: str = 'vild',
-                 prompts: Sequence[PathLike] = (),
-                 precision: str = 'fp32') -> None:
+    def __init__(
+        self,
+        pretrained: str,
+        templates: str = 'vild',
+        prompts: Sequence[PathLike] = (),
+        precision: str = 'fp32',
+    ) -> None:
         self.recipe = Recipe(
-            pretrained, templates, prompts=prompts, precision=precision)
+            pretrained, templates, prompts=prompts, precision=precision
+        )
 
     def before_run(self, runner: Runner) -> None:
         """Make or check the files of the model.
@@ -69,14 +73,16 @@ class ClassEmbeddingHook(Hook):
         for module in runner.model.modules():
             if hasattr(module, 'class_embeddings_file'):
                 sizes = files.setdefault(
-                    Path(module.class_embeddings_file), set())
+                    Path(module.class_embeddings_file), set()
+                )
                 if size := getattr(module, 'embed_dims', None):
                     sizes.add(size)
         if not files:
             raise ValueError(
                 'ClassEmbeddingHook has nothing to do: no part of the model, '
                 f'a {type(runner.model).__name__}, names a file of class '
-                'embeddings; take the hook out of the config')
+                'embeddings; take the hook out of the config'
+            )
 
         def provide() -> None:
             for path, sizes in files.items():
@@ -100,19 +106,24 @@ class ClassEmbeddingHook(Hook):
                 f'{path} is to be made, but the model has embed_dims='
                 f'{", ".join(map(str, sorted(sizes)))} and CLIP '
                 f'{self.recipe.pretrained} embeddings of the size {size}: '
-                'change one of them')
+                'change one of them'
+            )
         if path.suffix != '.pth':
-            raise ValueError(f'{path} is to be made, but class embeddings go '
-                             'to a file .pth: change it in the config')
+            raise ValueError(
+                f'{path} is to be made, but class embeddings go '
+                'to a file .pth: change it in the config'
+            )
         names = _category_names(runner)
         if not names:
             raise ValueError(
                 f'{path} is to be made, but the datasets of this run have no '
-                'class names: give them metainfo with "classes"')
+                'class names: give them metainfo with "classes"'
+            )
         runner.logger.info(
             f'{path} does not exist: embedding {len(names)} classes with '
             f'CLIP {self.recipe.pretrained}, templates '
-            f'{self.recipe.templates}')
+            f'{self.recipe.templates}'
+        )
         # Building a CLIP draws weights; what the run draws must not differ.
         with torch.random.fork_rng(devices=[]):
             self.recipe.make(names).save(path)
@@ -123,14 +134,20 @@ class ClassEmbeddingHook(Hook):
         found = ClassEmbeddings.load(path)
         differing = []
         if found.templates != 'converted':  # which sentences, is not known
-            differing = [what for what in self.recipe.differences(found)
-                         if what in ('templates', 'prompts')]
-        if self._knows_clip(runner, path, found) and \
-                self.recipe.clip_sha256 != found.clip['sha256']:
+            differing = [
+                what
+                for what in self.recipe.differences(found)
+                if what in ('templates', 'prompts')
+            ]
+        if (
+            self._knows_clip(runner, path, found)
+            and self.recipe.clip_sha256 != found.clip['sha256']
+        ):
             differing.insert(0, 'CLIP weights')
         if differing:
-            clips = 'two CLIPs made them: ' \
-                if 'CLIP weights' in differing else ''
+            clips = (
+                'two CLIPs made them: ' if 'CLIP weights' in differing else ''
+            )
             raise ValueError(
                 f'{path} is not what ClassEmbeddingHook makes, it differs in '
                 f'{", ".join(differing)}; {clips}the file is of '
@@ -138,24 +155,28 @@ class ClassEmbeddingHook(Hook):
                 f'templates {found.templates}, the hook of '
                 f'{self.recipe.pretrained}, templates '
                 f'{self.recipe.templates}\nchange the options of the hook in '
-                f'the config, or move {path} away, and the run makes another')
+                f'the config, or move {path} away, and the run makes another'
+            )
         try:
             found.select(_class_names(runner))
         except ValueError as error:
             raise ValueError(
                 f'{path} does not fit the datasets of this run: {error}\n'
                 f'name another file in the config, or move {path} away, and '
-                'the run makes another') from error
+                'the run makes another'
+            ) from error
 
-    def _knows_clip(self, runner: Runner, path: Path,
-                    found: ClassEmbeddings) -> bool:
+    def _knows_clip(
+        self, runner: Runner, path: Path, found: ClassEmbeddings
+    ) -> bool:
         """Whether the CLIP's digest is known: a test needs no weights."""
         try:
             return bool(self.recipe.clip_sha256)
         except (FileNotFoundError, ModuleNotFoundError) as error:
             runner.logger.warning(
                 f'{path} was made by CLIP {found.clip["name"]}, which could '
-                f'not be compared with that of the hook ({error})')
+                f'not be compared with that of the hook ({error})'
+            )
             return False
 
 

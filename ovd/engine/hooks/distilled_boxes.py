@@ -1,4 +1,5 @@
 """Where training takes the boxes that it distils from, and if they fit it."""
+
 from typing import Any, Dict, Iterator, Sequence, Tuple, Union
 
 from mmcv.transforms import BaseTransform
@@ -21,8 +22,9 @@ from .agreement import dataset_name, inner_datasets, leaf_datasets
 Kinds = Union[type, Tuple[type, ...]]
 
 
-def find_transforms(dataset: BaseDataset, kinds: Kinds
-                    ) -> Iterator[Tuple[BaseDataset, BaseTransform]]:
+def find_transforms(
+    dataset: BaseDataset, kinds: Kinds
+) -> Iterator[Tuple[BaseDataset, BaseTransform]]:
     """Yield transforms of a kind, each with a dataset whose images take it.
 
     Args:
@@ -53,8 +55,9 @@ def _flatten(pipeline: Any) -> Iterator[Any]:
         yield from _flatten(parts)
 
 
-def check_stores(dataset: BaseDataset, modules: Sequence[nn.Module],
-                 logger: MMLogger) -> None:
+def check_stores(
+    dataset: BaseDataset, modules: Sequence[nn.Module], logger: MMLogger
+) -> None:
     """Check the stores of embeddings that a training set reads.
 
     It takes seconds for the 118,287 images of COCO. How many images have no
@@ -73,28 +76,41 @@ def check_stores(dataset: BaseDataset, modules: Sequence[nn.Module],
     """
     found = [*find_transforms(dataset, LoadProposalEmbeddings)]
     for leaf in leaf_datasets(dataset):
-        stores = {transform.store_path: transform.store
-                  for where, transform in found if where is leaf}
+        stores = {
+            transform.store_path: transform.store
+            for where, transform in found
+            if where is leaf
+        }
         if not stores:
             continue
         source, keys = describe_annotations(leaf.ann_file), image_keys(leaf)
         for store in stores.values():
-            check_same_source(source, store.manifest.annotations,
-                              'the training set',
-                              f'the embedding store {store.folder}')
+            check_same_source(
+                source,
+                store.manifest.annotations,
+                'the training set',
+                f'the embedding store {store.folder}',
+            )
             store.check_covers(keys)
             for module in modules:
-                check_same_clip(module.clip, store.clip,
-                                'the class embeddings',
-                                f'the embedding store {store.folder}')
+                check_same_clip(
+                    module.clip,
+                    store.clip,
+                    'the class embeddings',
+                    f'the embedding store {store.folder}',
+                )
             _report_broken(store, keys, leaf, logger)
         for where, transform in found:
             if where is leaf:
                 _report_fewer(transform, logger)
 
 
-def _report_broken(store: EmbeddingStore, keys: Dict[int, str],
-                   dataset: BaseDataset, logger: MMLogger) -> None:
+def _report_broken(
+    store: EmbeddingStore,
+    keys: Dict[int, str],
+    dataset: BaseDataset,
+    logger: MMLogger,
+) -> None:
     """Log how many images of a dataset the extraction could not read."""
     broken = [image_id for image_id in store.broken if image_id in keys]
     if broken:
@@ -103,11 +119,11 @@ def _report_broken(store: EmbeddingStore, keys: Dict[int, str],
             f'{dataset.ann_file} have no boxes to distil, because they were '
             f'broken when {store.folder} was made; training goes on without '
             f'their boxes; the first is {keys[broken[0]]}: '
-            f'{store.broken[broken[0]]}')
+            f'{store.broken[broken[0]]}'
+        )
 
 
-def _report_fewer(transform: LoadProposalEmbeddings,
-                  logger: MMLogger) -> None:
+def _report_fewer(transform: LoadProposalEmbeddings, logger: MMLogger) -> None:
     """Log it if a store has fewer proposals than training asks for."""
     asked = transform.num_max
     there = transform.store.manifest.settings.get('num_max')
@@ -116,7 +132,8 @@ def _report_fewer(transform: LoadProposalEmbeddings,
             f'{transform.store.folder} has at most {there} proposals of an '
             f'image, and training asks for num_max={asked}: it gets {there}. '
             'Make the store again, into another folder, with --cfg-options '
-            f'train_cfg.boxes.num_max={asked}, if that is not meant')
+            f'train_cfg.boxes.num_max={asked}, if that is not meant'
+        )
 
 
 def check_boxes_to_embed(dataset: BaseDataset) -> None:
@@ -136,24 +153,33 @@ def check_boxes_to_embed(dataset: BaseDataset) -> None:
             '(LoadProposalEmbeddings), and ImageEmbeddingHook is to make '
             'them: take the hook out of the config, or put '
             'LoadProposalsToEmbed into the pipelines of all training sets '
-            'instead')
+            'instead'
+        )
     found = [*find_transforms(dataset, LoadProposalsToEmbed)]
     packed = [*find_transforms(dataset, PackDistillInputs)]
     for leaf in leaf_datasets(dataset):
-        for name, pairs in (('LoadProposalsToEmbed', found),
-                            ('PackDistillInputs', packed)):
+        for name, pairs in (
+            ('LoadProposalsToEmbed', found),
+            ('PackDistillInputs', packed),
+        ):
             if not any(where is leaf for where, _ in pairs):
                 raise ValueError(
                     'ImageEmbeddingHook embeds what LoadProposalsToEmbed '
                     'selects and PackDistillInputs packs, but the pipeline '
-                    f'of {dataset_name(leaf)} has no {name}')
-        files = {transform.proposals_file: transform.proposals
-                 for where, transform in found
-                 if where is leaf and transform.proposals_file}
+                    f'of {dataset_name(leaf)} has no {name}'
+                )
+        files = {
+            transform.proposals_file: transform.proposals
+            for where, transform in found
+            if where is leaf and transform.proposals_file
+        }
         for file, proposals in files.items():
-            check_same_source(describe_annotations(leaf.ann_file),
-                              proposals.provenance.get('annotations', {}),
-                              'the training set', f'the proposals file {file}')
+            check_same_source(
+                describe_annotations(leaf.ann_file),
+                proposals.provenance.get('annotations', {}),
+                'the training set',
+                f'the proposals file {file}',
+            )
             proposals.check_covers(image_keys(leaf).values(), leaf.ann_file)
 
 

@@ -1,4 +1,5 @@
 """Stop each loop after two batches, and foretell the whole job."""
+
 import resource
 import sys
 import time
@@ -17,8 +18,10 @@ NUM_BATCHES = 2
 def peak_memory() -> str:
     """Return the most memory that this process used, as text."""
     if torch.cuda.is_available():
-        return (f'{torch.cuda.max_memory_allocated() / 1e9:.2f} GB of GPU '
-                'memory at the peak')
+        return (
+            f'{torch.cuda.max_memory_allocated() / 1e9:.2f} GB of GPU '
+            'memory at the peak'
+        )
     unit = 1 if sys.platform == 'darwin' else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return f'{peak / 1e9:.2f} GB of memory at the peak'
@@ -33,15 +36,19 @@ class _FirstBatches:
             images there are; None for training.
     """
 
-    def __init__(self,
-                 dataloader: Any,
-                 world_size: Optional[int] = None) -> None:
+    def __init__(
+        self, dataloader: Any, world_size: Optional[int] = None
+    ) -> None:
         self.whole = dataloader
         if world_size is not None:
             batches = islice(dataloader.batch_sampler, NUM_BATCHES)
             # Only its length is asked for.
-            self.dataset = range(min(len(dataloader.dataset),
-                                     world_size * sum(map(len, batches))))
+            self.dataset = range(
+                min(
+                    len(dataloader.dataset),
+                    world_size * sum(map(len, batches)),
+                )
+            )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
@@ -74,13 +81,17 @@ class DryRunHook(Hook):
         loop = runner.train_loop
         self.num_iters = loop.max_iters - loop.iter
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
-        first, last = (loop.epoch, loop.max_epochs) if by_epoch else \
-            (loop.iter, loop.max_iters)
+        first, last = (
+            (loop.epoch, loop.max_epochs)
+            if by_epoch
+            else (loop.iter, loop.max_iters)
+        )
         if runner.val_loop is not None:
             self.num_vals = sum(
                 step >= loop.val_begin
                 and (step % loop.val_interval == 0 or step == last)
-                for step in range(first + 1, last + 1))
+                for step in range(first + 1, last + 1)
+            )
         loop.val_begin = first + (1 if by_epoch else NUM_BATCHES)
         loop.dynamic_milestones, loop.dynamic_intervals = [0], [1]
 
@@ -92,8 +103,9 @@ class DryRunHook(Hook):
             loop.dataloader = _FirstBatches(loop.dataloader)
         self._begin()
 
-    def after_train_iter(self, runner: Runner, *args: Any,
-                         **kwargs: Any) -> None:
+    def after_train_iter(
+        self, runner: Runner, *args: Any, **kwargs: Any
+    ) -> None:
         """Stop after the second one."""
         self._note('train')
         if runner.iter >= self._last_iter:
@@ -103,13 +115,15 @@ class DryRunHook(Hook):
         """Give two batches."""
         self._shorten(runner.val_loop, runner)
 
-    def after_val_iter(self, runner: Runner, *args: Any,
-                       **kwargs: Any) -> None:
+    def after_val_iter(
+        self, runner: Runner, *args: Any, **kwargs: Any
+    ) -> None:
         """Note what it took."""
         self._note('val')
 
-    def after_val_epoch(self, runner: Runner, *args: Any,
-                        **kwargs: Any) -> None:
+    def after_val_epoch(
+        self, runner: Runner, *args: Any, **kwargs: Any
+    ) -> None:
         """Give all batches back to the other hooks."""
         runner.val_loop.dataloader = runner.val_loop.dataloader.whole
 
@@ -117,13 +131,15 @@ class DryRunHook(Hook):
         """Give two batches."""
         self._shorten(runner.test_loop, runner)
 
-    def after_test_iter(self, runner: Runner, *args: Any,
-                        **kwargs: Any) -> None:
+    def after_test_iter(
+        self, runner: Runner, *args: Any, **kwargs: Any
+    ) -> None:
         """Note what it took."""
         self._note('test')
 
-    def after_test_epoch(self, runner: Runner, *args: Any,
-                         **kwargs: Any) -> None:
+    def after_test_epoch(
+        self, runner: Runner, *args: Any, **kwargs: Any
+    ) -> None:
         """Give all batches back to the other hooks."""
         runner.test_loop.dataloader = runner.test_loop.dataloader.whole
 
@@ -147,8 +163,11 @@ class DryRunHook(Hook):
     def report(self, runner: Runner) -> str:
         """Return what each part took, and what the whole job will take."""
         lines = ['dry run: nothing was kept']
-        lines += [f'  {part:5}  {self.seconds[part]:.3f} s for the second '
-                  f'batch, {self.memory[part]}' for part in self.seconds]
+        lines += [
+            f'  {part:5}  {self.seconds[part]:.3f} s for the second '
+            f'batch, {self.memory[part]}'
+            for part in self.seconds
+        ]
         if 'train' not in self.seconds:
             return '\n'.join([*lines, 'no iteration is left to do'])
         seconds = self.num_iters * self.seconds['train']
@@ -156,11 +175,15 @@ class DryRunHook(Hook):
         if self.num_vals:
             num_batches = len(runner.val_dataloader)
             seconds += self.num_vals * num_batches * self.seconds['val']
-            what += (f' and {self.num_vals:,} validation'
-                     f'{"s" if self.num_vals > 1 else ""} of '
-                     f'{num_batches:,} batches')
+            what += (
+                f' and {self.num_vals:,} validation'
+                f'{"s" if self.num_vals > 1 else ""} of '
+                f'{num_batches:,} batches'
+            )
         processes = 'process' if runner.world_size == 1 else 'processes'
-        lines.append(f'the whole job: {what}, about '
-                     f'{timedelta(seconds=round(seconds))} with '
-                     f'{runner.world_size} {processes} like this one')
+        lines.append(
+            f'the whole job: {what}, about '
+            f'{timedelta(seconds=round(seconds))} with '
+            f'{runner.world_size} {processes} like this one'
+        )
         return '\n'.join(lines)

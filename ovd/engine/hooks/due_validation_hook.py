@@ -1,4 +1,5 @@
 """A validation that was cut off is made up for."""
+
 from pathlib import Path
 
 from mmdet.registry import HOOKS
@@ -33,14 +34,14 @@ class DueValidationHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Read what a checkpoint to resume notes; older ones don't."""
         meta = checkpoint.get('meta', {})
-        self._may_be_due = runner._resume and \
-            meta.get('is_validated') is False
+        self._may_be_due = runner._resume and meta.get('is_validated') is False
 
     def before_train(self, runner: Runner) -> None:
         """Validate, if that is due."""
         if self._may_be_due and _is_due(runner):
-            runner.logger.info('beginning with the validation that was due '
-                               'when the run ended')
+            runner.logger.info(
+                'beginning with the validation that was due when the run ended'
+            )
             runner.val_loop.run()
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -59,14 +60,23 @@ def _is_due(runner: Runner) -> bool:
     """Return if the loop would validate here, and that is still to do."""
     loop = runner.train_loop
     if runner.val_loop is None or not isinstance(
-            loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
+        loop, (EpochBasedTrainLoop, IterBasedTrainLoop)
+    ):
         return False
     loop._decide_current_val_interval()  # as the loops do before they ask
-    step, last = count_steps(loop), loop.max_epochs if isinstance(
-        loop, EpochBasedTrainLoop) else loop.max_iters
+    step, last = (
+        count_steps(loop),
+        loop.max_epochs
+        if isinstance(loop, EpochBasedTrainLoop)
+        else loop.max_iters,
+    )
     done = Path(runner.work_dir, DONE)
-    if step == last and done.is_file() and \
-            done.read_text().strip() == str(runner.iter):
+    if (
+        step == last
+        and done.is_file()
+        and done.read_text().strip() == str(runner.iter)
+    ):
         return False
     return step >= loop.val_begin and (
-        step % loop.val_interval == 0 or step == last)
+        step % loop.val_interval == 0 or step == last
+    )

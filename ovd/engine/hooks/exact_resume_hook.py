@@ -1,4 +1,5 @@
 """A run that is resumed computes what it would have without interruption."""
+
 from itertools import chain, repeat
 
 from mmdet.registry import HOOKS
@@ -42,19 +43,20 @@ class ExactResumeHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Read if validation may be due; older checkpoints don't say."""
         meta = checkpoint.get('meta', {})
-        self._resumes_before_validation = runner._resume and \
-            meta.get('is_validated') is False
+        self._resumes_before_validation = (
+            runner._resume and meta.get('is_validated') is False
+        )
 
     def before_train(self, runner: Runner) -> None:
         """Spare the host loading all batches that were seen before."""
         loop = runner.train_loop
         sampler = loop.dataloader.batch_sampler
         if isinstance(loop, IterBasedTrainLoop) and getattr(
-                sampler, 'num_done', None):
+            sampler, 'num_done', None
+        ):
             iterator = loop.dataloader_iterator
             iterator._epoch = sampler.num_done // len(sampler)
-            loop.dataloader_iterator = chain(
-                repeat(None, loop.iter), iterator)
+            loop.dataloader_iterator = chain(repeat(None, loop.iter), iterator)
         self._validated = count_steps(loop) - self._resumes_before_validation
         # What is saved by a validation that comes first asks for it, too.
         self.before_train_epoch(runner)
@@ -67,10 +69,12 @@ class ExactResumeHook(Hook):
         # have passed over what was seen already.
         is_one = isinstance(runner.train_loop, IterBasedTrainLoop)
         self._epoch_start = runner.iter - getattr(
-            sampler, 'num_done' if is_one else 'num_to_pass', 0)
+            sampler, 'num_done' if is_one else 'num_to_pass', 0
+        )
 
-    def before_train_iter(self, runner: Runner, batch_idx: int,
-                          data_batch: object = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: object = None
+    ) -> None:
         """Seed what the iteration draws by lot."""
         seed_all(ITERATIONS, runner.seed, runner.rank, runner.iter)
         self._validated = count_steps(runner.train_loop)
@@ -85,8 +89,7 @@ class ExactResumeHook(Hook):
         if is_training(runner):
             self._validated = count_steps(runner.train_loop)
 
-    def before_save_checkpoint(self, runner: Runner,
-                               checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note how many batches of the epoch were seen, and validation."""
         meta = checkpoint['meta']
         by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
@@ -96,7 +99,8 @@ class ExactResumeHook(Hook):
         if isinstance(sampler, ResumableBatchSampler):
             begun = meta['epoch'] == self._epoch  # else it is a whole one
             meta['position'] = sampler.position(
-                meta['iter'] - self._epoch_start if begun else 0)
+                meta['iter'] - self._epoch_start if begun else 0
+            )
 
 
 def count_steps(loop: BaseLoop) -> int:

@@ -1,4 +1,5 @@
 """Write the CLIP that was trained to the file that later steps load."""
+
 from mmdet.registry import HOOKS
 from mmengine.dist import master_only
 from mmengine.hooks import Hook

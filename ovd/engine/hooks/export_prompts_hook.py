@@ -1,4 +1,5 @@
 """Check what prompts are learned from; write them to where detectors look."""
+
 from mmdet.registry import HOOKS
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -35,26 +36,34 @@ class ExportPromptsHook(Hook):
         """
         dataset = runner.train_dataloader.dataset
         _unwrap(runner.model).check_regions(
-            dataset.clip, dataset.embed_dims, len(dataset.group_sizes))
+            dataset.clip, dataset.embed_dims, len(dataset.group_sizes)
+        )
 
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Write the file and say where it is."""
         model = _unwrap(runner.model)
         dataset = runner.train_dataloader.dataset
-        names = [category.name
-                 for category in load_header(dataset.ann_file).categories]
+        names = [
+            category.name
+            for category in load_header(dataset.ann_file).categories
+        ]
         ClassEmbeddings(
             names,
             model.embed_classes(names),
             model.clip,
             LEARNED,
-            dict(precision=model.teacher.precision, synonyms=None,
-                 iou_ranges=[list(item) for item in dataset.iou_ranges]),
-            model.context.detach().cpu()).save(self.out_file)
+            dict(
+                precision=model.teacher.precision,
+                synonyms=None,
+                iou_ranges=[list(item) for item in dataset.iou_ranges],
+            ),
+            model.context.detach().cpu(),
+        ).save(self.out_file)
         runner.logger.info(
             f'class embeddings of {len(names)} names with the learned '
-            f'prompts are written to {self.out_file}')
+            f'prompts are written to {self.out_file}'
+        )
 
 
 def _unwrap(model: nn.Module) -> nn.Module:

@@ -1,4 +1,5 @@
 """A loss that is not finite ends the run before it spoils the weights kept."""
+
 import json
 import math
 from pathlib import Path
@@ -38,11 +39,13 @@ class FiniteLossHook(Hook):
         if dist.is_initialized():
             self._group = dist.new_group(backend='gloo')
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: Any = None,
-                         outputs: Optional[Dict[str, Any]] = None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[Dict[str, Any]] = None,
+    ) -> None:
         """Look at the losses.
 
         Raises:
@@ -54,8 +57,12 @@ class FiniteLossHook(Hook):
             for name, value in (outputs or {}).items()
             if isinstance(value, torch.Tensor) and value.numel() == 1
         }
-        is_bad = bool(losses) and not torch.isfinite(
-            torch.stack([v.float() for v in losses.values()])).all()
+        is_bad = (
+            bool(losses)
+            and not torch.isfinite(
+                torch.stack([v.float() for v in losses.values()])
+            ).all()
+        )
         if not self._is_bad_anywhere(is_bad):
             self._in_a_row = 0
             return
@@ -66,27 +73,35 @@ class FiniteLossHook(Hook):
         if not is_bad:
             raise ValueError(
                 f'training stops at iteration {runner.iter + 1}: a loss of '
-                'another process is not finite, and its gradients went to all')
+                'another process is not finite, and its gradients went to all'
+            )
         numbers = {name: value.item() for name, value in losses.items()}
         path = Path(
             runner.work_dir,
-            f'bad_batch_iter_{runner.iter + 1}_rank_{runner.rank}.json')
+            f'bad_batch_iter_{runner.iter + 1}_rank_{runner.rank}.json',
+        )
         # JSON has no NaN
         content = dict(
             iteration=runner.iter + 1,
-            losses={name: value if math.isfinite(value) else str(value)
-                    for name, value in numbers.items()},
-            images=image_names(data_batch))
+            losses={
+                name: value if math.isfinite(value) else str(value)
+                for name, value in numbers.items()
+            },
+            images=image_names(data_batch),
+        )
         with atomic_write(path, 'w') as file:
             json.dump(content, file, indent=1)
-        bad = ', '.join(f'{name} is {value}'
-                        for name, value in numbers.items()
-                        if not math.isfinite(value))
+        bad = ', '.join(
+            f'{name} is {value}'
+            for name, value in numbers.items()
+            if not math.isfinite(value)
+        )
         raise ValueError(
             f'training stops at iteration {runner.iter + 1}: {bad}\nthe '
             f'images of the batch and all losses are in {path}; checkpoints '
             'are of before. Look at these images, or lower the learning rate '
-            'or optim_wrapper.clip_grad, and go on with --resume')
+            'or optim_wrapper.clip_grad, and go on with --resume'
+        )
 
     def _is_bad_anywhere(self, is_bad: bool) -> bool:
         """Ask the others: gradients of all processes are averaged."""
@@ -99,8 +114,11 @@ class FiniteLossHook(Hook):
 
 def image_names(data_batch: Any) -> List[str]:
     """Return the files of a batch of detection samples."""
-    samples = data_batch.get('data_samples', []) if isinstance(
-        data_batch, dict) else []
+    samples = (
+        data_batch.get('data_samples', [])
+        if isinstance(data_batch, dict)
+        else []
+    )
     if isinstance(samples, dict):  # several branches
         samples = [s for branch in samples.values() for s in branch]
     return [getattr(sample, 'img_path', '?') for sample in samples]

@@ -1,4 +1,5 @@
 """A rank that hangs ends the whole job, and is named."""
+
 import itertools
 import json
 import os
@@ -48,7 +49,7 @@ class HangWatchHook(Hook):
             NCCL ends a job without naming a process after 600.
     """
 
-    def __init__(self, timeout: float = 540.) -> None:
+    def __init__(self, timeout: float = 540.0) -> None:
         self.timeout = timeout
         self._began: Optional[float] = None  # the current iteration
         self._ended = threading.Event()
@@ -63,28 +64,45 @@ class HangWatchHook(Hook):
         self._heard.clear()
         # Reports of an earlier run of these processes are none of this one.
         name = f'hang_watch_{next(_runs)}'
-        store = dist.PrefixStore(name,
-                                 dist.distributed_c10d._get_default_store())
+        store = dist.PrefixStore(
+            name, dist.distributed_c10d._get_default_store()
+        )
         threading.Thread(
             target=self._watch,
             args=(store, runner.rank, runner.world_size),
-            daemon=True).start()
+            daemon=True,
+        ).start()
 
     def after_run(self, runner: Runner) -> None:
         """End the thread."""
         self._ended.set()
 
-    def _before_iter(self, runner: Runner, batch_idx: int,
-                     data_batch: object = None, mode: str = 'train') -> None:
+    def _before_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        mode: str = 'train',
+    ) -> None:
         """An iteration begins; from the second on with its data."""
         self._began = time.monotonic()
 
-    def _after_iter(self, runner: Runner, batch_idx: int,
-                    data_batch: object = None, outputs: object = None,
-                    mode: str = 'train') -> None:
+    def _after_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: object = None,
+        mode: str = 'train',
+    ) -> None:
         """The next one begins with the loading of its data, if there is."""
-        loader = runner.val_dataloader if mode == 'val' else \
-            runner.test_dataloader if mode == 'test' else None
+        loader = (
+            runner.val_dataloader
+            if mode == 'val'
+            else runner.test_dataloader
+            if mode == 'test'
+            else None
+        )
         is_last = loader is not None and batch_idx + 1 >= len(loader)
         self._began = None if is_last else time.monotonic()
 
@@ -106,19 +124,25 @@ class HangWatchHook(Hook):
         pause, number = min(max(self.timeout / 10, 0.05), 10), 0
         while not self._ended.wait(pause):
             began = self._began
-            seconds = 0. if began is None else time.monotonic() - began
+            seconds = 0.0 if began is None else time.monotonic() - began
             place, waits = where_is_main_thread()
             number += 1
-            report = dict(number=number, place=place, waits=waits,
-                          seconds=None if began is None else seconds)
+            report = dict(
+                number=number,
+                place=place,
+                waits=waits,
+                seconds=None if began is None else seconds,
+            )
             try:
                 store.set(str(rank), json.dumps(report))
                 self._hear(store, world_size)
             except RuntimeError as error:
                 # The machine of rank 0 is lost, or its process at its end.
                 if seconds > self.timeout:
-                    self._end(f'rank {rank} has waited for {seconds:.0f} s, '
-                              f'and lost the store of the job: {error}')
+                    self._end(
+                        f'rank {rank} has waited for {seconds:.0f} s, '
+                        f'and lost the store of the job: {error}'
+                    )
                 continue
             if seconds > self.timeout:
                 hung = self._find_hung(world_size, silent=3 * pause + 1)
@@ -126,13 +150,17 @@ class HangWatchHook(Hook):
                 continue
             # One that was stopped may have waited when it last answered.
             since = time.monotonic() - (seconds - self.timeout)
-            if not hung and any(heard < since
-                                for _, heard in self._heard.values()):
+            if not hung and any(
+                heard < since for _, heard in self._heard.values()
+            ):
                 continue
             able = [r for r in range(world_size) if r not in hung] or [0]
             # One tells; the others give it time to.
-            if rank == able[0] or seconds > self.timeout + OTHERS_S \
-                    or self._find_silent(self.timeout + OTHERS_S):
+            if (
+                rank == able[0]
+                or seconds > self.timeout + OTHERS_S
+                or self._find_silent(self.timeout + OTHERS_S)
+            ):
                 self._end(self._message(hung))
 
     def _end(self, message: str) -> None:
@@ -144,7 +172,7 @@ class HangWatchHook(Hook):
         for rank in range(world_size):
             if store.check([str(rank)]):
                 report = json.loads(store.get(str(rank)))
-                known, _ = self._heard.get(rank, ({}, 0.))
+                known, _ = self._heard.get(rank, ({}, 0.0))
                 if report != known:
                     self._heard[rank] = report, time.monotonic()
 
@@ -153,7 +181,7 @@ class HangWatchHook(Hook):
         now = time.monotonic()
         return {
             rank: f'has not answered for {now - heard:.0f} s, last at '
-                  + report['place']
+            + report['place']
             for rank, (report, heard) in self._heard.items()
             if now - heard > seconds
         }
@@ -162,23 +190,32 @@ class HangWatchHook(Hook):
         """Return the ranks that others wait for, and where each is."""
         hung = self._find_silent(silent)
         for rank in range(world_size):
-            report, _ = self._heard.get(rank, ({}, 0.))
+            report, _ = self._heard.get(rank, ({}, 0.0))
             if not report:
                 hung[rank] = 'never answered'
             # In an evaluation others are in iterations that do end.
-            elif rank not in hung and not report['waits'] and (
+            elif (
+                rank not in hung
+                and not report['waits']
+                and (
                     report['seconds'] is None
-                    or report['seconds'] > self.timeout / 2):
+                    or report['seconds'] > self.timeout / 2
+                )
+            ):
                 hung[rank] = f'is at {report["place"]}'
         return dict(sorted(hung.items()))
 
     def _message(self, hung: Dict[int, str]) -> str:
-        ranks = ', '.join(f'rank {r} {text}' for r, text in hung.items()) \
+        ranks = (
+            ', '.join(f'rank {r} {text}' for r, text in hung.items())
             or 'all ranks wait for each other'
-        return (f'no iteration ended within {self.timeout:g} s: {ranks}\n'
-                'the job ends; a training goes on with --resume. If '
-                'iterations may take longer, raise '
-                'default_hooks.hang_watch.timeout')
+        )
+        return (
+            f'no iteration ended within {self.timeout:g} s: {ranks}\n'
+            'the job ends; a training goes on with --resume. If '
+            'iterations may take longer, raise '
+            'default_hooks.hang_watch.timeout'
+        )
 
 
 def where_is_main_thread() -> tuple:
@@ -188,6 +225,9 @@ def where_is_main_thread() -> tuple:
     if not stack:
         return 'an unknown place', False
     last = stack[-1]
-    waits = any(part in entry.filename.replace(os.sep, '/')
-                for entry in stack[-3:] for part in WAITING)
+    waits = any(
+        part in entry.filename.replace(os.sep, '/')
+        for entry in stack[-3:]
+        for part in WAITING
+    )
     return f'{last.filename}:{last.lineno} in {last.name}', waits

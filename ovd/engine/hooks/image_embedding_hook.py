@@ -1,4 +1,5 @@
 """Embed the boxes to distil with CLIP during training, without a store."""
+
 import time
 from typing import Any, Dict, Optional, Sequence
 
@@ -49,26 +50,31 @@ class ImageEmbeddingHook(Hook):
     priority = 'BELOW_NORMAL'
     extractor: ProposalFeatureExtractor  # from before_train on
 
-    def __init__(self,
-                 clip: str,
-                 crop_scales: Sequence[float] = (1.0, 1.5),
-                 crop_mode: str = 'fast',
-                 batch_size: int = 256,
-                 precision: str = 'fp32',
-                 backend_args: Optional[Dict[str, Any]] = None) -> None:
+    def __init__(
+        self,
+        clip: str,
+        crop_scales: Sequence[float] = (1.0, 1.5),
+        crop_mode: str = 'fast',
+        batch_size: int = 256,
+        precision: str = 'fp32',
+        backend_args: Optional[Dict[str, Any]] = None,
+    ) -> None:
         if AUTO in (batch_size, precision):
             raise ValueError(
                 'ImageEmbeddingHook measures nothing: give precision and '
-                f'batch_size in place of "{AUTO}"')
+                f'batch_size in place of "{AUTO}"'
+            )
         self.settings: Dict[str, Any] = dict(
             clip=clip,
             crop_scales=crop_scales,
             crop_mode=crop_mode,
             batch_size=batch_size,
-            precision=precision)
+            precision=precision,
+        )
         # As extractions decode: libraries don't agree on all pixels.
         self.load_image = LoadImageFromFile(
-            imdecode_backend='pillow', backend_args=backend_args)
+            imdecode_backend='pillow', backend_args=backend_args
+        )
 
     def before_train(self, runner: Runner) -> None:
         """Check what is to be embedded, and load CLIP.
@@ -85,13 +91,17 @@ class ImageEmbeddingHook(Hook):
             self.extractor = ProposalFeatureExtractor(**self.settings)
         for module in runner.model.modules():
             if hasattr(module, 'set_vocabulary'):
-                check_same_clip(module.clip, self.extractor.teacher.identity,
-                                'the class embeddings',
-                                'the image embeddings of ImageEmbeddingHook')
+                check_same_clip(
+                    module.clip,
+                    self.extractor.teacher.identity,
+                    'the class embeddings',
+                    'the image embeddings of ImageEmbeddingHook',
+                )
         self.extractor.to(next(runner.model.parameters()).device)
 
-    def before_train_iter(self, runner: Runner, batch_idx: int,
-                          data_batch: dict) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict
+    ) -> None:
         """Replace ``original_bboxes`` of a batch by ``embeddings``."""
         start = time.time()
         instances = [
@@ -99,18 +109,21 @@ class ImageEmbeddingHook(Hook):
         ]
         images = map(self._read, (item.img_path for item in instances))
         embeddings = self.extractor(
-            images, [item.original_bboxes.numpy() for item in instances])
+            images, [item.original_bboxes.numpy() for item in instances]
+        )
         for item, rows in zip(instances, embeddings):
             item.embeddings = rows.half().float()  # rounded as in a store
             del item.original_bboxes
-        runner.message_hub.update_scalar('train/embed_time',
-                                         time.time() - start)
+        runner.message_hub.update_scalar(
+            'train/embed_time', time.time() - start
+        )
 
     def _read(self, path: str) -> np.ndarray:
         """Return an image (H, W, 3) uint8 RGB."""
         try:
             image = self.load_image(dict(img_path=path))['img']
         except UNREADABLE as error:
-            raise ValueError(f"{path} can't be embedded: "
-                             f'{describe_error(error)}') from error
+            raise ValueError(
+                f"{path} can't be embedded: {describe_error(error)}"
+            ) from error
         return image[..., ::-1]

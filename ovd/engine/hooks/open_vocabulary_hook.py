@@ -1,4 +1,5 @@
 """Hand the dataset's class names to the model; refuse what doesn't match."""
+
 from typing import Dict, List, Optional, Sequence
 
 from mmdet.registry import HOOKS
@@ -68,13 +69,15 @@ class OpenVocabularyHook(Hook):
                 raise ValueError(
                     f'{type(dataset).__name__} does not say which classes '
                     'are novel, and they would be learned as background: '
-                    'train on a split file with GZSLCocoDataset')
+                    'train on a split file with GZSLCocoDataset'
+                )
         if not self._vocabulary_is_set:
             # From here on, vocabularies and not the config set the number.
             check_num_classes(runner.model, datasets[0], _inside(modules))
         if runner.val_loop is not None:
-            self._prepare(runner, runner.val_dataloader.dataset,
-                          runner.val_evaluator)
+            self._prepare(
+                runner, runner.val_dataloader.dataset, runner.val_evaluator
+            )
         dataset = runner.train_dataloader.dataset
         self._prepare(runner, dataset)
         check_stores(dataset, modules, runner.logger)
@@ -83,8 +86,9 @@ class OpenVocabularyHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Set the vocabulary of the validation set."""
-        self._prepare(runner, runner.val_dataloader.dataset,
-                      runner.val_evaluator)
+        self._prepare(
+            runner, runner.val_dataloader.dataset, runner.val_evaluator
+        )
 
     def after_val(self, runner: Runner) -> None:
         """Go back to that of the training set, if this is a training run."""
@@ -100,15 +104,22 @@ class OpenVocabularyHook(Hook):
         """
         for module in _open_vocabulary_modules(runner.model):
             if self._trained_with is not None:
-                check_same_clip(self._trained_with, module.clip,
-                                'the checkpoint', 'the class embeddings')
-        self._prepare(runner, runner.test_dataloader.dataset,
-                      runner.test_evaluator)
+                check_same_clip(
+                    self._trained_with,
+                    module.clip,
+                    'the checkpoint',
+                    'the class embeddings',
+                )
+        self._prepare(
+            runner, runner.test_dataloader.dataset, runner.test_evaluator
+        )
 
-    def _prepare(self,
-                 runner: Runner,
-                 dataset: BaseDataset,
-                 evaluator: Optional[Evaluator] = None) -> None:
+    def _prepare(
+        self,
+        runner: Runner,
+        dataset: BaseDataset,
+        evaluator: Optional[Evaluator] = None,
+    ) -> None:
         """Set the vocabulary of a dataset; refuse what differs from it."""
         parts = leaf_datasets(dataset)
         modules = _open_vocabulary_modules(runner.model)
@@ -120,15 +131,18 @@ class OpenVocabularyHook(Hook):
         if modules and 'novel_classes' not in meta:
             runner.logger.warning(
                 f'{type(parts[0]).__name__} does not say which classes are '
-                'novel: all are scored as base classes')
+                'novel: all are scored as base classes'
+            )
         for module in modules:
             try:
-                module.set_vocabulary(meta['classes'],
-                                      meta.get('novel_classes', ()))
+                module.set_vocabulary(
+                    meta['classes'], meta.get('novel_classes', ())
+                )
             except ValueError as error:
                 raise ValueError(
                     f'{dataset_name(parts[0])} does not fit the class '
-                    f'embeddings: {error}') from error
+                    f'embeddings: {error}'
+                ) from error
             self._vocabulary_is_set = True
 
 
@@ -140,7 +154,9 @@ def _open_vocabulary_modules(model: nn.Module) -> List[nn.Module]:
 def _inside(modules: Sequence[nn.Module]) -> List[nn.Module]:
     """Return what modules consist of, without themselves."""
     return [
-        child for module in modules for child in module.modules()
+        child
+        for module in modules
+        for child in module.modules()
         if child is not module
     ]
 
@@ -152,4 +168,5 @@ def _require_image_embedding_hook(runner: Runner) -> None:
             'LoadProposalsToEmbed gives boxes without embeddings, and no hook '
             'of this run makes them: add to the config default_hooks = '
             "dict(image_embeddings=dict(type='ImageEmbeddingHook', "
-            "clip='CLIP')), or take LoadProposalEmbeddings and a store")
+            "clip='CLIP')), or take LoadProposalEmbeddings and a store"
+        )

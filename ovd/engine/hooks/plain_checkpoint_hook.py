@@ -1,4 +1,5 @@
 """Checkpoints of plain content, which load with ``weights_only=True``."""
+
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ class PlainCheckpointHook(Hook):
             name: dict(
                 log_history=buffer.data[0].tolist(),
                 count_history=buffer.data[1].tolist(),
-                max_length=buffer.max_length)
+                max_length=buffer.max_length,
+            )
             for name, buffer in hub['log_scalars'].items()
         }
         checkpoint['message_hub'] = dict(hub, log_scalars=scalars)

@@ -1,4 +1,5 @@
 """Told to end, a run saves where it is and says how to go on."""
+
 import math
 import os
 import signal
@@ -69,19 +70,24 @@ class PreemptionHook(Hook):
             self._told_at = now
             if self._num_told == 1:
                 # Not by the log: a signal may come while it is written to.
-                os.write(2, b'\nending after this iteration; a second signal '
-                         b'ends at once\n')
+                os.write(
+                    2,
+                    b'\nending after this iteration; a second signal '
+                    b'ends at once\n',
+                )
         # Those of the launcher were handed on, and the others came from who
         # may have sent each to the launcher, too.
         handed_on = count_launcher_signals() - self._launcher_before
         if max(handed_on, self._num_told - handed_on) > 1:
             os._exit(128 + signum)
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: object = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
         """Save and end, if any process was told to."""
         if self._is_anyone_told():
             self._end(runner, runner.iter + 1)
@@ -93,11 +99,13 @@ class PreemptionHook(Hook):
             dist.all_reduce(number, dist.ReduceOp.MIN, self._group)
         self._num_val_iters = int(number)
 
-    def after_val_iter(self,
-                       runner: Runner,
-                       batch_idx: int,
-                       data_batch: object = None,
-                       outputs: object = None) -> None:
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: object = None,
+    ) -> None:
         """Likewise; the validation is run anew on resuming.
 
         Metrics are computed to their end. What they have led to, such as a
@@ -112,16 +120,21 @@ class PreemptionHook(Hook):
 
     def _end(self, runner: Runner, num_iters: int) -> None:
         """Save what so many iterations have led to, and end."""
-        hook = next((h for h in runner.hooks
-                     if isinstance(h, AtomicCheckpointHook)), None)
+        hook = next(
+            (h for h in runner.hooks if isinstance(h, AtomicCheckpointHook)),
+            None,
+        )
         if hook is None:
-            runner.logger.warning('ended by a signal; nothing is saved, as '
-                                  'the config has no AtomicCheckpointHook')
+            runner.logger.warning(
+                'ended by a signal; nothing is saved, as '
+                'the config has no AtomicCheckpointHook'
+            )
         else:
             path = hook.save_now(runner, num_iters)
             runner.logger.warning(
                 f'ended by a signal after iteration {num_iters}, saved '
-                f'in {path}\ngo on with:\n  {command_to_resume()}')
+                f'in {path}\ngo on with:\n  {command_to_resume()}'
+            )
         if dist.is_initialized():
             dist.barrier(self._group)  # until the file is whole
             dist.destroy_process_group()

@@ -1,4 +1,5 @@
 """Tell how fast a training is, and how long it waits for its data."""
+
 import time
 from collections import deque
 from typing import Any, Deque, Dict, Iterator, List, Optional
@@ -51,10 +52,9 @@ class ThroughputHook(Hook):
         bbox_feats: Tensor = inputs[0]
         self._num_rois += len(bbox_feats)
 
-    def before_train_iter(self,
-                          runner: Runner,
-                          batch_idx: int,
-                          data_batch: Any = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
         """Forget RoIs of a validation."""
         self._num_rois = 0
 
@@ -68,11 +68,13 @@ class ThroughputHook(Hook):
             if isinstance(hook, IterTimerHook):
                 hook.t = time.time()
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: Any = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
         """Log the throughput of the last iterations."""
         hub = runner.message_hub
         if 'train/time' not in hub.log_scalars:  # a config without timer
@@ -80,7 +82,8 @@ class ThroughputHook(Hook):
         done = dict(seconds=hub.get_scalar('train/time').current())
         if isinstance(data_batch, dict) and 'inputs' in data_batch:
             done['images_per_s'] = (
-                len(data_batch['inputs']) * runner.world_size)
+                len(data_batch['inputs']) * runner.world_size
+            )
         if self._handles:
             done['rois_per_s'] = self._num_rois * runner.world_size
         done['data_wait_share'] = hub.get_scalar('train/data_time').current()
@@ -93,8 +96,12 @@ class ThroughputHook(Hook):
         # Not of the history that checkpoints keep: a resumed run may be on
         # another machine.
         hub.update_scalars(
-            {f'train/{name}': total / seconds
-             for name, total in totals.items()}, resumed=False)
+            {
+                f'train/{name}': total / seconds
+                for name, total in totals.items()
+            },
+            resumed=False,
+        )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Leave out the names of what is not kept.

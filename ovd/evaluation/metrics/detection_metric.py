@@ -3,6 +3,7 @@
 Gathering the predictions of all processes in the memory of one is what ends
 large evaluations, and waiting for it in a collective call is what times out.
 """
+
 from abc import abstractmethod
 from functools import partial
 from typing import Any, Callable, Iterable, Optional, Sequence, Union
@@ -48,11 +49,13 @@ class DetectionMetric(BaseMetric):
     masks = False  # whether masks are kept
     out_file: Optional[str] = None  # where predictions are kept
 
-    def __init__(self,
-                 ann_file: PathLike,
-                 only_annotated: bool = False,
-                 collect_dir: Optional[str] = None,
-                 prefix: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        ann_file: PathLike,
+        only_annotated: bool = False,
+        collect_dir: Optional[str] = None,
+        prefix: Optional[str] = None,
+    ) -> None:
         # The host warns where there is no prefix; ours is empty on purpose.
         super().__init__(prefix='none', collect_dir=collect_dir)
         self.prefix = prefix
@@ -68,14 +71,22 @@ class DetectionMetric(BaseMetric):
             found = sample['pred_instances']
             boxes, scores, labels = (
                 found[name].detach().cpu().numpy()
-                for name in ('bboxes', 'scores', 'labels'))
-            spool.add(sample['img_id'], labels, scores, boxes,
-                      _encode_masks(found) if self.masks else None)
+                for name in ('bboxes', 'scores', 'labels')
+            )
+            spool.add(
+                sample['img_id'],
+                labels,
+                scores,
+                boxes,
+                _encode_masks(found) if self.masks else None,
+            )
 
     def _open_spool(self) -> PredictionSpool:
         if self._spool is None:
-            self._spool = PredictionSpool(self.collect_dir or (
-                SHARED_FOLDER if get_world_size() > 1 else None))
+            self._spool = PredictionSpool(
+                self.collect_dir
+                or (SHARED_FOLDER if get_world_size() > 1 else None)
+            )
         return self._spool
 
     def evaluate(self, size: int) -> dict[str, float]:
@@ -116,10 +127,14 @@ class DetectionMetric(BaseMetric):
             results (list[Spool]): Of all processes.
         """
         truth = self.load_truth()
-        read = partial(read_spools, results, [
-            truth.cat_ids[canonical_spelling(name)]
-            for name in self.dataset_meta['classes']
-        ])
+        read = partial(
+            read_spools,
+            results,
+            [
+                truth.cat_ids[canonical_spelling(name)]
+                for name in self.dataset_meta['classes']
+            ],
+        )
         if self.out_file:
             save_predictions(self.out_file, read())
         seen = {image_id for spool in results for image_id in spool.index}
@@ -127,12 +142,13 @@ class DetectionMetric(BaseMetric):
         if absent:
             MMLogger.get_current_instance().warning(
                 f'no prediction came for {absent} of {len(truth.images)} '
-                f'images of {self.ann_file}; they count as empty')
+                f'images of {self.ann_file}; they count as empty'
+            )
         return self.evaluate_predictions(truth, read)
 
     def evaluate_predictions(
-            self, truth: GroundTruth,
-            read: Callable[[], Iterable[Predictions]]) -> dict[str, float]:
+        self, truth: GroundTruth, read: Callable[[], Iterable[Predictions]]
+    ) -> dict[str, float]:
         """Return the metrics of predictions, with their prefix.
 
         Args:
@@ -143,8 +159,8 @@ class DetectionMetric(BaseMetric):
         if self.only_annotated:
             whole, truth = truth, truth.only_annotated()
             read = partial(
-                _without, read,
-                np.setdiff1d(whole.image_ids, truth.image_ids))
+                _without, read, np.setdiff1d(whole.image_ids, truth.image_ids)
+            )
         metrics = self.measure(truth, read)
         return {
             f'{self.prefix}/{name}' if self.prefix else name: value
@@ -152,9 +168,9 @@ class DetectionMetric(BaseMetric):
         }
 
     @abstractmethod
-    def measure(self, truth: GroundTruth,
-                read: Callable[[], Iterable[Predictions]]
-                ) -> dict[str, float]:
+    def measure(
+        self, truth: GroundTruth, read: Callable[[], Iterable[Predictions]]
+    ) -> dict[str, float]:
         """Return the metrics of predictions and log them."""
 
     def load_truth(self) -> GroundTruth:
@@ -170,33 +186,40 @@ class DetectionMetric(BaseMetric):
             gzsl = dict(
                 base=meta['base_classes'],
                 novel=meta['novel_classes'],
-                groups=meta.get('class_groups', {}))
+                groups=meta.get('class_groups', {}),
+            )
         truth = load_ground_truth(self.ann_file, gzsl)
         if 'classes' not in meta:
-            raise ValueError('the metric needs dataset_meta["classes"]: the '
-                             'names that the labels of predictions stand for')
-        differing = set(map(canonical_spelling, meta['classes'])) \
-            ^ set(truth.cat_ids)
+            raise ValueError(
+                'the metric needs dataset_meta["classes"]: the '
+                'names that the labels of predictions stand for'
+            )
+        differing = set(map(canonical_spelling, meta['classes'])) ^ set(
+            truth.cat_ids
+        )
         if differing:
             raise ValueError(
                 f'the dataset and {self.ann_file} disagree about the classes '
-                f'{", ".join(sorted(differing))}')
+                f'{", ".join(sorted(differing))}'
+            )
         return truth
 
 
-def _without(read: Callable[[], Iterable[Predictions]],
-             image_ids: np.ndarray) -> Iterable[Predictions]:
+def _without(
+    read: Callable[[], Iterable[Predictions]], image_ids: np.ndarray
+) -> Iterable[Predictions]:
     """Yield the predictions but for those of these images."""
     for block in read():
-        yield block.take(
-            np.flatnonzero(~np.isin(block.image_ids, image_ids)))
+        yield block.take(np.flatnonzero(~np.isin(block.image_ids, image_ids)))
 
 
 def _encode_masks(found: dict) -> list[dict]:
     """Return one RLE per instance, with ``counts`` as text."""
     if 'masks' not in found:
-        raise ValueError('metric "segm" needs masks, but the model '
-                         'predicts none; use metric="bbox"')
+        raise ValueError(
+            'metric "segm" needs masks, but the model '
+            'predicts none; use metric="bbox"'
+        )
     masks = found['masks']
     if isinstance(masks, torch.Tensor):
         masks = encode_mask_results(masks.detach().cpu().numpy())

@@ -1,4 +1,5 @@
 """COCO AP for base, novel and all classes."""
+
 from typing import Any, Callable, Iterable, Optional, Sequence, Union
 
 from mmdet.registry import METRICS
@@ -52,31 +53,34 @@ class GZSLCocoMetric(DetectionMetric):
     limit = 'per class and image'
     default_max_dets = 100
 
-    def __init__(self,
-                 ann_file: PathLike,
-                 metric: Union[str, Sequence[str]] = 'bbox',
-                 max_dets: Optional[int] = None,
-                 engine: str = 'hotcoco',
-                 report_dir: Optional[str] = None,
-                 out_file: Optional[str] = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: PathLike,
+        metric: Union[str, Sequence[str]] = 'bbox',
+        max_dets: Optional[int] = None,
+        engine: str = 'hotcoco',
+        report_dir: Optional[str] = None,
+        out_file: Optional[str] = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(ann_file, **kwargs)
         if out_file is not None and not out_file.endswith('.json'):
             raise ValueError(
-                f'predictions are kept as COCO json, got out_file={out_file}')
+                f'predictions are kept as COCO json, got out_file={out_file}'
+            )
         self.out_file = out_file
         max_dets = self.default_max_dets if max_dets is None else max_dets
         self.protocols = {
-            iou_type: Protocol(iou_type, self.style, (max_dets, ), engine)
+            iou_type: Protocol(iou_type, self.style, (max_dets,), engine)
             for iou_type in ([metric] if isinstance(metric, str) else metric)
         }
         self.masks = 'segm' in self.protocols
         self.max_dets = max_dets
         self.report_dir = report_dir
 
-    def measure(self, truth: GroundTruth,
-                read: Callable[[], Iterable[Predictions]]
-                ) -> dict[str, float]:
+    def measure(
+        self, truth: GroundTruth, read: Callable[[], Iterable[Predictions]]
+    ) -> dict[str, float]:
         """Return the metrics of :func:`ovd.evaluation.summary.summarise`."""
         metrics = {}
         for iou_type, protocol in self.protocols.items():
@@ -93,12 +97,17 @@ class GZSLCocoMetric(DetectionMetric):
         rows = [['percent', *groups]]
         for iou_type in self.protocols:
             for stat in STATS:
-                rows.append([f'{iou_type} {stat}'] + [
-                    f'{metrics[f"{iou_type}_{stat}_{group}"]:.1f}'
-                    for group in groups
-                ])
+                rows.append(
+                    [f'{iou_type} {stat}']
+                    + [
+                        f'{metrics[f"{iou_type}_{stat}_{group}"]:.1f}'
+                        for group in groups
+                    ]
+                )
         engine = next(iter(self.protocols.values())).engine
-        return (f'split {truth.split}, {truth.ann_file}, '
-                f'{truth.describe_images()}; at most {self.max_dets} '
-                f'detections {self.limit}; evaluated by {engine}\n'
-                + AsciiTable(rows).table)
+        return (
+            f'split {truth.split}, {truth.ann_file}, '
+            f'{truth.describe_images()}; at most {self.max_dets} '
+            f'detections {self.limit}; evaluated by {engine}\n'
+            + AsciiTable(rows).table
+        )

@@ -1,4 +1,5 @@
 """LVIS AP for rare, common and frequent, base and novel classes."""
+
 from typing import Callable, Iterable
 
 from mmdet.registry import METRICS
@@ -23,13 +24,14 @@ class GZSLLVISMetric(GZSLCocoMetric):
     limit = 'per image, federated'
     default_max_dets = 300
 
-    def measure(self, truth: GroundTruth,
-                read: Callable[[], Iterable[Predictions]]
-                ) -> dict[str, float]:
+    def measure(
+        self, truth: GroundTruth, read: Callable[[], Iterable[Predictions]]
+    ) -> dict[str, float]:
         """Return the metrics, those by frequency under their usual names."""
         metrics = super().measure(truth, read)
         for iou_type in self.protocols:
             for letter, group in FREQUENCIES.items():
                 metrics[f'{iou_type}_AP{letter}'] = metrics[
-                    f'{iou_type}_AP_{group}']
+                    f'{iou_type}_AP_{group}'
+                ]
         return metrics

@@ -1,4 +1,5 @@
 """Write what an RPN finds as a proposals file, and how much it finds."""
+
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Dict, Optional, Sequence
@@ -50,13 +51,15 @@ class ProposalDump(ProposalRecall):
         **kwargs: As for :class:`ProposalRecall`.
     """
 
-    def __init__(self,
-                 ann_file: PathLike,
-                 out_file: Optional[str] = None,
-                 num_max_proposals: Optional[int] = None,
-                 recall_ann_file: Optional[PathLike] = None,
-                 provenance: Optional[Dict[str, Any]] = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: PathLike,
+        out_file: Optional[str] = None,
+        num_max_proposals: Optional[int] = None,
+        recall_ann_file: Optional[PathLike] = None,
+        provenance: Optional[Dict[str, Any]] = None,
+        **kwargs: Any,
+    ) -> None:
         whole, lacking = ann_file, recall_ann_file
         if recall_ann_file is not None and Path(recall_ann_file).is_file():
             whole, lacking = recall_ann_file, None
@@ -88,22 +91,26 @@ class ProposalDump(ProposalRecall):
                 np.zeros(count, int),
                 found['scores'],
                 found['bboxes'],
-                name=image_key(sample['img_path']))
+                name=image_key(sample['img_path']),
+            )
 
     def _select(self, sample: dict) -> Entry:
         """Return the proposals of an image that are kept, best first."""
         height, width = sample['ori_shape'][:2]
         bboxes, scores = (
             sample['pred_instances'][name].detach().cpu().float().numpy()
-            for name in ('bboxes', 'scores'))
+            for name in ('bboxes', 'scores')
+        )
         if not (np.isfinite(bboxes).all() and np.isfinite(scores).all()):
             raise ValueError(
                 f'the RPN gives a box or score of {sample["img_path"]} that '
-                'is not finite: its training diverged')
+                'is not finite: its training diverged'
+            )
         limits = np.array([width, height] * 2, np.float32)
         return select_proposals(
             dict(bboxes=bboxes.clip(0, limits), scores=scores),
-            self.num_max_proposals)
+            self.num_max_proposals,
+        )
 
     def _check_files(self) -> None:
         """Raise for what would fail at the end; warn of leaks."""
@@ -119,7 +126,9 @@ class ProposalDump(ProposalRecall):
             check_same_source(
                 describe_annotations(self.proposals_of),
                 describe_annotations(self.ann_file),
-                'ann_file', 'recall_ann_file')
+                'ann_file',
+                'recall_ann_file',
+            )
         if leak := explain_leak(self._seen_novel()):
             MMLogger.get_current_instance().warning(leak)
 
@@ -143,21 +152,25 @@ class ProposalDump(ProposalRecall):
                 one name.
         """
         out_file = self._require_out_file()
-        self._check_images({
-            image_id: place.name
-            for image_id, (_, place) in find_places(results).items()
-        })
+        self._check_images(
+            {
+                image_id: place.name
+                for image_id, (_, place) in find_places(results).items()
+            }
+        )
         proposals = merge(results)
         save_proposals(out_file, proposals, self._describe())
         counts = dict(
-            num_images=len(proposals), num_proposals=proposals.num_boxes)
+            num_images=len(proposals), num_proposals=proposals.num_boxes
+        )
         MMLogger.get_current_instance().info(
             f'{counts["num_proposals"]:,} proposals of '
-            f'{counts["num_images"]:,} images are in {out_file}')
+            f'{counts["num_images"]:,} images are in {out_file}'
+        )
         del proposals  # recall takes them from the spools again
         return {
             **{f'proposals/{name}': n for name, n in counts.items()},
-            **super().compute_metrics(results)
+            **super().compute_metrics(results),
         }
 
     def _check_images(self, names: Dict[Any, str]) -> None:
@@ -175,47 +188,58 @@ class ProposalDump(ProposalRecall):
             raise ValueError(
                 f'no proposals came for {len(missing)} of {len(images)} '
                 f'images of {self.proposals_of}, the first is '
-                f'{images[missing[0]]} (id {missing[0]}): nothing is written')
+                f'{images[missing[0]]} (id {missing[0]}): nothing is written'
+            )
         for image_id in names:
             if image_id not in images:
                 raise ValueError(
                     f'proposals came for {names[image_id]} (id {image_id}), '
                     f'which {self.proposals_of} lacks: ann_file of '
-                    'ProposalDump must be that of the dataset')
+                    'ProposalDump must be that of the dataset'
+                )
         first: Dict[str, Any] = {}
         for image_id, name in names.items():
             if first.setdefault(name, image_id) != image_id:
                 raise ValueError(
                     f'the images {first[name]} and {image_id} share their '
                     f'folder and file name, {name}, by which proposals are '
-                    'found: put them into folders of different names')
+                    'found: put them into folders of different names'
+                )
 
     def load_truth(self) -> GroundTruth:
         """Read what recall is measured on: the images of the dataset."""
         truth = super().load_truth()
         if self.ann_file != self.proposals_of:
             truth = truth.of_images(
-                image.id for image in read_images(self.proposals_of))
+                image.id for image in read_images(self.proposals_of)
+            )
             MMLogger.get_current_instance().info(
                 f'recall is measured on {self.ann_file}, on those of its '
-                f'images alone that {self.proposals_of} has')
+                f'images alone that {self.proposals_of} has'
+            )
         novel = {truth.cat_ids[name] for name in truth.groups['novel']}
         if novel and not any(
-                annotation.category_id in novel
-                for annotations in truth.annotations.values()
-                for annotation in annotations):
+            annotation.category_id in novel
+            for annotations in truth.annotations.values()
+            for annotation in annotations
+        ):
             MMLogger.get_current_instance().warning(
                 f'{self.ann_file} has no novel objects, so that their recall '
                 'is not known: it needs the file that this was split from'
-                + (f', {self.lacking}, which does not exist'
-                   if self.lacking else ' (recall_ann_file)'))
+                + (
+                    f', {self.lacking}, which does not exist'
+                    if self.lacking
+                    else ' (recall_ann_file)'
+                )
+            )
         return truth
 
     def _require_out_file(self) -> str:
         if self.proposals_file is None:
             raise ValueError(
                 'ProposalDump has no file to write to: give --out FILE '
-                '(.safetensors or .pkl)')
+                '(.safetensors or .pkl)'
+            )
         return self.proposals_file
 
     def _seen_novel(self) -> Any:
@@ -223,14 +247,16 @@ class ProposalDump(ProposalRecall):
         meta = self.dataset_meta or {}
         return find_seen_novel(
             self.provenance.get('trained_on', ()),
-            meta.get('novel_classes', ()))
+            meta.get('novel_classes', ()),
+        )
 
     def _describe(self) -> Dict[str, Any]:
         """Return what made the file."""
         described = dict(
             self.provenance,
             num_max_proposals=self.num_max_proposals,
-            annotations=describe_annotations(self.proposals_of))
+            annotations=describe_annotations(self.proposals_of),
+        )
         if 'trained_on' in described:
             described['seen_novel_classes'] = self._seen_novel()
         return described

@@ -2,6 +2,7 @@
 
 Shapes: T IoU thresholds, A areas, M limits.
 """
+
 from dataclasses import replace
 from typing import Any, Callable, Iterable, Sequence
 
@@ -39,18 +40,20 @@ class ProposalRecall(DetectionMetric):
         **kwargs: As for :class:`DetectionMetric`.
     """
 
-    def __init__(self,
-                 ann_file: PathLike,
-                 max_dets: Sequence[int] = (100, 300, 1000),
-                 engine: str = 'hotcoco',
-                 prefix: str = 'recall',
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: PathLike,
+        max_dets: Sequence[int] = (100, 300, 1000),
+        engine: str = 'hotcoco',
+        prefix: str = 'recall',
+        **kwargs: Any,
+    ) -> None:
         super().__init__(ann_file, prefix=prefix, **kwargs)
         self.protocol = Protocol('bbox', 'coco', tuple(max_dets), engine)
 
-    def measure(self, truth: GroundTruth,
-                read: Callable[[], Iterable[Predictions]]
-                ) -> dict[str, float]:
+    def measure(
+        self, truth: GroundTruth, read: Callable[[], Iterable[Predictions]]
+    ) -> dict[str, float]:
         """Return ``AR_{group}@{limit}`` and ``AR{s,m,l}_{group}``."""
         objects = {
             group: _one_class(truth, names)
@@ -61,20 +64,25 @@ class ProposalRecall(DetectionMetric):
         for group, whole in objects.items():
             found = self._recall(num_found[group], _count(whole))
             rows.append([group, *(f'{value:.1f}' for value in found.values())])
-            metrics.update({
-                name.format(group=group): value
-                for name, value in found.items()
-            })
+            metrics.update(
+                {
+                    name.format(group=group): value
+                    for name, value in found.items()
+                }
+            )
         head = [name.replace('_{group}', '') for name in found]
         MMLogger.get_current_instance().info(
             f'recall of proposals in percent, {truth.ann_file}, '
             f'{truth.describe_images()}\n'
-            + AsciiTable([['objects', *head], *rows]).table)
+            + AsciiTable([['objects', *head], *rows]).table
+        )
         return metrics
 
     def _count_found(
-            self, objects: dict[str, GroundTruth], truth: GroundTruth,
-            read: Callable[[], Iterable[Predictions]]
+        self,
+        objects: dict[str, GroundTruth],
+        truth: GroundTruth,
+        read: Callable[[], Iterable[Predictions]],
     ) -> dict[str, np.ndarray]:
         """Return group -> (A, M) objects found, a mean over the thresholds.
 
@@ -84,8 +92,12 @@ class ProposalRecall(DetectionMetric):
         shape = len(AREAS), len(self.protocol.max_dets)
         num_found = {group: np.zeros(shape) for group in objects}
         progress = tqdm(
-            desc='recall of proposals', total=len(truth.images), unit='img',
-            leave=False, disable=None)
+            desc='recall of proposals',
+            total=len(truth.images),
+            unit='img',
+            leave=False,
+            disable=None,
+        )
         for block in filter(len, read()):
             ids = np.unique(block.image_ids).tolist()
             block = replace(block, cat_ids=np.full(len(block), ANY))
@@ -93,21 +105,26 @@ class ProposalRecall(DetectionMetric):
                 part = whole.of_images(ids)
                 recall = evaluate(part, [block], self.protocol).recall[:, 0]
                 num_found[group] += np.rint(
-                    recall * _count(part)[:, None]).mean(axis=0)
+                    recall * _count(part)[:, None]
+                ).mean(axis=0)
             progress.update(len(ids))
         progress.close()
         return num_found
 
-    def _recall(self, num_found: np.ndarray,
-                num_objects: np.ndarray) -> dict[str, float]:
+    def _recall(
+        self, num_found: np.ndarray, num_objects: np.ndarray
+    ) -> dict[str, float]:
         """Return name with a place for the group -> percent.
 
         Args:
             num_found (ndarray): (A, M), a mean over the thresholds.
             num_objects (ndarray): (A,).
         """
-        recall = 100 * num_found / np.where(
-            num_objects > 0, num_objects, np.nan)[:, None]
+        recall = (
+            100
+            * num_found
+            / np.where(num_objects > 0, num_objects, np.nan)[:, None]
+        )
         result = {
             f'AR_{{group}}@{limit}': float(value)
             for limit, value in zip(self.protocol.max_dets, recall[0])
@@ -136,17 +153,22 @@ def _one_class(truth: GroundTruth, names: Sequence[str]) -> GroundTruth:
             ]
             for image_id, annotations in truth.annotations.items()
         },
-        cat_ids={'object': ANY})
+        cat_ids={'object': ANY},
+    )
 
 
 def _count(truth: GroundTruth) -> np.ndarray:
     """Return (A,) the numbers of objects that are to be found."""
     shown = {image.id for image in truth.images}
-    areas = np.array([
-        annotation.bbox[2] * annotation.bbox[3]
-        if annotation.area is None else annotation.area
-        for image_id, annotations in truth.annotations.items()
-        if image_id in shown
-        for annotation in annotations if not annotation.iscrowd
-    ]).reshape(-1, 1)
+    areas = np.array(
+        [
+            annotation.bbox[2] * annotation.bbox[3]
+            if annotation.area is None
+            else annotation.area
+            for image_id, annotations in truth.annotations.items()
+            if image_id in shown
+            for annotation in annotations
+            if not annotation.iscrowd
+        ]
+    ).reshape(-1, 1)
     return ((areas >= LEAST) & (areas <= MOST)).sum(axis=0)

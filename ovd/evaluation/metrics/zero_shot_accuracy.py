@@ -1,4 +1,5 @@
 """Zero-shot accuracy of a CLIP on crops, for base and novel names."""
+
 import json
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -24,27 +25,33 @@ class ZeroShotAccuracy(BaseMetric):
             where there are several. Defaults to ``'pred_label'``.
         kwargs: Of mmengine's ``BaseMetric``.
     """
+
     default_prefix = 'zero_shot'
 
-    def __init__(self,
-                 split_file: str,
-                 out_file: Optional[str] = None,
-                 prediction: str = 'pred_label',
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        split_file: str,
+        out_file: Optional[str] = None,
+        prediction: str = 'pred_label',
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        path = require_file(split_file, 'split file',
-                            'python tools/build_miniature.py')
+        path = require_file(
+            split_file, 'split file', 'python tools/build_miniature.py'
+        )
         split = json.loads(path.read_text(encoding='utf-8'))
         self.parts = dict(
-            base=split['base'], novel=split['novel'],
-            **split.get('groups', {}))
+            base=split['base'], novel=split['novel'], **split.get('groups', {})
+        )
         self.out_file = out_file
         self.prediction = prediction
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep (label, predicted label) of each crop."""
-        self.results.extend((sample['label'], sample[self.prediction])
-                            for sample in data_samples)
+        self.results.extend(
+            (sample['label'], sample[self.prediction])
+            for sample in data_samples
+        )
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Return accuracies in 0 to 1."""
@@ -56,7 +63,8 @@ class ZeroShotAccuracy(BaseMetric):
         correct = labels == pred_labels
         accuracies = {
             key: float(correct[chosen].mean())
-            for key, chosen in parts.items() if chosen.any()
+            for key, chosen in parts.items()
+            if chosen.any()
         }
         if self.out_file is not None:
             with atomic_write(self.out_file, 'w') as file:

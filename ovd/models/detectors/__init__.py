@@ -1,4 +1,5 @@
 """Detectors."""
+
 from .clip_on_boxes import CLIPOnBoxes
 
 __all__ = ['CLIPOnBoxes']

@@ -1,4 +1,5 @@
 """CLIP itself names a detector's boxes: slow, and the teacher's ceiling."""
+
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
@@ -40,14 +41,16 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
         ValueError: If another CLIP made the class embeddings.
     """
 
-    def __init__(self,
-                 *args: Any,
-                 teacher: str,
-                 class_embeddings: str,
-                 temperature: float = 0.01,
-                 max_per_img: int = 100,
-                 precision: str = 'fp32',
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        teacher: str,
+        class_embeddings: str,
+        temperature: float = 0.01,
+        max_per_img: int = 100,
+        precision: str = 'fp32',
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.load_teacher(teacher, precision)
         self.class_embeddings_file = class_embeddings
@@ -66,16 +69,20 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
     def source(self) -> ClassEmbeddings:
         """The class embeddings that the classes are taken from."""
         source = ClassEmbeddings.load(self.class_embeddings_file)
-        check_same_clip(self.clip, source.clip,
-                        f'the teacher {self.teacher.name}',
-                        f'the class embeddings {self.class_embeddings_file}')
+        check_same_clip(
+            self.clip,
+            source.clip,
+            f'the teacher {self.teacher.name}',
+            f'the class embeddings {self.class_embeddings_file}',
+        )
         return source
 
     def set_vocabulary(
-            self,
-            names: Sequence[str],
-            novel_classes: Sequence[str] = (),
-            class_embeddings: Optional[ClassEmbeddings] = None) -> None:
+        self,
+        names: Sequence[str],
+        novel_classes: Sequence[str] = (),
+        class_embeddings: Optional[ClassEmbeddings] = None,
+    ) -> None:
         """Name boxes by these classes; CLIP makes no difference of novel.
 
         Raises:
@@ -83,15 +90,18 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
             ValueError: If a name has no embedding, or another CLIP made them.
         """
         source = class_embeddings or self.source
-        check_same_clip(self.clip, source.clip, 'the teacher',
-                        'the class embeddings')
+        check_same_clip(
+            self.clip, source.clip, 'the teacher', 'the class embeddings'
+        )
         self.class_embeddings = source.select(names).to(self.teacher.device)
         self.source = source
 
-    def predict(self,
-                batch_inputs: Tensor,
-                batch_data_samples: SampleList,
-                rescale: bool = True) -> SampleList:
+    def predict(
+        self,
+        batch_inputs: Tensor,
+        batch_data_samples: SampleList,
+        rescale: bool = True,
+    ) -> SampleList:
         """Detect, then name; boxes are in pixels of the original image.
 
         Raises:
@@ -99,12 +109,14 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
                 given as an array: its crops are read from its file.
         """
         if not rescale:
-            raise ValueError('CLIPOnBoxes crops the original image: '
-                             'it needs rescale=True')
+            raise ValueError(
+                'CLIPOnBoxes crops the original image: it needs rescale=True'
+            )
         return super().predict(batch_inputs, batch_data_samples, rescale)
 
-    def add_pred_to_datasample(self, data_samples: SampleList,
-                               results_list: InstanceList) -> SampleList:
+    def add_pred_to_datasample(
+        self, data_samples: SampleList, results_list: InstanceList
+    ) -> SampleList:
         """Name the boxes that the second stage found.
 
         Raises:
@@ -119,15 +131,20 @@ class CLIPOnBoxes(FrozenTeacher, MaskRCNN):
         """Give the best (box, class) pairs of one image."""
         boxes = sample.pred_instances
         if sample.img_path is None:
-            raise ValueError('CLIPOnBoxes crops the original image: it needs '
-                             'image files, not arrays')
+            raise ValueError(
+                'CLIPOnBoxes crops the original image: it needs '
+                'image files, not arrays'
+            )
         image = mmcv.imread(sample.img_path, channel_order='rgb')
-        embeddings = embed_boxes(self.teacher, image,
-                                 boxes.bboxes.cpu().numpy())
-        cosines = embeddings.to(self.class_embeddings) \
-            @ self.class_embeddings.T
+        embeddings = embed_boxes(
+            self.teacher, image, boxes.bboxes.cpu().numpy()
+        )
+        cosines = (
+            embeddings.to(self.class_embeddings) @ self.class_embeddings.T
+        )
         scores = (cosines / self.temperature).softmax(dim=-1).to(
-            boxes.scores) * boxes.scores[:, None]
+            boxes.scores
+        ) * boxes.scores[:, None]
         most = min(self.max_per_img, scores.numel())
         scores, flat = scores.flatten().topk(most)
         named = boxes[flat // cosines.shape[1]]

@@ -1,4 +1,5 @@
 """Layers."""
+
 from .class_embedding_classifier import ClassEmbeddingClassifier
 
 __all__ = ['ClassEmbeddingClassifier']

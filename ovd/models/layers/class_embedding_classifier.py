@@ -2,6 +2,7 @@
 
 Shapes: R RoIs, C foreground classes, D embedding size.
 """
+
 from functools import cached_property
 from pathlib import Path
 from typing import Callable, Optional, Sequence
@@ -44,14 +45,18 @@ class ClassEmbeddingClassifier(BaseModule):
             embeddings of another size than ``embed_dims``.
     """
 
-    def __init__(self,
-                 class_embeddings: str,
-                 temperature: float = 0.01,
-                 test_temperature: Optional[float] = None,
-                 embed_dims: Optional[int] = None) -> None:
+    def __init__(
+        self,
+        class_embeddings: str,
+        temperature: float = 0.01,
+        test_temperature: Optional[float] = None,
+        embed_dims: Optional[int] = None,
+    ) -> None:
         super().__init__()
-        for name, value in (('temperature', temperature),
-                            ('test_temperature', test_temperature)):
+        for name, value in (
+            ('temperature', temperature),
+            ('test_temperature', test_temperature),
+        ):
             if value is not None and not value > 0:  # nor NaN
                 raise ValueError(f'{name} must be positive, got {value}')
         self.temperature = temperature
@@ -64,7 +69,8 @@ class ClassEmbeddingClassifier(BaseModule):
             except FileNotFoundError as error:
                 raise FileNotFoundError(
                     f'{error}\nor give the classifier embed_dims, and '
-                    'ClassEmbeddingHook makes it before the run') from error
+                    'ClassEmbeddingHook makes it before the run'
+                ) from error
             self.embed_dims = embed_dims
         # One checkpoint, any vocabulary. No buffers, not even such as are not
         # saved: the host's moving averages pair those of two models by their
@@ -72,7 +78,8 @@ class ClassEmbeddingClassifier(BaseModule):
         self.class_embeddings: Optional[Tensor] = None
         self.novel_mask: Optional[Tensor] = None
         self.bg_embedding = nn.Parameter(
-            torch.empty(1, embed_dims).normal_(std=0.01))
+            torch.empty(1, embed_dims).normal_(std=0.01)
+        )
 
     @cached_property
     def source(self) -> ClassEmbeddings:
@@ -83,13 +90,16 @@ class ClassEmbeddingClassifier(BaseModule):
             raise ValueError(
                 f'{self.class_embeddings_file} has embeddings of the size '
                 f'{found}, the config says embed_dims={self.embed_dims}: '
-                "change it, or make the file anew with the config's CLIP")
+                "change it, or make the file anew with the config's CLIP"
+            )
         return source
 
-    def set_classes(self,
-                    names: Sequence[str],
-                    novel_classes: Sequence[str] = (),
-                    source: Optional[ClassEmbeddings] = None) -> None:
+    def set_classes(
+        self,
+        names: Sequence[str],
+        novel_classes: Sequence[str] = (),
+        source: Optional[ClassEmbeddings] = None,
+    ) -> None:
         """Score these classes from now on, in this order.
 
         Args:
@@ -105,16 +115,20 @@ class ClassEmbeddingClassifier(BaseModule):
         """
         check_novel_classes(names, novel_classes)
         if source is not None:
-            check_same_clip(self.source.clip, source.clip,
-                            'the class embeddings of the config',
-                            'the new class embeddings')
+            check_same_clip(
+                self.source.clip,
+                source.clip,
+                'the class embeddings of the config',
+                'the new class embeddings',
+            )
             self.source = source
-        self.class_embeddings = self.source.select(names).to(
-            self.bg_embedding)
+        self.class_embeddings = self.source.select(names).to(self.bg_embedding)
         novel = set(novel_classes)
-        self.novel_mask = torch.tensor([name in novel for name in names],
-                                       dtype=torch.bool,
-                                       device=self.bg_embedding.device)
+        self.novel_mask = torch.tensor(
+            [name in novel for name in names],
+            dtype=torch.bool,
+            device=self.bg_embedding.device,
+        )
 
     def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
         """Let ``to`` and ``cuda`` reach the vocabulary too."""
@@ -136,9 +150,9 @@ class ClassEmbeddingClassifier(BaseModule):
         return logits
 
     @torch.no_grad()
-    def probabilities(self,
-                      region_embeddings: Tensor,
-                      with_background: bool = True) -> Tensor:
+    def probabilities(
+        self, region_embeddings: Tensor, with_background: bool = True
+    ) -> Tensor:
         """Return the softmax (R, C + 1) over the classes, none hidden.
 
         Args:
@@ -150,8 +164,8 @@ class ClassEmbeddingClassifier(BaseModule):
 
         def score(part: slice, out: Tensor) -> None:
             logits = self._logits(region_embeddings[part], rows)
-            out[:, :len(rows)] = logits.softmax(dim=-1)
-            out[:, len(rows):] = 0
+            out[:, : len(rows)] = logits.softmax(dim=-1)
+            out[:, len(rows) :] = 0
 
         return self._by_parts(score, region_embeddings)
 
@@ -174,13 +188,15 @@ class ClassEmbeddingClassifier(BaseModule):
             log_image = self._logits(image[part], rows[:-1]).log_softmax(-1)
             out[:, -1] = log_text[:, -1].exp()
             mixed = log_image.mul_(1 - weight).addcmul_(
-                log_text[:, :-1], weight)
+                log_text[:, :-1], weight
+            )
             torch.exp(mixed, out=out[:, :-1])
 
         return self._by_parts(score, text)
 
-    def _by_parts(self, score: Callable[[slice, Tensor], None],
-                  region_embeddings: Tensor) -> Tensor:
+    def _by_parts(
+        self, score: Callable[[slice, Tensor], None], region_embeddings: Tensor
+    ) -> Tensor:
         """Return (R, C + 1), filled by some RoIs at a time.
 
         Whatever the number of names, these scores are there only once.
@@ -188,7 +204,8 @@ class ClassEmbeddingClassifier(BaseModule):
         assert self.novel_mask is not None  # as of the rows
         num_rois, columns = len(region_embeddings), len(self.novel_mask) + 1
         scores = torch.empty(
-            num_rois, columns, device=region_embeddings.device)
+            num_rois, columns, device=region_embeddings.device
+        )
         step = max(MAX_SCORES // columns, 1)
         for start in range(0, num_rois, step):
             part = slice(start, min(start + step, num_rois))
@@ -205,7 +222,8 @@ class ClassEmbeddingClassifier(BaseModule):
         if self.class_embeddings is None:
             raise RuntimeError(
                 'set_classes(names, novel_classes) must come first; '
-                'OpenVocabularyHook calls it with the names of the dataset')
+                'OpenVocabularyHook calls it with the names of the dataset'
+            )
         rows = [self.class_embeddings]
         if with_background:
             rows.append(self.bg_embedding)
@@ -213,8 +231,11 @@ class ClassEmbeddingClassifier(BaseModule):
 
     def _logits(self, region_embeddings: Tensor, rows: Tensor) -> Tensor:
         """Return cosines over the temperature, in float32."""
-        temperature = self.temperature if self.training or \
-            self.test_temperature is None else self.test_temperature
+        temperature = (
+            self.temperature
+            if self.training or self.test_temperature is None
+            else self.test_temperature
+        )
         # Half precision would round logits of up to 100 to steps of 0.06.
         with torch.autocast(region_embeddings.device.type, enabled=False):
             regions = F.normalize(region_embeddings.float(), dim=-1)

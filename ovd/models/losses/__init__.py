@@ -1,4 +1,5 @@
 """Losses."""
+
 from .distillation_loss import DistillationLoss
 from .soft_background_loss import soft_background_loss
 

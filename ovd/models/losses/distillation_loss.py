@@ -1,4 +1,5 @@
 """ViLD-image loss: region embeddings follow CLIP's image embeddings."""
+
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -20,8 +21,9 @@ class DistillationLoss(BaseModule):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, region_embeddings: Tensor,
-                image_embeddings: Tensor) -> Tensor:
+    def forward(
+        self, region_embeddings: Tensor, image_embeddings: Tensor
+    ) -> Tensor:
         """Compare unit vectors.
 
         Args:

@@ -2,13 +2,15 @@
 
 Shapes: B regions, C classes.
 """
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def soft_background_loss(logits: Tensor, labels: Tensor, weights: Tensor,
-                         total_weight: Tensor) -> Tensor:
+def soft_background_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, total_weight: Tensor
+) -> Tensor:
     """Return DetPro's loss with soft background (Du et al., CVPR 2022).
 
     A region of class c costs -log p_c. One of background costs the cross

@@ -2,6 +2,7 @@
 
 Shapes: P distilled boxes, D embedding size.
 """
+
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Tuple
 
 import torch
@@ -37,8 +38,9 @@ class DistillationMixin(_Host):
         args, kwargs: Of the RoI head.
     """
 
-    def __init__(self, *args: Any, loss_distill: ConfigType,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, loss_distill: ConfigType, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.loss_distill = MODELS.build(loss_distill)
 
@@ -46,29 +48,36 @@ class DistillationMixin(_Host):
         """Yield the box heads that learn from CLIP."""
         raise NotImplementedError
 
-    def loss(self, x: Tuple[Tensor, ...], rpn_results_list: InstanceList,
-             batch_data_samples: SampleList) -> Dict[str, Tensor]:
+    def loss(
+        self,
+        x: Tuple[Tensor, ...],
+        rpn_results_list: InstanceList,
+        batch_data_samples: SampleList,
+    ) -> Dict[str, Tensor]:
         """Add ``loss_distill`` of each stage to the host's losses.
 
         Raises:
             ValueError: If there are no boxes to distil, or they have no
                 embeddings.
         """
-        if not all('distill_instances' in sample
-                   for sample in batch_data_samples):
+        if not all(
+            'distill_instances' in sample for sample in batch_data_samples
+        ):
             raise ValueError(
                 f'{type(self).__name__} learns from boxes with embeddings, '
                 'and the images come without: end the pipeline of '
                 'train_dataloader.dataset with PackDistillInputs in place of '
                 'PackDetInputs, and begin it with LoadProposalEmbeddings or, '
-                'without a store, LoadProposalsToEmbed')
+                'without a store, LoadProposalsToEmbed'
+            )
         losses = super().loss(x, rpn_results_list, batch_data_samples)
         instances = [sample.distill_instances for sample in batch_data_samples]
         if any('embeddings' not in item for item in instances):
             raise ValueError(
                 'boxes to distill have no embeddings: add image_embeddings='
                 'dict(type="ImageEmbeddingHook", clip=...) to default_hooks, '
-                'or use LoadProposalEmbeddings')
+                'or use LoadProposalEmbeddings'
+            )
         rois = bbox2roi([item.bboxes for item in instances])
         targets = torch.cat([item.embeddings for item in instances])
         if len(rois) == 1:  # of one vector, batch norm has no statistics
@@ -76,9 +85,10 @@ class DistillationMixin(_Host):
         for name, weight, roi_extractor, bbox_head in self.stages():
             # For zero boxes, too: each process of a distributed run must
             # have a gradient for each of its weights.
-            bbox_feats = roi_extractor(x[:roi_extractor.num_inputs], rois)
+            bbox_feats = roi_extractor(x[: roi_extractor.num_inputs], rois)
             losses[name] = weight * self.loss_distill(
-                bbox_head.distill_embeddings(bbox_feats), targets)
+                bbox_head.distill_embeddings(bbox_feats), targets
+            )
         return losses
 
 
@@ -93,7 +103,7 @@ class ViLDRoIHead(DistillationMixin, StandardRoIHead):
 
     def stages(self) -> Iterator[Stage]:
         """Yield the one box head."""
-        yield 'loss_distill', 1., self.bbox_roi_extractor, self.bbox_head
+        yield 'loss_distill', 1.0, self.bbox_roi_extractor, self.bbox_head
 
 
 @MODELS.register_module()
@@ -111,5 +121,9 @@ class ViLDCascadeRoIHead(DistillationMixin, CascadeRoIHead):
     def stages(self) -> Iterator[Stage]:
         """Yield the box head of each stage."""
         for i, weight in enumerate(self.stage_loss_weights):
-            yield (f's{i}.loss_distill', weight, self.bbox_roi_extractor[i],
-                   self.bbox_head[i])
+            yield (
+                f's{i}.loss_distill',
+                weight,
+                self.bbox_roi_extractor[i],
+                self.bbox_head[i],
+            )

@@ -2,6 +2,7 @@
 
 Shapes: R RoIs, C foreground classes, B of them at once, M detections.
 """
+
 from typing import Optional, Tuple
 
 import torch
@@ -19,9 +20,13 @@ NONE = float('-inf')  # for what can't be detected (any more)
 Candidates = Tuple[Tensor, Tensor]  # (M,) scores and places, RoI * C + label
 
 
-def shared_box_nms(bboxes: Tensor, scores: Tensor, score_thr: float,
-                   nms_cfg: Optional[ConfigType],
-                   max_per_img: int) -> Tuple[Tensor, Tensor]:
+def shared_box_nms(
+    bboxes: Tensor,
+    scores: Tensor,
+    score_thr: float,
+    nms_cfg: Optional[ConfigType],
+    max_per_img: int,
+) -> Tuple[Tensor, Tensor]:
     """Return what the host's ``multiclass_nms`` does, faster.
 
     The host runs one NMS per class over all R * C pairs of a box and a class.
@@ -59,7 +64,11 @@ def shared_box_nms(bboxes: Tensor, scores: Tensor, score_thr: float,
     num_classes = scores.size(1) - 1
     places = _search(
         bboxes.to(torch.promote_types(bboxes.dtype, scores.dtype)),
-        scores[:, :-1], score_thr, nms_cfg['iou_threshold'], max_per_img)
+        scores[:, :-1],
+        score_thr,
+        nms_cfg['iou_threshold'],
+        max_per_img,
+    )
     rois, labels = places // num_classes, places % num_classes
     dets = torch.cat([bboxes[rois], scores[rois, labels][:, None]], dim=1)
     return dets, labels
@@ -67,15 +76,23 @@ def shared_box_nms(bboxes: Tensor, scores: Tensor, score_thr: float,
 
 def _is_plain(bboxes: Tensor, scores: Tensor, nms_cfg: ConfigType) -> bool:
     """Tell whether these are shared boxes of classes, the NMS common."""
-    return ('iou_threshold' in nms_cfg
-            and set(nms_cfg) <= {'type', 'iou_threshold'}
-            and nms_cfg.get('type', 'nms') == 'nms'
-            and bboxes.size(1) == 4 and scores.size(1) > 2)
+    return (
+        'iou_threshold' in nms_cfg
+        and set(nms_cfg) <= {'type', 'iou_threshold'}
+        and nms_cfg.get('type', 'nms') == 'nms'
+        and bboxes.size(1) == 4
+        and scores.size(1) > 2
+    )
 
 
 @torch.no_grad()
-def _search(bboxes: Tensor, scores: Tensor, score_thr: float,
-            iou_threshold: float, limit: int) -> Tensor:
+def _search(
+    bboxes: Tensor,
+    scores: Tensor,
+    score_thr: float,
+    iou_threshold: float,
+    limit: int,
+) -> Tensor:
     """Return the places of the detections among R boxes and C classes."""
     num_rois, num_classes = scores.shape
     labels = torch.arange(num_classes, device=scores.device)
@@ -120,10 +137,12 @@ def _overlaps(bboxes: Tensor, iou_threshold: float) -> Tensor:
     themselves, as in torchvision's NMS.
     """
     bboxes = bboxes.to(torch.promote_types(bboxes.dtype, torch.float32))
-    return torch.cat([
-        box_iou(part, bboxes) > iou_threshold
-        for part in bboxes.split(max(MAX_PAIRS // len(bboxes), 1))
-    ]).fill_diagonal_(True)
+    return torch.cat(
+        [
+            box_iou(part, bboxes) > iou_threshold
+            for part in bboxes.split(max(MAX_PAIRS // len(bboxes), 1))
+        ]
+    ).fill_diagonal_(True)
 
 
 def _order(scores: Tensor, places: Tensor) -> Tensor:
@@ -132,8 +151,14 @@ def _order(scores: Tensor, places: Tensor) -> Tensor:
     return order[scores[order].argsort(descending=True, stable=True)]
 
 
-def _first(scores: Tensor, labels: Tensor, overlaps: Tensor, num_classes: int,
-           kept: Candidates, limit: int) -> Candidates:
+def _first(
+    scores: Tensor,
+    labels: Tensor,
+    overlaps: Tensor,
+    num_classes: int,
+    kept: Candidates,
+    limit: int,
+) -> Candidates:
     """Return the first ``limit`` of what was kept and what these classes add.
 
     In each round every class offers the best box that it has left. One whose
@@ -163,8 +188,9 @@ def _first(scores: Tensor, labels: Tensor, overlaps: Tensor, num_classes: int,
     return kept
 
 
-def _all(scores: Tensor, labels: Tensor, overlaps: Tensor,
-         num_classes: int) -> Candidates:
+def _all(
+    scores: Tensor, labels: Tensor, overlaps: Tensor, num_classes: int
+) -> Candidates:
     """Return all detections of these classes; see :func:`_first`.
 
     All classes take a step at once, from their best box to their worst.

@@ -2,6 +2,7 @@
 
 Shapes: R RoIs, F features, D embedding size.
 """
+
 from typing import Any, Dict, Optional
 
 from mmcv.cnn import build_norm_layer
@@ -10,8 +11,14 @@ from mmdet.utils import ConfigType, OptConfigType
 from mmengine.model import Sequential
 from torch import nn
 
-LAYERS = ('num_shared_convs', 'num_shared_fcs', 'num_cls_convs',
-          'num_cls_fcs', 'num_reg_convs', 'num_reg_fcs')
+LAYERS = (
+    'num_shared_convs',
+    'num_shared_fcs',
+    'num_cls_convs',
+    'num_cls_fcs',
+    'num_reg_convs',
+    'num_reg_fcs',
+)
 
 
 class RegionBranch(ConvFCBBoxHead):
@@ -28,15 +35,18 @@ class RegionBranch(ConvFCBBoxHead):
             layers don't go together.
     """
 
-    def __init__(self,
-                 *args: Any,
-                 fc_norm_cfg: OptConfigType = None,
-                 init_cfg: Optional[ConfigType] = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        fc_norm_cfg: OptConfigType = None,
+        init_cfg: Optional[ConfigType] = None,
+        **kwargs: Any,
+    ) -> None:
         if fc_norm_cfg and fc_norm_cfg.get('type') in ('BN', 'BN2d', 'BN3d'):
             raise ValueError(
                 'fc_norm_cfg is for vectors: expected SyncBN, BN1d or LN, got '
-                f'{fc_norm_cfg["type"]}')
+                f'{fc_norm_cfg["type"]}'
+            )
         if not args:  # of which the host's order would tell the names
             _check_layers(kwargs)
         self.fc_norm_cfg = fc_norm_cfg  # the host builds layers in __init__
@@ -44,20 +54,25 @@ class RegionBranch(ConvFCBBoxHead):
         if fc_norm_cfg is not None and init_cfg is None:
             # The host's would treat norm layers as if they were linear.
             self.init_cfg: Dict[str, Any] = dict(
-                type='Xavier', layer='Linear', distribution='uniform')
+                type='Xavier', layer='Linear', distribution='uniform'
+            )
             if self.with_reg:  # as the host's and Google's
                 self.init_cfg['override'] = dict(
-                    type='Normal', std=0.001, name='fc_reg')
+                    type='Normal', std=0.001, name='fc_reg'
+                )
 
     def _add_conv_fc_branch(self, *args: Any, **kwargs: Any) -> tuple:
         """Put a norm layer behind each fully connected layer, if asked to."""
         convs, fcs, last_layer_dim = super()._add_conv_fc_branch(
-            *args, **kwargs)
+            *args, **kwargs
+        )
         if self.fc_norm_cfg is not None:
             fcs = nn.ModuleList(
-                Sequential(fc, build_norm_layer(self.fc_norm_cfg,
-                                                fc.out_features)[1])
-                for fc in fcs)
+                Sequential(
+                    fc, build_norm_layer(self.fc_norm_cfg, fc.out_features)[1]
+                )
+                for fc in fcs
+            )
         return convs, fcs, last_layer_dim
 
     def project_to(self, embed_dims: int) -> None:
@@ -72,15 +87,19 @@ def _check_layers(cfg: ConfigType) -> None:
         raise ValueError(
             'expected at least one layer, got none: set num_shared_fcs=2, or '
             f'some of {", ".join(LAYERS)}, of the box head and of its '
-            'image_branch')
+            'image_branch'
+        )
     if numbers['num_shared_fcs'] and (
-            numbers['num_cls_convs'] or numbers['num_reg_convs']):
+        numbers['num_cls_convs'] or numbers['num_reg_convs']
+    ):
         raise ValueError(
             'convolutions of num_cls_convs and num_reg_convs can not follow '
             f'num_shared_fcs={numbers["num_shared_fcs"]}: take '
-            'num_shared_convs, or num_cls_fcs and num_reg_fcs')
+            'num_shared_convs, or num_cls_fcs and num_reg_fcs'
+        )
     for name in ('num_reg_convs', 'num_reg_fcs'):
         if numbers[name] and not cfg.get('with_reg', True):
             raise ValueError(
                 f'{name}={numbers[name]} of a branch without boxes: those '
-                'come from the text branch')
+                'come from the text branch'
+            )

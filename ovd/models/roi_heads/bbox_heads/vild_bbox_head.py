@@ -2,6 +2,7 @@
 
 Shapes: R RoIs, C foreground classes, D embedding size.
 """
+
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
@@ -41,20 +42,24 @@ class ViLDBBoxHead(RegionBranch):
 
     scorings: Tuple[str, ...] = ('text', 'image')
 
-    def __init__(self,
-                 *args: Any,
-                 classifier: ConfigType,
-                 scoring: str = 'text',
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        classifier: ConfigType,
+        scoring: str = 'text',
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         if getattr(self.loss_cls, 'use_sigmoid', False):
             raise ValueError(
                 f'{type(self).__name__} is a softmax over the classes: set '
-                'use_sigmoid=False of loss_cls')
+                'use_sigmoid=False of loss_cls'
+            )
         if self.with_reg and not self.reg_class_agnostic:
             raise ValueError(
                 f'{type(self).__name__} needs reg_class_agnostic=True: novel '
-                'classes have no boxes to learn a regression from')
+                'classes have no boxes to learn a regression from'
+            )
         check_choice(scoring, self.scorings, 'scoring')
         self.scoring = scoring
         self.classifier = MODELS.build(classifier)
@@ -71,10 +76,11 @@ class ViLDBBoxHead(RegionBranch):
         return self.classifier.source
 
     def set_vocabulary(
-            self,
-            names: Sequence[str],
-            novel_classes: Sequence[str] = (),
-            class_embeddings: Optional[ClassEmbeddings] = None) -> None:
+        self,
+        names: Sequence[str],
+        novel_classes: Sequence[str] = (),
+        class_embeddings: Optional[ClassEmbeddings] = None,
+    ) -> None:
         """Detect these classes; see ``ClassEmbeddingClassifier.set_classes``.
 
         Nothing that was learned changes.
@@ -105,14 +111,16 @@ class ViLDBBoxHead(RegionBranch):
             x (Tensor): Pooled features (R, C', 7, 7).
         """
         return self.classifier.probabilities(
-            region_embeddings, with_background=self.scoring == 'text')
+            region_embeddings, with_background=self.scoring == 'text'
+        )
 
     def distill_embeddings(self, x: Tensor) -> Tensor:
         """Return the normalised region embeddings (R, D) to be distilled."""
         return F.normalize(super().forward(x)[0].float(), dim=-1)
 
-    def loss_and_target(self, cls_score: Tensor, *args: Any,
-                        **kwargs: Any) -> dict:
+    def loss_and_target(
+        self, cls_score: Tensor, *args: Any, **kwargs: Any
+    ) -> dict:
         """Return the host's losses, of logits.
 
         Raises:
@@ -125,17 +133,19 @@ class ViLDBBoxHead(RegionBranch):
                 f'losses of {type(self).__name__} need its training mode, in '
                 'which it hides the novel classes: call train() of the model '
                 'before loss(); norm layers keep their statistics with '
-                'norm_eval=True, or with eval() of their own')
+                'norm_eval=True, or with eval() of their own'
+            )
         return super().loss_and_target(cls_score, *args, **kwargs)
 
     def _predict_by_feat_single(
-            self,
-            roi: Tensor,
-            cls_score: Tensor,
-            bbox_pred: Tensor,
-            img_meta: dict,
-            rescale: bool = False,
-            rcnn_test_cfg: Optional[ConfigType] = None) -> InstanceData:
+        self,
+        roi: Tensor,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        img_meta: dict,
+        rescale: bool = False,
+        rcnn_test_cfg: Optional[ConfigType] = None,
+    ) -> InstanceData:
         """Decode boxes as the host does, and take the scores as they are.
 
         The host applies a softmax to ``cls_score``, which here already are
@@ -149,17 +159,25 @@ class ViLDBBoxHead(RegionBranch):
             raise RuntimeError(
                 f'predictions of {type(self).__name__} need its eval mode, '
                 'in which it scores novel classes too: call eval() of the '
-                'model before predict()')
+                'model before predict()'
+            )
         if len(roi) == 0:
             return super()._predict_by_feat_single(
-                roi, cls_score, bbox_pred, img_meta, rescale, rcnn_test_cfg)
+                roi, cls_score, bbox_pred, img_meta, rescale, rcnn_test_cfg
+            )
         results = super()._predict_by_feat_single(
-            roi, cls_score[:, :1], bbox_pred, img_meta, rescale, None)
+            roi, cls_score[:, :1], bbox_pred, img_meta, rescale, None
+        )
         if rcnn_test_cfg is None:  # raw results are wanted
             results.scores = cls_score
             return results
         detections, labels = shared_box_nms(
-            results.bboxes, cls_score, rcnn_test_cfg.score_thr,
-            rcnn_test_cfg.nms, rcnn_test_cfg.max_per_img)
+            results.bboxes,
+            cls_score,
+            rcnn_test_cfg.score_thr,
+            rcnn_test_cfg.nms,
+            rcnn_test_cfg.max_per_img,
+        )
         return InstanceData(
-            bboxes=detections[:, :4], scores=detections[:, 4], labels=labels)
+            bboxes=detections[:, :4], scores=detections[:, 4], labels=labels
+        )

@@ -2,6 +2,7 @@
 
 Shapes: R RoIs, C foreground classes, D embedding size.
 """
+
 from typing import Any
 
 import torch
@@ -40,16 +41,20 @@ class ViLDEnsembleBBoxHead(ViLDBBoxHead):
 
     scorings = ('text', 'image', 'ensemble', 'objectness')
 
-    def __init__(self,
-                 *args: Any,
-                 image_branch: ConfigType,
-                 base_weight: float = 2 / 3,
-                 novel_weight: float = 1 / 3,
-                 scoring: str = 'ensemble',
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        image_branch: ConfigType,
+        base_weight: float = 2 / 3,
+        novel_weight: float = 1 / 3,
+        scoring: str = 'ensemble',
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, scoring=scoring, **kwargs)
-        for name, weight in (('base_weight', base_weight),
-                             ('novel_weight', novel_weight)):
+        for name, weight in (
+            ('base_weight', base_weight),
+            ('novel_weight', novel_weight),
+        ):
             if not 0 <= weight <= 1:
                 raise ValueError(f'{name} must be in [0, 1], got {weight}')
         self.base_weight = base_weight
@@ -58,7 +63,8 @@ class ViLDEnsembleBBoxHead(ViLDBBoxHead):
             with_reg=False,
             in_channels=self.in_channels,
             roi_feat_size=self.roi_feat_size,
-            **image_branch)
+            **image_branch,
+        )
         self.image_branch.project_to(self.classifier.embed_dims)
 
     def score(self, region_embeddings: Tensor, x: Tensor) -> Tensor:
@@ -66,15 +72,18 @@ class ViLDEnsembleBBoxHead(ViLDBBoxHead):
         if self.scoring == 'text':
             return self.classifier.probabilities(region_embeddings)
         if self.scoring == 'objectness':
-            background = self.classifier.probabilities(
-                region_embeddings)[:, -1:]
+            background = self.classifier.probabilities(region_embeddings)[
+                :, -1:
+            ]
             return torch.cat([1 - background, background], dim=-1)
         weight = torch.zeros_like(self.classifier.novel_mask).float()
         if self.scoring == 'ensemble':
-            weight = torch.where(self.classifier.novel_mask,
-                                 self.novel_weight, self.base_weight)
+            weight = torch.where(
+                self.classifier.novel_mask, self.novel_weight, self.base_weight
+            )
         return self.classifier.ensemble(
-            region_embeddings, self.image_branch(x)[0], weight)
+            region_embeddings, self.image_branch(x)[0], weight
+        )
 
     def distill_embeddings(self, x: Tensor) -> Tensor:
         """Return the normalised embeddings (R, D) of the image branch."""
