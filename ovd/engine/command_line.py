@@ -8,6 +8,8 @@ from typing import List, Optional
 
 from mmengine.config import Config
 
+CONFIG_ENDINGS = ('.py', '.json', '.yaml', '.yml')  # those of the host
+
 
 def command_to_resume() -> str:
     """Return the command that goes on with the run of this process."""
@@ -15,7 +17,7 @@ def command_to_resume() -> str:
     launcher = _take(options, '--launcher')
     _take(options, '--resume')  # perhaps from an older checkpoint
     variables: List[str] = []
-    config = options.pop(0) if launcher else ''  # where the scripts put it
+    config = _take_config(options) if launcher else ''
     if launcher == 'pytorch':
         variables = _nodes()
         words = [
@@ -89,6 +91,16 @@ def _nodes() -> List[str]:
         f'MASTER_ADDR={environ.get("MASTER_ADDR", "")}',
         f'PORT={environ.get("PORT", 29500)}',
     ]
+
+
+def _take_config(options: List[str]) -> str:
+    """Take the config, the first file that can be one, out of the words."""
+    for ending in CONFIG_ENDINGS:
+        for word in options:
+            if word.endswith(ending) and '=' not in word:
+                options.remove(word)
+                return word
+    return 'CONFIG'
 
 
 def _take(options: List[str], name: str) -> Optional[str]:

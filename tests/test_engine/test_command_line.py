@@ -81,6 +81,17 @@ SLURM = dict(
             "GPUS=16 sh t/slurm_train.sh gpu vild c.py 'w d' --resume "
             '--seed 3',
         ),
+        # the config behind options, or none
+        (
+            ['t/train.py', '--seed', '3', 'c.py', '--launcher=pytorch'],
+            dict(LOCAL_WORLD_SIZE='2', GROUP_WORLD_SIZE='1'),
+            'sh t/dist_train.sh c.py 2 --resume --seed 3',
+        ),
+        (
+            ['mine.py', '--launcher', 'pytorch', '--fast'],
+            dict(LOCAL_WORLD_SIZE='2', GROUP_WORLD_SIZE='1'),
+            'sh dist_train.sh CONFIG 2 --resume --fast',
+        ),
     ],
 )
 def test_command_to_resume(
