@@ -42,8 +42,12 @@ def prepare_training(
             cfg.train_cfg.skip_broken = True
     elif cfg.get('train_dataloader'):
         _make_resumable(cfg, skip_broken)
-        if loop is EpochBasedTrainLoop and 'type' in cfg.train_cfg:
+        # Without a type the host goes by by_epoch.
+        if loop is EpochBasedTrainLoop and (
+            'type' in cfg.train_cfg or cfg.train_cfg.get('by_epoch')
+        ):
             cfg.train_cfg.type = 'ResumableEpochLoop'
+            cfg.train_cfg.pop('by_epoch', None)
 
 
 def _set_resume(cfg: Config, resume: Optional[str]) -> None:

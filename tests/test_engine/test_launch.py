@@ -94,6 +94,34 @@ def test_a_gpu_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
         build_runner(Config(dict(launcher='pytorch')))
 
 
+@pytest.mark.parametrize(
+    'loop, expected',
+    [
+        (
+            dict(by_epoch=True, max_epochs=2),
+            dict(type='ResumableEpochLoop', max_epochs=2),
+        ),
+        (
+            dict(type='EpochBasedTrainLoop', max_epochs=2),
+            dict(type='ResumableEpochLoop', max_epochs=2),
+        ),
+        (dict(by_epoch=False, max_iters=2), dict(by_epoch=False, max_iters=2)),
+    ],
+)
+def test_epochs_can_be_taken_up_inside(
+    tmp_path: Path, loop: dict, expected: dict
+) -> None:
+    cfg = Config(
+        dict(
+            train_cfg=loop,
+            work_dir=str(tmp_path),
+            train_dataloader=dict(dataset=dict(type='GZSLCocoDataset')),
+        )
+    )
+    prepare_training(cfg)
+    assert cfg.train_cfg == expected
+
+
 def test_skip_broken_goes_to_who_loads_images(tmp_path: Path) -> None:
     cfg = Config(dict(train_cfg=dict(type='ExtractionLoop')))
     prepare_training(cfg)
