@@ -6,11 +6,11 @@ submits() {
     [ "${DRY_RUN:-}" = 1 ] || command -v odpscmd >/dev/null
 }
 
-# submit JOB GPUS TOOL CONFIG ARGUMENTS...: send the code of this repository
+# submit GPUS TOOL CONFIG ARGUMENTS...: send the code of this repository
 # and run the tool on one worker for each GPU.
 submit() {
-    job=$1 gpus=$2 tool=$3 config=$4
-    shift 4
+    gpus=$1 tool=$2 config=$3
+    shift 3
     require_number GPUS "$gpus"
     require_variables
     config=$(inside "$config")
@@ -21,6 +21,7 @@ submit() {
     buckets="$ODPS_BUCKET?role_arn=$ODPS_ROLE_ARN"
     [ -z "${ODPS_HOST:-}" ] || buckets="$buckets&host=$ODPS_HOST"
     folder=$(mktemp -d)
+    archive=$folder/job.tar.gz  # whatever the job is called: slashes, too
     trap 'rm -rf "$folder"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -28,7 +29,7 @@ submit() {
 use $ODPS_WORKSPACE;
 pai -name ${ODPS_PYTORCH:-pytorch}
     -project $ODPS_PROJECT
-    -Dscript=\"file://$folder/$job.tar.gz\"
+    -Dscript=\"file://$archive\"
     -DentryFile=\"tools/$tool\"
     -DworkerCount=$gpus
     -Dcluster=\"{\\\"worker\\\":{\\\"gpu\\\":100}}\"
@@ -38,8 +39,7 @@ pai -name ${ODPS_PYTORCH:-pytorch}
         printf '%s\n' "$submission"
         return
     fi
-    tar -C "$root" -czf "$folder/$job.tar.gz" configs ovd tools pyproject.toml \
-        setup.py
+    tar -C "$root" -czf "$archive" configs ovd tools pyproject.toml setup.py
     odpscmd -e "$submission"
 }
 

@@ -31,8 +31,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 config=$1 checkpoint=$2 gpus=$3
 shift 3
 if submits; then
-    submit "$(basename -- "$config" .py)_test" "$gpus" test.py "$config" \
-        "$checkpoint" --launcher pytorch "$@"
+    submit "$gpus" test.py "$config" "$checkpoint" --launcher pytorch "$@"
 else
     echo 'no odpscmd here: running the test on this machine' >&2
     exec sh "$root/tools/dist_test.sh" "$config" "$checkpoint" "$gpus" "$@"

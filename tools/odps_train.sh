@@ -29,7 +29,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 job=$1 config=$2 gpus=$3
 shift 3
 if submits; then
-    submit "$job" "$gpus" train.py "$config" --launcher pytorch \
+    submit "$gpus" train.py "$config" --launcher pytorch \
         --work-dir "work_dirs/$job" "$@"
 else
     echo "no odpscmd here: running $job on this machine, in work_dirs/$job" >&2

@@ -44,10 +44,10 @@ def project(clone):
     return clone
 
 
-def _submission(text, job):
+def _submission(text):
     head, _, rest = text.partition('file://')
     archive, _, tail = rest.partition('"')
-    assert archive.endswith(f'/{job}.tar.gz')
+    assert archive.endswith('/job.tar.gz')
     return f'{head}file://ARCHIVE"{tail}'
 
 
@@ -66,24 +66,40 @@ def test_odps_shows_what_it_would_submit(project):
         **PLACE,
     )
     assert run.returncode == 0, run.stderr
-    assert _submission(run.stdout, 'debug') == SUBMISSION.replace(
+    assert _submission(run.stdout) == SUBMISSION.replace(
         'PARAMETERS', PARAMETERS
     )
     assert not project.calls()
     assert sorted(project.elsewhere.parent.iterdir()) == before
 
 
-def test_odps_submits(project):
-    """The code goes along, data does not; the client's failure is ours."""
-    project.add_command(
-        'odpscmd',
-        """#!/bin/sh
+CLIENT = """#!/bin/sh
 printf '%s\\n' "$@" >"$LOG"
 archive=${2#*file://}
 cp "${archive%%.tar.gz*}.tar.gz" "$LOG.tar.gz"
 exit "${STUB_EXIT:-0}"
-""",
+"""
+
+
+def test_odps_submits_a_job_with_a_slash(project):
+    """It is part of the work folder, and of no file's name."""
+    train = ('odps_train.sh', 'vild/a b', '../a clone/configs/x.py', '8')
+    shown = project.run(*train, DRY_RUN='1', **PLACE)
+    project.add_command('odpscmd', CLIENT)
+    run = project.run(*train, **PLACE)
+    assert run.returncode == 0, run.stderr
+    _, _, submitted = project.log.read_text().partition('\n')
+    assert (
+        _submission(submitted).rstrip() == _submission(shown.stdout).rstrip()
     )
+    assert "--work-dir 'work_dirs/vild/a b'" in submitted
+    with tarfile.open(f'{project.log}.tar.gz') as archive:
+        assert 'configs/x.py' in archive.getnames()
+
+
+def test_odps_submits(project):
+    """The code goes along, data does not; the client's failure is ours."""
+    project.add_command('odpscmd', CLIENT)
     test = (
         'odps_test.sh',
         str(project.root / 'configs/x.py'),
@@ -96,7 +112,7 @@ exit "${STUB_EXIT:-0}"
     assert run.returncode == 0, run.stderr
     option, _, submitted = project.log.read_text().partition('\n')
     assert option == '-e'
-    lines = _submission(submitted, 'x_test').splitlines()
+    lines = _submission(submitted).splitlines()
     assert lines[2] == 'pai -name pytorch260'
     assert lines[5:9] == [
         '    -DentryFile="tools/test.py"',
