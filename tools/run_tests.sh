@@ -4,7 +4,7 @@
 # Installs what is needed first, see tools/environment.sh.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-ovd_needs='pytest xdist open_clip'
+ovd_needs='pytest xdist open_clip gradio playwright supervision'
 . "$root/tools/environment.sh"
 cd "$root"
 # Two processes, which two cores keep busy; the road is gone in one of them.
