@@ -1,6 +1,5 @@
 """Strict ``--cfg-options``: a key that does not exist is an error."""
 
-import ast
 import inspect
 from typing import Any, Dict, Sequence
 
@@ -11,6 +10,7 @@ from ovd.user_errors import say_once
 
 from .config_keys import entry, has_entry, nearest_keys
 from .mmdet2_keys import translate
+from .override_values import check_kind, parse_value
 
 # What the host's runner, its hooks, mmdet's tools and ours read.
 USED_BY_RUNNER = {
@@ -37,19 +37,26 @@ def apply_overrides(cfg: Config, options: Sequence[str]) -> None:
     Args:
         cfg (Config): The config to change.
         options (Sequence[str]): Texts ``key=value`` or ``+key=value``. Values
-            are Python literals; what is none is a string, or, if it has
-            commas and starts with no bracket, a list of values.
+            are read by :func:`~.override_values.parse_value`.
 
     Raises:
-        ValueError: If a text has no ``=``, or a key does not exist, with the
-            nearest keys that do, or has no effect, or can't have this value.
+        ValueError: If a text has no ``=``, or a key is empty, or does not
+            exist, with the nearest keys that do, or has no effect, or can't
+            have this value.
     """
     merged: Dict[str, Any] = {}
     for option in options:
         key, equals, text = option.partition('=')
-        if not equals:
+        if not equals or not all(key.removeprefix('+').split('.')):
             raise ValueError(f'--cfg-options takes key=value, got "{option}"')
-        merged.update(_entries(cfg, key, parse_value(text)))
+        try:
+            value = parse_value(text)
+        except ValueError as error:
+            raise ValueError(f'--cfg-options {key}: {error}') from error
+        entries = _entries(cfg, key, value)
+        for name in entries:
+            check_kind(cfg, name, entries[name], key.startswith('+'))
+        merged.update(entries)
     for key, value in merged.items():
         _make_room(cfg, key, value)
     try:
@@ -102,20 +109,6 @@ def _say_without_effect(cfg: Config, entries: Dict[str, Any]) -> None:
             f'note: {", ".join(hooks)} has no effect: this job runs no '
             'hooks, and shows its progress all the time'
         )
-
-
-def parse_value(text: str) -> Any:
-    """Turn the text behind ``=`` into a Python value."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        pass
-    lowered = text.lower()
-    if lowered in ('true', 'false'):
-        return lowered == 'true'
-    if ',' in text and not text.startswith(('[', '(', '{')):
-        return [parse_value(part) for part in text.split(',')]
-    return text
 
 
 def _check_key(cfg: Config, key: str) -> None:

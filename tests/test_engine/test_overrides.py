@@ -3,7 +3,8 @@
 import pytest
 from mmengine.config import Config
 
-from ovd.engine.overrides import apply_overrides, parse_value
+from ovd.engine.override_values import parse_value
+from ovd.engine.overrides import apply_overrides
 
 
 def make_config() -> Config:
@@ -65,6 +66,18 @@ def test_plus_adds_a_key() -> None:
         ('+train_dataloader.7.type=X', 'Index 7 exceeds'),
         # its value was already put into the data loader
         ('train_pipeline.0.type=X', '"train_pipeline" is a variable'),
+        ('=3', 'takes key=value, got "=3"'),
+        ('+=3', r'takes key=value, got "\+=3"'),
+        ('optim_wrapper..lr=3', 'takes key=value'),
+        # kinds of value
+        ('optim_wrapper=3', 'dict with optimizer: .*got 3; .*wrapper.NAME'),
+        ('optim_wrapper.optimizer=', "dict with type, lr: .*got ''"),
+        ('optim_wrapper.optimizer.lr=abc', "the number 0.1: .*got 'abc'"),
+        ('optim_wrapper.optimizer.lr=', "number 0.1: .*got ''"),
+        ('optim_wrapper.optimizer.lr=0,02', r"got \[0, '02'\]"),
+        ('optim_wrapper.optimizer.lr=0,2', r'got \(0, 2\)'),
+        ('optim_wrapper.optimizer.lr=true', 'got True'),
+        ('optim_wrapper.optimizer.type=[a', r'options .*type: .*got \[a;'),
     ],
 )
 def test_wrong_options(option: str, message: str) -> None:
@@ -86,7 +99,36 @@ def test_wrong_options(option: str, message: str) -> None:
         ('1,2', (1, 2)),
         ('a,2', ['a', 2]),
         ("[('a', 1)]", [('a', 1)]),
+        # the host's lists and tuples of bare words
+        ('[bbox,segm]', ['bbox', 'segm']),
+        ('[a, 2, 1e-3, true]', ['a', 2, 1e-3, True]),
+        ('[(a,1),(b,2)]', [('a', 1), ('b', 2)]),
+        ('(a,)', ('a',)),
+        ("'[a'", '[a'),
     ],
 )
 def test_values(text: str, value: object) -> None:
     assert parse_value(text) == value
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['[a', '[a]b]', '{a: 1}', '[a,,b]', '[a b,c]', '[dict(a=1)]', '(a)b'],
+)
+def test_what_begins_with_a_bracket_is_no_string(text: str) -> None:
+    with pytest.raises(ValueError, match='a list of plain words'):
+        parse_value(text)
+
+
+def test_values_of_another_kind() -> None:
+    """None, lists where the host takes them, and what is on purpose."""
+    cfg = make_config()
+    cfg.val_evaluator = dict(type='CocoMetric', prob=0.5)
+    apply_overrides(cfg, ['val_evaluator.prob=[0.2, 0.3]'])
+    assert cfg.val_evaluator.prob == [0.2, 0.3]
+    apply_overrides(cfg, ["val_evaluator=[{'type': 'A'}, {'type': 'B'}]"])
+    assert [item.type for item in cfg.val_evaluator] == ['A', 'B']
+    apply_overrides(cfg, ['+optim_wrapper.optimizer.lr=dynamic'])
+    assert cfg.optim_wrapper.optimizer.lr == 'dynamic'
+    apply_overrides(cfg, ['optim_wrapper.optimizer=None'])
+    assert cfg.optim_wrapper.optimizer is None
