@@ -117,6 +117,9 @@ def test_checkpoints_in_between_go_with_the_next_one(tmp_path: Path) -> None:
     cfg.default_hooks.checkpoint.update(
         interval=2, by_epoch=True, max_keep_ckpts=1
     )
+    others = ['iter_7.pth', 'iter_best_of_mine.pth']  # none of this run's
+    for name in others:
+        (tmp_path / name).touch()
     runner = build_runner(cfg)
     hook = next(h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
     there: List[List[str]] = []
@@ -131,11 +134,37 @@ def test_checkpoints_in_between_go_with_the_next_one(tmp_path: Path) -> None:
     hook.after_train_epoch = save_in_between
     runner.train()
     assert there == [
-        [],
-        ['epoch_2.pth'],
-        ['epoch_2.pth', 'iter_31.pth'],
-        ['epoch_4.pth'],
+        others,
+        ['epoch_2.pth', *others],
+        sorted(['epoch_2.pth', 'iter_31.pth', *others]),
+        ['epoch_4.pth', *others],
     ]
+
+
+def test_one_in_between_goes_when_the_run_that_it_ended_is_resumed(
+    tmp_path: Path,
+) -> None:
+    def start(resume: Optional[str] = None) -> Runner:
+        cfg = make_config(str(tmp_path))
+        cfg.default_hooks.checkpoint.update(
+            interval=4, by_epoch=True, max_keep_ckpts=1
+        )
+        prepare_training(cfg, resume)
+        return build_runner(cfg)
+
+    def end(runner: Runner) -> None:
+        hook.save_now(runner, runner.iter + 1)
+        raise Killed
+
+    runner = start()
+    hook = next(h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
+    hook.after_train_epoch = end
+    with pytest.raises(Killed):
+        runner.train()
+    assert len(names(tmp_path)) == 1
+    assert names(tmp_path)[0].startswith('iter_')
+    start('auto').train()
+    assert names(tmp_path) == ['epoch_4.pth']
 
 
 def test_no_room_for_the_best_one(

@@ -17,6 +17,12 @@ from ..accumulated_gradients import mean_gradients, restore_gradients
 
 BACKEND = dict(backend='atomic_local')
 SURPLUS = 'surplus_ckpts'  # files that a checkpoint takes the place of
+IN_BETWEEN = 'ckpts_in_between'  # files of save_now
+
+
+def _noted(runner: Runner, key: str) -> List[str]:
+    """Return names of files that checkpoints carry along."""
+    return list(runner.message_hub.runtime_info.get(key, []))
 
 
 class _NoRoomError(OSError):
@@ -105,11 +111,13 @@ class AtomicCheckpointHook(CheckpointHook):
         """Treat the checkpoint that is resumed as if it was just saved."""
         folder = Path(self.out_dir)
         if folder.resolve() != resumed.resolve().parent:
-            return  # what it takes the place of is not here
+            # What it takes the place of is not here.
+            runner.message_hub.update_info(IN_BETWEEN, [])
+            return
         self.last_ckpt = str(folder / resumed.name)
         self._saved = dict(epoch=runner.epoch, iter=runner.iter)
         if is_main_process():
-            self._remove(runner.message_hub.runtime_info.get(SURPLUS, []))
+            self._remove(_noted(runner, SURPLUS))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the gradients of an accumulation that is not over."""
@@ -128,8 +136,12 @@ class AtomicCheckpointHook(CheckpointHook):
         if self._saved == meta:
             return self.last_ckpt
         if self.by_epoch:
+            name = f'iter_{num_iters}.pth'
             runner.message_hub.update_info(SURPLUS, [])
-            self._save(runner, f'iter_{num_iters}.pth', meta)
+            runner.message_hub.update_info(
+                IN_BETWEEN, [*_noted(runner, IN_BETWEEN), name]
+            )
+            self._save(runner, name, meta)
         else:
             self._save_checkpoint_with_step(runner, num_iters, meta)
         return self.last_ckpt
@@ -152,10 +164,9 @@ class AtomicCheckpointHook(CheckpointHook):
             runner.message_hub.update_info(
                 'keep_ckpt_ids', list(self.keep_ckpt_ids)
             )
-            if self.by_epoch:  # those of save_now
-                surplus += sorted(
-                    p.name for p in Path(self.out_dir).glob('iter_*.pth')
-                )
+            if self.by_epoch:
+                surplus += _noted(runner, IN_BETWEEN)
+                runner.message_hub.update_info(IN_BETWEEN, [])
         # A process may be killed before it removes them.
         runner.message_hub.update_info(SURPLUS, surplus)
         self._save(runner, self.filename_tmpl.format(step), meta)
