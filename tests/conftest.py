@@ -21,6 +21,19 @@ import torch
 import ovd  # noqa: F401
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep each file in one process, and the whole of the road."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class RoadScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return 'road' if '/test_road/' in f'/{file}' else file
+
+    return RoadScheduling(config, log)
+
+
 @pytest.fixture(scope='session', autouse=True)
 def quick_configs() -> Iterator[None]:
     """Spare each config of a test what takes the host seconds.

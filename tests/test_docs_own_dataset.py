@@ -73,8 +73,7 @@ EXTRACT = [
 pytestmark = [
     pytest.mark.skipif(
         not COCO_TINY.is_dir(), reason='needs ../shared/data/coco_tiny'
-    ),
-    pytest.mark.xdist_group('own_dataset'),  # one walk for all tests
+    )
 ]
 
 

@@ -8,4 +8,4 @@ ovd_needs='pytest xdist open_clip gradio playwright supervision'
 . "$root/tools/environment.sh"
 cd "$root"
 # Two processes, which two cores keep busy; the road is gone in one of them.
-exec "$PYTHON" -m pytest -n 2 --dist loadgroup "$@"
+exec "$PYTHON" -m pytest -n 2 --dist loadfile "$@"

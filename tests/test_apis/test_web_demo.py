@@ -24,8 +24,6 @@ ODD = [
     '[**link**](javascript:alert(1))',
     '&lt;b \U0001f984 it\'s "a"',
 ]
-# One server and one browser for all of them
-pytestmark = pytest.mark.xdist_group('web_demo')
 
 
 def free_port() -> int:

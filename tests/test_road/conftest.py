@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable
 
 import pytest
 
@@ -12,13 +12,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the mark
-def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
-    """Keep the tests of the one road in one process."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group('road'))
-
-
 @pytest.fixture(scope='session')
 def run_demo() -> Callable[[Path], str]:
     """Function that runs the short demo in a folder; returns its output."""

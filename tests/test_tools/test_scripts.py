@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.name for path in (ROOT / 'tools').glob('*.sh'))
-PYTEST = ['-m', 'pytest', '-n', '2', '--dist', 'loadgroup']
+PYTEST = ['-m', 'pytest', '-n', '2', '--dist', 'loadfile']
 
 
 @pytest.mark.parametrize('script', SCRIPTS)
