@@ -4,10 +4,12 @@ Shapes: B samples of a batch: of one process, or of all together where the
 batch sampler inside says so.
 """
 
+import logging
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from mmdet.registry import DATA_SAMPLERS
 from mmengine.dataset import DefaultSampler
+from mmengine.logging import print_log
 from torch.utils.data import BatchSampler
 
 
@@ -49,7 +51,9 @@ class ResumableBatchSampler(BatchSampler):
         drop_last (bool): Leave out a last batch of fewer samples, if
             ``batch_sampler`` is None. Defaults to False.
         done (dict, optional): What is passed over, as :meth:`position` gave
-            it. Defaults to nothing.
+            it. If it ends inside of a batch, since batches are of another
+            size now, that one is cut short, or, where ``batch_sampler`` makes
+            them, seen as a whole, with a warning. Defaults to nothing.
     """
 
     sampler: DefaultSampler
@@ -72,16 +76,18 @@ class ResumableBatchSampler(BatchSampler):
             )
         )
         self.num_done = self.num_to_pass = 0
+        self._num_seen = 0  # of the first batch of all processes that is next
         if done is not None:
             # With other numbers of processes or samples, all batches
             # together have seen the same share of the epoch's order.
             samples = done['num_batches'] * self._of_all(
                 done['batch_size'], done['world_size']
             )
-            self.num_done = samples // self._of_all(
-                batch_size, self._world_size
+            self.num_done, self._num_seen = divmod(
+                samples, self._of_all(batch_size, self._world_size)
             )
             self.num_to_pass = self.num_done
+            self._warn_of_repeated()
 
     @property
     def _world_size(self) -> int:
@@ -92,6 +98,28 @@ class ResumableBatchSampler(BatchSampler):
         if getattr(self.inner, 'is_of_all_processes', False):
             return batch_size
         return batch_size * world_size
+
+    def _warn_of_repeated(self) -> None:
+        """Tell how many samples of the first batch are seen again."""
+        # Each process keeps one sample: it can't do without a batch.
+        most = (
+            (self.batch_size - 1) * self._world_size
+            if self._makes_plain_batches
+            else 0
+        )
+        if self._num_seen > most:
+            print_log(
+                'batches have another size than before, and the run was '
+                'ended inside of one: number of samples of this epoch that '
+                f'are seen twice: {self._num_seen - most}',
+                'current',
+                logging.WARNING,
+            )
+
+    @property
+    def _makes_plain_batches(self) -> bool:
+        """Return if batches hold samples in the order of the epoch."""
+        return type(self.inner) is BatchSampler
 
     def position(self, num_batches: int) -> Dict[str, int]:
         """Describe where a run stands, for its checkpoint.
@@ -122,7 +150,7 @@ class ResumableBatchSampler(BatchSampler):
                 self.num_to_pass -= first
                 self.sampler.set_epoch(self.sampler.epoch + 1)
                 batches, first = iter(self.inner), 0
-        self.num_to_pass = 0
+        num_seen, self.num_to_pass, self._num_seen = self._num_seen, 0, 0
         seed, epoch, rank = (
             getattr(self.sampler, name, 0)
             for name in ('seed', 'epoch', 'rank')
@@ -132,9 +160,16 @@ class ResumableBatchSampler(BatchSampler):
             start = (
                 number * self._of_all(self.batch_size, self._world_size) + rank
             )
-            yield [
+            samples = [
                 SeededIndex(
                     index, (seed, epoch, start + place * self._world_size)
                 )
                 for place, index in enumerate(batch)
             ]
+            if num_seen and self._makes_plain_batches:
+                seen = start - rank + num_seen
+                samples = [
+                    sample for sample in samples if sample.position[2] >= seen
+                ] or samples[-1:]
+            num_seen = 0
+            yield samples

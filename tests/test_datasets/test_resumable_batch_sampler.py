@@ -29,6 +29,17 @@ def sampler() -> DefaultSampler:
     return DefaultSampler(Shapes(range(7)), seed=3)
 
 
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    """What was logged, a text for each process."""
+    found: List[str] = []
+    monkeypatch.setattr(
+        'ovd.datasets.resumable_batch_sampler.print_log',
+        lambda text, *args: found.append(text),
+    )
+    return found
+
+
 @pytest.mark.parametrize('inner', [None, dict(type='AspectRatioBatchSampler')])
 def test_the_same_batches_behind_those_that_are_done(
     sampler: DefaultSampler, inner: dict
@@ -83,6 +94,49 @@ def test_other_numbers_of_samples_and_processes(
         sampler, 4, done=dict(num_batches=2, batch_size=1, world_size=2)
     )
     assert batches(rest) == batches(ResumableBatchSampler(sampler, 4))[1:]
+
+
+def dealt(world_size: int, rank: int, size: int = 12) -> DefaultSampler:
+    sampler = DefaultSampler(Shapes(range(size)), seed=3)
+    sampler.rank, sampler.world_size = rank, world_size
+    sampler.num_samples, sampler.total_size = size // world_size, size
+    return sampler
+
+
+@pytest.mark.parametrize('world_size', [1, 2])
+def test_a_first_batch_that_was_seen_in_part_is_cut_short(
+    world_size: int, warnings: List[str]
+) -> None:
+    """Three samples are done, and batches of all processes hold four."""
+    done = dict(num_batches=3, batch_size=1, world_size=1)
+    parts = [
+        ResumableBatchSampler(
+            dealt(world_size, rank), 4 // world_size, done=done
+        )
+        for rank in range(world_size)
+    ]
+    whole = sum(batches(ResumableBatchSampler(dealt(1, 0), 4)), [])
+    found = [batches(part) for part in parts]
+    rest = sum((batch for part in found for batch in part), [])
+    # One process of two would have had no sample in its first batch.
+    again = whole[2:3] if world_size == 2 else []
+    assert sorted(rest) == sorted(whole[3:] + again)
+    assert [len(part) for part in found] == [3] * world_size
+    assert sum(len(batch) for batch in batches(parts[0])) == 12 // world_size
+    assert len(warnings) == (2 if world_size == 2 else 0)
+    assert all('are seen twice: 1' in text for text in warnings)
+
+
+def test_batches_of_others_are_seen_as_a_whole(
+    sampler: DefaultSampler, warnings: List[str]
+) -> None:
+    inner = dict(type='AspectRatioBatchSampler')
+    rest = ResumableBatchSampler(
+        sampler, 3, inner, done=dict(num_batches=5, batch_size=1, world_size=1)
+    )
+    whole = batches(ResumableBatchSampler(sampler, 3, inner))
+    assert batches(rest) == whole[1:]
+    assert 'are seen twice: 2' in warnings[0]
 
 
 def test_a_loop_without_epochs() -> None:
