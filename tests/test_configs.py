@@ -20,6 +20,7 @@ from mmengine.registry import DefaultScope
 import ovd.models  # noqa: F401  (registers)
 from ovd.datasets.gzsl_split import split_file
 from ovd.engine.config_check import check_types
+from ovd.engine.config_names import check_names
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
@@ -72,9 +73,11 @@ def dataset_settings(cfg: Config) -> Iterator[ConfigDict]:
 @pytest.mark.parametrize(
     'path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT))
 )
-def test_config_loads(path: Path) -> None:
+def test_config_loads(path: Path, capsys: pytest.CaptureFixture) -> None:
     cfg = Config.fromfile(path)
     check_types(cfg)
+    check_names(cfg)
+    assert 'warning' not in capsys.readouterr().err
     if 'miniature' in path.parts[-2]:
         assert cfg.custom_imports.imports == ['ovd']
         assert Path(cfg.work_dir).parts[:2] == ('work_dirs', 'miniature')

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from .checkpoints import find_checkpoint
 from .config_check import check_types
+from .config_names import check_names
 from .config_origins import read_config
 from .overrides import apply_overrides
 from .processes import (
@@ -62,9 +63,11 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         FileNotFoundError: If the config does not exist, with near names.
         ValueError: If an override names a key that does not exist, or a type
-            is not registered or does not take what the config gives it.
+            is not registered or does not take what the config gives it, or
+            the file has keys of mmdet 2.x.
     """
     cfg = read_config(args.config)
+    check_names(cfg)
     apply_overrides(cfg, args.cfg_options)
     cfg.cfg_options = list(args.cfg_options)  # for who tells how to resume
     check_types(cfg)

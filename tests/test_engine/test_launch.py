@@ -39,6 +39,13 @@ def test_config_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
         load_config(arguments('configs/miniature/rpn_r18_fpn_minature.py'))
 
 
+def test_names_of_mmdet_2_in_a_file(tmp_path: Path) -> None:
+    config = tmp_path / 'job.py'
+    config.write_text('total_epochs = 3')
+    with pytest.raises(ValueError, match='total_epochs: of mmdet 2.x'):
+        load_config(arguments(str(config)))
+
+
 def test_seed_and_work_dir(tmp_path: Path) -> None:
     config = tmp_path / 'job.py'
     config.write_text('randomness = dict(seed=0, deterministic=True)')
