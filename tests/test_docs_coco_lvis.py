@@ -158,7 +158,7 @@ def test_hours_use_the_counts_of_the_data_tree() -> None:
     }
     source = (ROOT / 'tools' / TOOL).read_text()
     used = re.findall(
-        r"'(?:coco|lvis)\S+', ([\d_]+), ([\d_]+), ([\d_]+)", source
+        r"'(?:coco|lvis)\S+',\s+([\d_]+),\s+([\d_]+),\s+([\d_]+)", source
     )
     assert len(used) == 2
     for numbers in used:

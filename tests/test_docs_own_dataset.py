@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -166,7 +167,9 @@ def walk(run_tool: Callable, folder: Path, tiny_clip_path: str) -> Walk:
 
 def test_the_page_has_the_commands_that_the_tool_prints(walk: Walk) -> None:
     first = walk.printed('0 new_dataset.py')
-    printed = [line.split() for line in first.split('next:\n')[1].splitlines()]
+    printed = [
+        shlex.split(line) for line in first.split('next:\n')[1].splitlines()
+    ]
     ours = [
         [
             word.replace(f'{ROOT}/', '')
