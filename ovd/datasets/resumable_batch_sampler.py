@@ -172,4 +172,4 @@ class ResumableBatchSampler(BatchSampler):
                     sample for sample in samples if sample.position[2] >= seen
                 ] or samples[-1:]
             num_seen = 0
-            yield samples
+            yield [*samples]

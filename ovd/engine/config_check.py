@@ -12,16 +12,17 @@ from mmcv.transforms import Compose, KeyMapper, RandomApply, RandomChoice
 from mmdet import registry
 from mmdet.datasets.transforms import ProposalBroadcaster
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.registry import Registry
 
 from ovd.suggest import did_you_mean
 
 from .config_origins import ConfigOrigins
 from .signatures import accepted_arguments
+from .untyped_arguments import LOADERS, arguments_of_ema, unknown_arguments
 
 Typed = Tuple[str, Any, Registry]
 LOOPS = ('train_cfg', 'val_cfg', 'test_cfg')
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 # What the host takes out before it builds one of a registry
 TAKEN_OUT = {
@@ -50,6 +51,7 @@ def check_types(cfg: Config) -> None:
         for typed in _typed_entries(cfg)
         for problem in _problems(*typed)
     ]
+    problems += unknown_arguments(cfg)
     if problems:
         origins = ConfigOrigins(cfg.filename)
         raise ValueError(
@@ -156,6 +158,14 @@ def _problems(
         yield f'{key}.type', node['type'], no_such_type(of, node['type'])
         return
     accepted = accepted_arguments(target)
+    if isinstance(target, type) and issubclass(target, EMAHook):
+        kind = node.get('ema_type', 'ExponentialMovingAverage')
+        average = _find(registry.MODELS, kind)
+        if average is None:
+            text = no_such_type(registry.MODELS, kind)
+            yield f'{key}.ema_type', kind, text
+            return
+        accepted = arguments_of_ema(target, accepted_arguments(average))
     if accepted is None:
         return
     known = accepted | TAKEN_OUT.get(of.name, set()) | {'type', '_scope_'}

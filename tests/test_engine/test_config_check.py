@@ -28,6 +28,9 @@ data = dict(
                 dict(type='LoadAnnotations', with_bbox=True),
                 dict(type='ProposalBroadcaster', transforms=[
                     dict(type='RandomFlip', prob=0.5)])])),
+    batch_size=1, num_batch_per_epoch=3, pin_memory=True,
+    collate_fn=dict(type='pseudo_collate'),
+    worker_init_fn=dict(type='default_worker_init_fn'),
     sampler=dict(type='DefaultSampler', shuffle=True))
 optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic',
     paramwise_cfg=dict(), optimizer=dict(type='SGD', lr=0.1))
@@ -39,6 +42,10 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', save_optimizer=False))
 visualizer = dict(type='DetLocalVisualizer', name='visualizer',
     vis_backends=[dict(type='LocalVisBackend')])
+randomness = dict(seed=0, diff_rank_seed=True, deterministic=False)
+env_cfg = dict(
+    cudnn_benchmark=False, dist_cfg=dict(backend='nccl'), resource_limit=9,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 model = dict(
     type='FasterRCNN',
     backbone=dict(type='ResNet', depth=18, norm_cfg=dict(type='BN',
@@ -47,7 +54,9 @@ model = dict(
 TOP = """
 _base_ = 'base.py'
 train_dataloader = _base_.data
-custom_hooks = [dict(type='EmptyCacheHook')]
+custom_hooks = [
+    dict(type='EmptyCacheHook'),
+    dict(type='EMAHook', momentum=0.1, begin_epoch=1)]
 """
 DATASET = 'train_dataloader.dataset.dataset'
 
@@ -61,6 +70,9 @@ def cfg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 
 
 def test_a_sound_config(cfg: Config) -> None:
+    check_types(cfg)
+    cfg.custom_hooks[1].update(type='EMAHook', ema_type='ExpMomentumEMA')
+    cfg.custom_hooks[1].gamma = 10
     check_types(cfg)
 
 
@@ -101,6 +113,15 @@ def test_a_sound_config(cfg: Config) -> None:
         ('+visualizer.vis_backends.0.savedir=a', '"save_dir"'),
         ('+model.roi_heads=1', 'FasterRCNN takes no .*"roi_head"'),
         ('model.type=FasterRCN', 'no model .*mean "FasterRCNN"'),
+        # what the average behind the hook takes
+        ('+custom_hooks.1.momentu=1', 'EMAHook takes .*"momentum"'),
+        ('+custom_hooks.1.ema_type=ExpMomentumEM', '"ExpMomentumEMA"'),
+        # what has no type
+        ('+train_dataloader.pin_memry=True', 'mean "pin_memory"'),
+        ('+randomness.sed=3', 'mean "seed"'),
+        ('+env_cfg.cudnn_benchmar=True', 'mean "cudnn_benchmark"'),
+        ('+env_cfg.mp_cfg.opencv_threads=1', '"opencv_num_threads"'),
+        ('+env_cfg.xyz=1', 'it takes cudnn_benchmark, dist_cfg'),
     ],
 )
 def test_key_and_nearest_names(cfg: Config, option: str, message: str) -> None:
