@@ -1,9 +1,15 @@
 # Sourced by odps_train.sh and odps_test.sh (POSIX sh), which set `root`.
 # Submits a tool of this folder as a job of PAI, with the client odpscmd.
 
+# is_dry: whether to submit nothing: with any DRY_RUN but 0 and the empty one,
+# for "DRY_RUN=true" must not start a job.
+is_dry() {
+    [ "${DRY_RUN:-0}" != 0 ]
+}
+
 # submits: whether the job is to be submitted, or shown as it would be.
 submits() {
-    [ "${DRY_RUN:-}" = 1 ] || command -v odpscmd >/dev/null
+    is_dry || command -v odpscmd >/dev/null
 }
 
 # submit GPUS TOOL CONFIG ARGUMENTS...: send the code of this repository
@@ -35,7 +41,7 @@ pai -name ${ODPS_PYTORCH:-pytorch}
     -Dcluster=\"{\\\"worker\\\":{\\\"gpu\\\":100}}\"
     -DuserDefinedParameters=\"$(escaped "${parameters# }")\"
     -Dbuckets=\"$buckets\";"
-    if [ "${DRY_RUN:-}" = 1 ]; then
+    if is_dry; then
         printf '%s\n' "$submission"
         return
     fi

@@ -86,7 +86,10 @@ def test_odps_submits_a_job_with_a_slash(project):
     train = ('odps_train.sh', 'vild/a b', '../a clone/configs/x.py', '8')
     shown = project.run(*train, DRY_RUN='1', **PLACE)
     project.add_command('odpscmd', CLIENT)
-    run = project.run(*train, **PLACE)
+    dry = project.run(*train, DRY_RUN='true', **PLACE)
+    assert _submission(dry.stdout) == _submission(shown.stdout)
+    assert not project.log.exists()
+    run = project.run(*train, DRY_RUN='0', **PLACE)
     assert run.returncode == 0, run.stderr
     _, _, submitted = project.log.read_text().partition('\n')
     assert (
