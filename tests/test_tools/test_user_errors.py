@@ -93,8 +93,10 @@ WRONG = {
     'image_demo.py': ['gone.jpg', 'job.py', 'gone.pth'],
     'new_dataset.py': ['gone.json', '--novel', 'cat', '--val-fraction', '.2'],
     'print_config.py': ['gone.py'],
+    'report.py': ['gone'],
     'test.py': ['gone.py', 'gone.pth'],
     'train.py': ['gone.py'],
+    'web_demo.py': ['gone.py', 'gone.pth'],
 }
 # They judge what they are given, which may be gone, or hand on to others
 OTHERS = {'inspect_artifact.py', 'torchrun.py'}
