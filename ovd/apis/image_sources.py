@@ -15,6 +15,8 @@ from PIL import ImageOps
 from ovd.artifacts.files import PathLike, require_file
 
 Image = Union[PathLike, np.ndarray, PILImage.Image, 'SourceImage']
+# What is longer has no width left when the network shrinks it
+MAX_ASPECT_RATIO = 100
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
@@ -92,16 +94,22 @@ def read_image(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or no image, or an array of another form.
+        ValueError: If it is damaged or no image, an array of another form, or
+            more than 100 times as long as wide.
     """
     if isinstance(image, SourceImage):
         return image
     if isinstance(image, np.ndarray):
         return SourceImage(_check_array(image))
     if isinstance(image, PILImage.Image):
+        if image.mode.startswith(('I', 'F')):  # PIL would cut, not scale
+            raise ValueError(
+                'an image of PIL must have 8 bits, got the mode '
+                f'{image.mode}: give its file, or convert it'
+            )
         upright = ImageOps.exif_transpose(image).convert('RGB')
         return SourceImage(
-            np.ascontiguousarray(np.asarray(upright)[..., ::-1])
+            _check_array(np.ascontiguousarray(np.asarray(upright)[..., ::-1]))
         )
     if not isinstance(image, (str, Path)):
         raise ValueError(
@@ -117,11 +125,11 @@ def read_image(
         ) from error
     if bgr is None:
         raise ValueError(f'{path} is damaged or no image')
-    return SourceImage(_check_array(bgr), str(path))
+    return SourceImage(_check_array(bgr, str(path)), str(path))
 
 
-def _check_array(image: np.ndarray) -> np.ndarray:
-    """Return an array if it is BGR uint8 (H, W, 3).
+def _check_array(image: np.ndarray, name: str = 'the image') -> np.ndarray:
+    """Return an array if it is BGR uint8 (H, W, 3), and not a mere line.
 
     Raises:
         ValueError: If it is not.
@@ -135,5 +143,12 @@ def _check_array(image: np.ndarray) -> np.ndarray:
         raise ValueError(
             'an array must be a BGR image, uint8 of the shape (H, W, 3), got '
             f'{image.dtype} of the shape {image.shape}'
+        )
+    height, width = image.shape[:2]
+    if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
+        raise ValueError(
+            f'{name} has {width} x {height} pixels: more than '
+            f'{MAX_ASPECT_RATIO} times as long as wide is too thin for the '
+            'network'
         )
     return image

@@ -3,9 +3,11 @@
 import os
 import threading
 import warnings
+from contextlib import contextmanager
 from time import perf_counter
-from typing import List, Optional, Sequence, Union
+from typing import Iterator, List, Optional, Sequence, Union
 
+import numpy as np
 import torch
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.structures import DetDataSample
@@ -18,6 +20,7 @@ from ovd.artifacts.seen_classes import read_clip
 from ovd.clip.name_embedder import NameEmbedder
 from ovd.clip.text_cache import TextCache
 from ovd.engine.checkpoints import find_checkpoint
+from ovd.models.detectors.clip_on_boxes import CLIPOnBoxes
 from ovd.spelling import canonical_spelling
 
 from .detections import Detections
@@ -294,16 +297,18 @@ class OpenVocabularyDetector:
         # Of several batches' images some have one size.
         window = 4 * batch_size
         for first in range(0, len(sources), window):
-            samples += self._predict(
+            new = self._predict(
                 sources[first : first + window],
                 vocabulary,
+                score_thr,
                 batch_size,
                 seconds,
             )
-        for number, sample in enumerate(samples):
-            scores = sample.pred_instances.scores
-            sample.pred_instances = sample.pred_instances[scores >= score_thr]
-            sample.set_metainfo(dict(img_id=number))
+            for sample in new:
+                found = sample.pred_instances
+                sample.pred_instances = found[found.scores >= score_thr]
+                sample.set_metainfo(dict(img_id=len(samples)))
+                samples.append(sample)
         return Detections(
             samples, vocabulary.names, self.base_classes, seconds
         )
@@ -312,6 +317,7 @@ class OpenVocabularyDetector:
         self,
         sources: Sequence[Image],
         vocabulary: ClassEmbeddings,
+        score_thr: float,
         batch_size: int,
         seconds: dict,
     ) -> List[DetDataSample]:
@@ -327,19 +333,35 @@ class OpenVocabularyDetector:
             self._use(vocabulary)
             try:
                 sizes = {i: one.input_hw for i, one in enumerate(encoded)}
-                for batch in batches(sizes, batch_size):
-                    samples = detect(
-                        self.model,
-                        [encoded[i] for i in batch],
-                        [images[i] for i in batch],
-                    )
-                    for i, sample in zip(batch, samples):
-                        found[i] = sample.cpu()
+                with self._least_score(score_thr):
+                    for batch in batches(sizes, batch_size):
+                        samples = detect(
+                            self.model,
+                            [encoded[i] for i in batch],
+                            [images[i] for i in batch],
+                        )
+                        for i, sample in zip(batch, samples):
+                            found[i] = sample.cpu()
             finally:
                 self._use(self._vocabulary)
             seconds['image'] += middle - start
             seconds['boxes'] += self._now() - middle
         return found
+
+    @contextmanager
+    def _least_score(self, score_thr: float) -> Iterator[None]:
+        """Spare detections that score less their masks."""
+        config = self.model.roi_head.test_cfg
+        as_trained = config.score_thr
+        # CLIPOnBoxes scores its boxes once more, after all of this.
+        if not isinstance(self.model, CLIPOnBoxes):
+            # The host keeps what scores more than that, not as much.
+            below = float(np.nextafter(np.float32(score_thr), np.float32(-1)))
+            config.score_thr = max(as_trained, below)
+        try:
+            yield
+        finally:
+            config.score_thr = as_trained
 
     def _now(self) -> float:
         """Return the time when the device has done what it was given."""

@@ -250,3 +250,25 @@ def test_weights_that_are_missing_are_told(folder, tmp_path):
     torch.save(content, tmp_path / 'a.pth')
     with pytest.warns(UserWarning, match='rpn_head.rpn_conv.bias'):
         OpenVocabularyDetector(CONFIG, tmp_path / 'a.pth', device='cpu')
+
+
+def test_what_scores_less_gets_no_mask(
+    detector: OpenVocabularyDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full-size masks are most of the memory that a prediction takes."""
+    (every,) = detector.predict(FIRST)
+    scores = every.pred_instances.scores
+    least = scores.sort().values[len(scores) // 2].item()
+    head, masks = detector.model.roi_head.mask_head, []
+    predict = type(head).predict_by_feat
+
+    def count(self, mask_preds, *args, **kwargs):
+        masks.extend(map(len, mask_preds))
+        return predict(self, mask_preds, *args, **kwargs)
+
+    monkeypatch.setattr(type(head), 'predict_by_feat', count)
+    (some,) = detector.predict(FIRST, score_thr=least)
+    kept = every.pred_instances[scores >= least]
+    assert masks == [len(kept)] and 0 < len(kept) < len(scores)
+    assert_same(some, DetDataSample(pred_instances=kept))
+    assert len(detector.predict(FIRST)[0].pred_instances) == len(scores)

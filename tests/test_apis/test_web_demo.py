@@ -157,6 +157,40 @@ def ask(visits: Any, untrained: Path) -> Iterator[Callable[..., tuple]]:
     visits.close()
 
 
+@pytest.mark.parametrize('typed', [None, float('nan'), '', 2])
+def test_a_score_that_is_none_gets_a_message(
+    ask: Callable[..., tuple], typed: object
+) -> None:
+    picture, said, table, _ = ask('heart', score_thr=typed)
+    assert picture is None and table == ''
+    assert 'Type a score from 0 to 1.' in said
+
+
+def test_any_failure_takes_what_was_shown_away(
+    ask: Callable[..., tuple], visits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        visits.detector, 'predict', lambda *_, **__: 1 / 0, raising=True
+    )
+    picture, said, table, _ = ask('heart')
+    assert picture is None and table == ''
+    assert 'Something went wrong' in said and 'division' not in said
+
+
+def test_a_visitor_may_leave_while_his_image_is_looked_at(
+    ask: Callable[..., tuple], visits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = visits.detector.predict
+
+    def leave(*args: Any, **kwargs: Any) -> Any:
+        visits.forget('one')
+        return predict(*args, **kwargs)
+
+    monkeypatch.setattr(visits.detector, 'predict', leave)
+    assert 'This visit is over' in ask('heart')[1]
+    assert visits.folders() == []
+
+
 def test_names_change_what_is_found(visit: Callable, untrained: Path) -> None:
     """Picture, table and json; the threshold; and nothing from elsewhere."""
     one = visit()

@@ -1,6 +1,7 @@
 """The page itself: what is where, and what happens when."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -147,7 +148,7 @@ def show_found(
     if not upload:
         return _message(WELCOME, is_error=False)
     try:
-        score_thr = min(max(float(score_thr), 0.0), 1.0)
+        score_thr = _score(score_thr)
         path = str(upload['path'])
         names = visits.limits.split_names(text)
         finding, folder = visits.find(
@@ -160,16 +161,35 @@ def show_found(
             'There is not enough memory for this: try a smaller '
             'image, or fewer names.'
         )
+    except Exception:  # noqa: BLE001  (what was found before has to go)
+        logging.exception('a request failed')
+        return _message(
+            'Something went wrong here; the log of the server says what.'
+        )
     content = finding.above(score_thr)
     annotations: List[dict] = content['annotations']
     file = folder / 'detections.json'
-    file.write_text(json.dumps(content))
+    try:
+        file.write_text(json.dumps(content))
+    except FileNotFoundError:  # forgotten meanwhile, and the folder with him
+        return _message('This visit is over: give the image again.')
     return (
         finding.draw(annotations),
         summarise(finding, annotations, score_thr),
         tabulate(finding, annotations),
         gr.update(value=str(file), interactive=True),
     )
+
+
+def _score(typed: Any) -> float:
+    """Return the threshold that was typed.
+
+    Raises:
+        ValueError: If it is no number from 0 to 1.
+    """
+    if not isinstance(typed, (int, float)) or not 0 <= typed <= 1:
+        raise ValueError('Type a score from 0 to 1.')
+    return float(typed)
 
 
 def _message(text: str, is_error: bool = True) -> Shown:
