@@ -60,13 +60,15 @@ def end_with_launcher() -> None:
     """Have Linux kill this process as soon as the one that started it dies.
 
     Else processes of a torchrun that was killed go on, and wait for each
-    other with the memory of their GPUs.
+    other with the memory of their GPUs. Under tools/torchrun.py alone: for
+    Linux a parent dies with the thread that started the process, which others
+    may end at any time.
     """
-    if sys.platform != 'linux':
+    launcher = os.environ.get('OVD_LAUNCHER_PID')  # set by tools/torchrun.py
+    if sys.platform != 'linux' or not launcher:
         return
     _end_with_parent(ctypes.CDLL(None))
-    launcher = os.environ.get('OVD_LAUNCHER_PID')  # set by tools/torchrun.py
-    if launcher and not os.path.exists(f'/proc/{launcher}'):
+    if not os.path.exists(f'/proc/{launcher}'):
         sys.exit('the launcher of this process is gone')
 
 

@@ -86,6 +86,35 @@ def test_a_rank_that_was_stopped_while_metrics_are_computed(
     assert 'within 0.3 s: rank 1 has not answered for 0 s, last at b' in error
 
 
+def test_a_store_that_does_not_answer(
+    quick: HangWatchHook,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its calls wait for ever where rank 0 has it and was stopped."""
+    monkeypatch.setattr(hang_watch_hook, 'OTHERS_S', 0.05)
+    asked, answers = threading.Event(), threading.Event()
+
+    class Stopped(dist.HashStore):
+        def set(self, key: str, value: str) -> None:
+            asked.set()
+            answers.wait()
+
+    watching = threading.Thread(
+        target=quick._watch, args=(Stopped(), 1, 2), daemon=True
+    )
+    watching.start()
+    assert asked.wait(10)
+    with pytest.raises(SystemExit) as ended:
+        quick._watch_store()
+    assert ended.value.code == EXIT_CODE
+    assert 'has not answered for 0.06 s: rank 0' in capsys.readouterr().err
+    quick._ended.set()
+    answers.set()
+    watching.join()
+    quick._watch_store()  # ends with the run
+
+
 def test_others_of_an_evaluation_are_not_named(
     quick: HangWatchHook, capsys: pytest.CaptureFixture
 ) -> None:

@@ -13,6 +13,8 @@ from torch.distributed.elastic.multiprocessing.errors import (
     ProcessFailure,
 )
 
+from ovd.engine import processes
+
 ROOT = Path(__file__).parents[2]
 WAIT = """
 import os, signal, sys
@@ -133,3 +135,17 @@ os.fork()"""
     # The end of the output comes when the last process is gone.
     job.communicate(timeout=TIMEOUT)
     assert job.returncode == -signal.SIGKILL
+
+
+def test_only_our_launcher_takes_its_processes_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another one may start them in a thread that ends at once."""
+    asked = []
+    monkeypatch.setattr(processes, '_end_with_parent', asked.append)
+    monkeypatch.delenv('OVD_LAUNCHER_PID', raising=False)
+    processes.end_with_launcher()
+    assert not asked
+    monkeypatch.setenv('OVD_LAUNCHER_PID', str(os.getpid()))
+    processes.end_with_launcher()
+    assert len(asked) == 1

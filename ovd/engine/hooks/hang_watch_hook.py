@@ -53,6 +53,8 @@ class HangWatchHook(Hook):
         self.timeout = timeout
         self._began: Optional[float] = None  # the current iteration
         self._ended = threading.Event()
+        # When the store was last asked, while it has not answered
+        self._asked: Optional[float] = None
         # Rank -> what it last said, and when that came
         self._heard: Dict[int, Tuple[dict, float]] = {}
 
@@ -62,6 +64,7 @@ class HangWatchHook(Hook):
             return
         self._ended = threading.Event()
         self._heard.clear()
+        self._asked = None
         # Reports of an earlier run of these processes are none of this one.
         name = f'hang_watch_{next(_runs)}'
         store = dist.PrefixStore(
@@ -72,6 +75,7 @@ class HangWatchHook(Hook):
             args=(store, runner.rank, runner.world_size),
             daemon=True,
         ).start()
+        threading.Thread(target=self._watch_store, daemon=True).start()
 
     def after_run(self, runner: Runner) -> None:
         """End the thread."""
@@ -133,6 +137,7 @@ class HangWatchHook(Hook):
                 waits=waits,
                 seconds=None if began is None else seconds,
             )
+            self._asked = time.monotonic()
             try:
                 store.set(str(rank), json.dumps(report))
                 self._hear(store, world_size)
@@ -144,6 +149,8 @@ class HangWatchHook(Hook):
                         f'and lost the store of the job: {error}'
                     )
                 continue
+            finally:
+                self._asked = None
             if seconds > self.timeout:
                 hung = self._find_hung(world_size, silent=3 * pause + 1)
             elif not (hung := self._find_silent(self.timeout)):
@@ -162,6 +169,22 @@ class HangWatchHook(Hook):
                 or self._find_silent(self.timeout + OTHERS_S)
             ):
                 self._end(self._message(hung))
+
+    def _watch_store(self) -> None:
+        """End if the store gives no answer, for which the other one waits.
+
+        It is in the launcher of the first machine or, without ours, in the
+        process of rank 0.
+        """
+        patience = self.timeout + OTHERS_S
+        while not self._ended.wait(min(patience / 10, 10)):
+            asked = self._asked
+            if asked is not None and time.monotonic() - asked > patience:
+                self._end(
+                    f'the store of the job has not answered for {patience:g} '
+                    's: rank 0, or its machine or launcher, was stopped or '
+                    'lost\nthe job ends; a training goes on with --resume'
+                )
 
     def _end(self, message: str) -> None:
         print(f'error: {message}', file=sys.stderr, flush=True)
