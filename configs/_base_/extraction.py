@@ -20,6 +20,7 @@ train_dataloader = dict(
 )
 train_cfg = dict(
     type='ExtractionLoop',
+    patience=3600.0,  # seconds to wait for a shard of another process
     boxes=dict(
         num_max=300,  # proposals of an image: ViLD; DetPro takes 1000
         min_size=0,

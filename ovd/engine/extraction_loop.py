@@ -1,5 +1,6 @@
 """Fill a store of proposal embeddings: plan, share out, embed, write."""
 
+import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ from ovd.datasets.gzsl_split import describe_annotations
 from .command_line import command_to_repeat
 from .extraction_report import announce, report
 from .extraction_tasks import ImageBoxes, Item, build_loader, embed_shard
+from .stop_signals import StopSignals
 
 # Images that are embedded to try everything
 NUM_TRIED = 2
@@ -58,6 +60,8 @@ class ExtractionLoop(BaseLoop):
             the proposals, or boxes outside, and go on. Defaults to False.
         dry_run (bool): Say what is to be done, embed the first two images and
             write nothing. Defaults to False.
+        patience (float): Seconds to wait for a shard of another process.
+            Defaults to 3600.
 
     Raises:
         FileNotFoundError: If the proposals do not exist.
@@ -76,6 +80,7 @@ class ExtractionLoop(BaseLoop):
         dtype: str = 'float16',
         skip_broken: bool = False,
         dry_run: bool = False,
+        patience: float = 3600.0,
     ) -> None:
         # Which images to load is known when the shards are shared out.
         super().__init__(runner, dataloader=None)
@@ -89,6 +94,7 @@ class ExtractionLoop(BaseLoop):
             )
         self.skip_broken = skip_broken
         self.dry_run = dry_run
+        self.patience = patience
         self.selection = BoxSelection.from_options(
             boxes or {}, proposals is not None
         )
@@ -133,22 +139,24 @@ class ExtractionLoop(BaseLoop):
         mine = missing[self.runner.rank :: self.runner.world_size]
         start = time.time()
         results = iter(self._build_loader(mine))
-        with tqdm(
-            desc='embed proposals',
-            total=len(self.plan.image_ids),
-            initial=self._count_done(missing),
-            unit='img',
-            mininterval=1,
-            disable=self.runner.rank != 0,
-        ) as progress:
+        with (
+            StopSignals('shard') as signals,
+            tqdm(
+                desc='embed proposals',
+                total=len(self.plan.image_ids),
+                initial=self._count_done(missing),
+                unit='img',
+                mininterval=1,
+                disable=self.runner.rank != 0,
+            ) as progress,
+        ):
             for shard in mine:
                 items, broken = self._embed_shard(shard, results, progress)
                 self._write(writer, shard, items, broken)
                 self._show(progress, writer)
-            # Not a barrier, which would give up after half an hour.
-            while writer.missing_shards():
-                time.sleep(0.2)
-                self._show(progress, writer)
+                if signals.told:
+                    self._end(writer)
+            self._await_others(writer, missing, signals, progress)
         self.seconds = time.time() - start
         if self.runner.rank == 0:
             writer.remove_leftovers()
@@ -159,6 +167,48 @@ class ExtractionLoop(BaseLoop):
                 self.seconds,
                 self.seconds_writing,
             )
+
+    def _await_others(
+        self,
+        writer: EmbeddingStoreWriter,
+        shares: List[int],
+        signals: StopSignals,
+        progress: tqdm,
+    ) -> None:
+        """Return when no shard is missing.
+
+        Not a barrier, which would give up after half an hour of work.
+
+        Raises:
+            TimeoutError: If none of the others came within ``patience``.
+        """
+        last, since = len(shares) + 1, time.monotonic()
+        while missing := writer.missing_shards():
+            if len(missing) < last:
+                last, since = len(missing), time.monotonic()
+            if signals.told:
+                self._end(writer)
+            if time.monotonic() - since > self.patience:
+                size = self.runner.world_size
+                ranks = sorted({shares.index(n) % size for n in missing})
+                raise TimeoutError(
+                    f'no shard was made within {self.patience:g} s, and '
+                    f'{len(missing)} are missing, of '
+                    f'{", ".join(f"rank {rank}" for rank in ranks)}: it may '
+                    'hang; the same command goes on. If a shard may take '
+                    'longer, raise train_cfg.patience'
+                )
+            time.sleep(0.2)
+            self._show(progress, writer)
+
+    def _end(self, writer: EmbeddingStoreWriter) -> None:
+        """End as told, with how to go on."""
+        self.runner.logger.warning(
+            f'ended by a signal; {len(writer.missing_shards())} of '
+            f'{self.plan.num_shards} shards are missing\ngo on with:\n'
+            f'  {command_to_repeat(self.runner.cfg)}'
+        )
+        sys.exit(0)
 
     def _try(self, speed: Optional[EncoderSpeed]) -> None:
         """Say what is to be done and embed the first images."""

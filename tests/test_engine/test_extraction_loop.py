@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import resource
+import signal
 
 import cv2
 import numpy as np
@@ -557,3 +558,39 @@ def test_a_full_disk_is_named_and_nothing_is_lost(world, tiny_clip_path):
     assert not [*(world / 'store').glob('.*')]
     _build(world, tiny_clip_path, **settings).train()
     assert _files(world / 'store') == _files(world / 'once')
+
+
+def test_told_to_end_it_ends_after_the_shard_and_says_how_to_go_on(
+    world, tiny_clip_path, monkeypatch, capfd
+):
+    """And goes on to the same store."""
+    _build(world, tiny_clip_path, store='once').train()
+    write = ExtractionLoop._write
+
+    def tell(loop, *args):
+        write(loop, *args)
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(ExtractionLoop, '_write', tell)
+        with pytest.raises(SystemExit) as end:
+            _build(world, tiny_clip_path).train()
+    assert end.value.code == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+    said = ''.join(capfd.readouterr())
+    assert '2 of 3 shards are missing' in said and 'go on with:' in said
+    _build(world, tiny_clip_path).train()
+    assert _files(world / 'store') == _files(world / 'once')
+
+
+def test_a_rank_that_makes_no_shards_is_named(
+    world, tiny_clip_path, monkeypatch
+):
+    monkeypatch.setattr(
+        'ovd.engine.extraction_loop.broadcast_object_list', lambda items: None
+    )
+    runner = _build(world, tiny_clip_path, patience=0.1)
+    runner._rank, runner._world_size = 0, 2
+    with pytest.raises(TimeoutError, match='1 are missing, of rank 1: '):
+        runner.train()

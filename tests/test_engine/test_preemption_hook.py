@@ -12,7 +12,7 @@ from typing import List, Tuple
 import pytest
 import torch
 
-from ovd.engine.hooks import preemption_hook
+from ovd.engine import stop_signals
 from ovd.engine.hooks.preemption_hook import PreemptionHook
 
 
@@ -49,7 +49,7 @@ def test_a_second_signal_ends_at_once(
     launcher = [7]  # before this process listened
     monkeypatch.setattr(os, '_exit', codes.append)
     monkeypatch.setattr(
-        preemption_hook, 'count_launcher_signals', lambda: launcher[0]
+        stop_signals, 'count_launcher_signals', lambda: launcher[0]
     )
     hook = PreemptionHook()
     hook.before_train(None)
@@ -57,7 +57,7 @@ def test_a_second_signal_ends_at_once(
         for seconds, how in events:
             assert not codes
             monkeypatch.setattr(
-                preemption_hook.time,
+                stop_signals.time,
                 'monotonic',
                 lambda now=seconds: 1000.0 + now,
             )

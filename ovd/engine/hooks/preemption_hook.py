@@ -1,13 +1,7 @@
 """Told to end, a run saves where it is and says how to go on."""
 
-import math
-import os
-import signal
 import sys
-import threading
-import time
-from types import FrameType
-from typing import Any, Dict, Optional
+from typing import Optional
 
 import torch
 import torch.distributed as dist
@@ -16,13 +10,8 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 
 from ..command_line import command_to_resume
-from ..processes import count_launcher_signals
+from ..stop_signals import StopSignals
 from .atomic_checkpoint_hook import AtomicCheckpointHook
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Some programs send one signal to the process that they started and then to
-# its group, coreutils' timeout for one. Nobody presses a key so fast.
-SAME_SIGNAL_S = 0.1
 
 
 @HOOKS.register_module()
@@ -31,17 +20,13 @@ class PreemptionHook(Hook):
 
     That is one of training, or of its validation. All processes end after the
     same iteration, whichever was told. A second signal ends a process at
-    once. What a scheduler sends to all processes of a job comes once more
-    from the launcher, which is no second one.
+    once: :class:`~ovd.engine.stop_signals.StopSignals`.
     """
 
     priority = 'LOWEST'  # what other hooks save after an iteration is saved
 
     def __init__(self) -> None:
-        self._num_told = 0  # signals that this process was sent
-        self._told_at = -math.inf
-        self._launcher_before = 0  # signals of the launcher, of earlier
-        self._before: Dict[int, Any] = {}
+        self._signals = StopSignals('iteration')
         self._group: Optional[dist.ProcessGroup] = None
         self._num_val_iters = 0  # that all processes have
 
@@ -50,36 +35,11 @@ class PreemptionHook(Hook):
         if dist.is_initialized():
             # Of its own, on the CPU: asking costs no wait for a GPU.
             self._group = dist.new_group(backend='gloo')
-        if threading.current_thread() is not threading.main_thread():
-            return  # others can't listen
-        self._launcher_before = count_launcher_signals()
-        for signum in SIGNALS:
-            if signal.getsignal(signum) is not signal.SIG_IGN:
-                self._before[signum] = signal.signal(signum, self._tell)
+        self._signals.listen()
 
     def after_train(self, runner: Runner) -> None:
         """Leave signals to who had them before."""
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-        self._before.clear()
-
-    def _tell(self, signum: int, frame: Optional[FrameType]) -> None:
-        now = time.monotonic()
-        if now - self._told_at > SAME_SIGNAL_S:
-            self._num_told += 1
-            self._told_at = now
-            if self._num_told == 1:
-                # Not by the log: a signal may come while it is written to.
-                os.write(
-                    2,
-                    b'\nending after this iteration; a second signal '
-                    b'ends at once\n',
-                )
-        # Those of the launcher were handed on, and the others came from who
-        # may have sent each to the launcher, too.
-        handed_on = count_launcher_signals() - self._launcher_before
-        if max(handed_on, self._num_told - handed_on) > 1:
-            os._exit(128 + signum)
+        self._signals.leave()
 
     def after_train_iter(
         self,
@@ -141,7 +101,7 @@ class PreemptionHook(Hook):
         sys.exit(0)
 
     def _is_anyone_told(self) -> bool:
-        told = self._num_told > 0
+        told = self._signals.told
         if self._group is None:
             return told
         anyone = torch.tensor(int(told))
