@@ -16,6 +16,7 @@ import mmengine.config.config
 import mmengine.config.utils
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 # Before any test imports mmdet, which needs mmcv's ops in place.
 import ovd  # noqa: F401
@@ -53,6 +54,19 @@ def quick_configs() -> Iterator[None]:
             lambda text, **kwargs: (text, True),
         )
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_closed_logs() -> Iterator[None]:
+    """Take the files of runs that are over from the host's loggers.
+
+    It writes to them without a look when it initialises weights.
+    """
+    yield
+    for logger in MMLogger._instance_dict.values():
+        for handler in [*logger.handlers]:
+            if getattr(handler, 'stream', handler) is None:
+                logger.removeHandler(handler)
 
 
 def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:

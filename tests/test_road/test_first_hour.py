@@ -16,7 +16,7 @@ from docs_commands import DOCS, commands, page, tool_of  # noqa: E402
 ELSEWHERE = ('sh tools/demo.sh', 'python tools/web_demo.py')
 QUICK = dict(
     train=['--cfg-options', 'train_cfg.max_iters=2'],
-    test=['--cfg-options', 'test_dataloader.dataset.indices=8'],
+    test=['--cfg-options', '+test_dataloader.dataset.indices=8'],
 )
 
 

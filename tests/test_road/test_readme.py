@@ -271,7 +271,7 @@ def test_the_commands_for_real_data(
         ],
     )
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
-    section = README[README.index('## Real data') :]
+    section = README[README.index('The first commands on them') :]
     split_coco, split_lvis, embed, check = commands_in(section)
     monkeypatch.chdir(tmp_path)
     for command in (
@@ -307,7 +307,9 @@ def test_the_way_to_proposal_embeddings(
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHON', sys.executable)
-    split = commands_in(README[README.index('## Real data') :])[0]
+    split = commands_in(README[README.index('The first commands on them') :])[
+        0
+    ]
     train, dump, convert, embed, verify, stat = commands_in(
         PROPOSAL_EMBEDDINGS
     )
