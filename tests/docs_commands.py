@@ -168,7 +168,7 @@ def tool_of(processes: List[str]) -> List[str]:
     at = max(
         i
         for i, word in enumerate(processes)
-        if re.search(r'tools/\w+\.py$', word)
+        if re.search(r'tools/[\w/]+\.py$', word)
     )
     words = [processes[at].rpartition('tools/')[2], *processes[at + 1 :]]
     if '--launcher' in words:

@@ -15,7 +15,11 @@ from docs_commands import DOCS, commands, page, tool_of  # noqa: E402
 # The fixture `road` runs the first; the page has tests of its own.
 ELSEWHERE = ('sh tools/demo.sh', 'python tools/web_demo.py')
 QUICK = dict(
-    train=['--cfg-options', 'train_cfg.max_iters=2'],
+    train=[
+        '--cfg-options',
+        'train_cfg.max_iters=2',
+        'default_hooks.logger.interval=1',
+    ],
     test=['--cfg-options', '+test_dataloader.dataset.indices=8'],
 )
 

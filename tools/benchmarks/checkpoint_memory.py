@@ -28,7 +28,7 @@ KEPT = 3  # weights, and two moments of each
 LAYERS = 16
 
 
-@MODELS.register_module(name='_LargeModel')
+@MODELS.register_module(name='_LargeModel', force=True)
 class LargeModel(resumable_job.NoisyModel):
     """The job's, with layers that are saved and get a zero gradient.
 

@@ -53,6 +53,7 @@ class HangWatchHook(Hook):
         self.timeout = timeout
         self._began: Optional[float] = None  # the current iteration
         self._ended = threading.Event()
+        self._watching: Optional[threading.Thread] = None
         # When the store was last asked, while it has not answered
         self._asked: Optional[float] = None
         # Rank -> what it last said, and when that came
@@ -70,16 +71,22 @@ class HangWatchHook(Hook):
         store = dist.PrefixStore(
             name, dist.distributed_c10d._get_default_store()
         )
-        threading.Thread(
+        self._watching = threading.Thread(
             target=self._watch,
             args=(store, runner.rank, runner.world_size),
             daemon=True,
-        ).start()
+        )
+        self._watching.start()
         threading.Thread(target=self._watch_store, daemon=True).start()
 
     def after_run(self, runner: Runner) -> None:
-        """End the thread."""
+        """End the thread, which must not be asking when Python ends.
+
+        A thread that Python ends in a call of the store aborts the process.
+        """
         self._ended.set()
+        if self._watching is not None:
+            self._watching.join(OTHERS_S)
 
     def _before_iter(
         self,
