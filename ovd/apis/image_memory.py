@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Dict, Iterator, List, Sequence, Tuple
 
+import cv2
 import torch
 from mmcv.transforms import Compose
 from mmdet.models.detectors import TwoStageDetector
@@ -73,6 +74,9 @@ class ImageMemory:
         Args:
             images (Sequence[SourceImage]): Images of any sizes.
             batch_size (int): Most images in a batch.
+
+        Raises:
+            ValueError: If the pipeline of the config can't take an image.
         """
         state = self._state()
         keys = [(_digest(image), state) for image in images]
@@ -82,7 +86,7 @@ class ImageMemory:
             if key in self._kept:
                 found[key] = self._kept[key]
             elif key not in new:
-                new[key] = self._pipeline(dict(img=image.bgr, img_id=0))
+                new[key] = self._prepare(image)
         shapes = {
             key: tuple(data['inputs'].shape[-2:]) for key, data in new.items()
         }
@@ -90,6 +94,18 @@ class ImageMemory:
             found.update(zip(batch, self._encode([new[k] for k in batch])))
         self._keep(keys, found)
         return [found[key] for key in keys]
+
+    def _prepare(self, image: SourceImage) -> dict:
+        """Return an image as the network takes it."""
+        try:
+            return self._pipeline(dict(img=image.bgr, img_id=0))
+        except cv2.error as error:  # a side of no pixels
+            height, width = image.bgr.shape[:2]
+            raise ValueError(
+                f'{image.path or "the image"} has {width} x {height} pixels, '
+                'which the test pipeline of the config can not resize: is it '
+                f'too thin for the network? ({error})'
+            ) from error
 
     def _encode(self, batch: Sequence[dict]) -> List[EncodedImage]:
         """Run the first stage on N images of one size."""

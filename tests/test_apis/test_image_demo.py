@@ -107,6 +107,7 @@ def test_unreadable_files_are_named_and_passed_over(demo, tmp_path):
         (folder / f'{name}.png').write_bytes(content)
     (folder / 'b.png').write_text('no image')
     (folder / 'd.jpg').touch()
+    cv2.imwrite(str(folder / 'e.png'), np.zeros((2, 3000, 3), np.uint8))
     done = demo(
         folder,
         *WORDS,
@@ -119,6 +120,7 @@ def test_unreadable_files_are_named_and_passed_over(demo, tmp_path):
     said = done.stdout + done.stderr
     assert f'passed over: {folder / "b.png"} is damaged or no image' in said
     assert f'passed over: {folder / "d.jpg"}' in said
+    assert f'passed over: {folder / "e.png"} has 3000 x 2 pixels' in said
     assert 'Traceback' not in said
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
         'a.png',

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ovd.apis import OpenVocabularyDetector
 from ovd.apis.detector_building import default_cache
+from ovd.apis.image_sources import SourceImage
 
 CONFIG = 'configs/miniature/vild-ensemble_mask-rcnn_r18_fpn_miniature.py'
 RUN = 'work_dirs/miniature/vild-ensemble'
@@ -157,6 +158,10 @@ def test_whatever_the_image_comes_as(detector):
             r'shape \(H, W, 3\), got uint8 of .*\(4, 4',
         ),
         (3, 'an array or an image of PIL, got int'),
+        (
+            SourceImage(np.zeros((2, 3000, 3), np.uint8)),
+            'the image has 3000 x 2 pixels, .* too thin',
+        ),
         ('data/miniature/val/00001.png', 'image .* did you mean "000001.png"'),
         (
             'data/miniature/prompt',

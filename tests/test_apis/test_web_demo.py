@@ -429,6 +429,9 @@ def test_messages_about_images(ask: Callable, tmp_path: Path) -> None:
         'mine.png has 1.0 million pixels'
         in ask('heart', tmp_path / 'wide.png')[1]
     )
+    Image.new('L', (3000, 2)).save(tmp_path / 'thin.png')
+    said = ask('heart', tmp_path / 'thin.png')[1]
+    assert 'mine.png has 3,000 \u00d7 2 pixels' in said and 'too thin' in said
     content = (tmp_path / 'wide.png').read_bytes()
     (tmp_path / 'cut.png').write_bytes(content[:60])
     (tmp_path / 'heavy.png').write_bytes(content + bytes(500001))

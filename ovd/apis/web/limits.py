@@ -7,7 +7,7 @@ from typing import Any, List
 from PIL import Image
 
 from ovd.apis.class_names import split_class_names
-from ovd.apis.image_sources import SourceImage
+from ovd.apis.image_sources import MAX_ASPECT_RATIO, SourceImage
 from ovd.apis.open_vocabulary_detector import OpenVocabularyDetector
 
 MAX_LETTERS = 200  # of a name; CLIP reads 77 tokens
@@ -81,7 +81,7 @@ class Limits:
             name (str): What the visitor calls it.
 
         Raises:
-            ValueError: If it is damaged, no image, or too large.
+            ValueError: If it is damaged, no image, too large or too thin.
         """
         if not Path(path).is_file():
             raise ValueError('The image is no longer here: give it again.')
@@ -96,7 +96,8 @@ class Limits:
         """Look at the head of a file alone.
 
         Raises:
-            ValueError: If it has too many bytes or pixels, or is no image.
+            ValueError: If it has too many bytes or pixels, is too thin, or no
+                image.
         """
         size = Path(path).stat().st_size
         if size > self.max_bytes:
@@ -106,7 +107,7 @@ class Limits:
             )
         try:
             with Image.open(path) as head:
-                millions = head.width * head.height / 1e6
+                width, height = head.size
         except Image.DecompressionBombError as error:
             raise ValueError(
                 f'{name} has far more than the {self.max_megapixels:g} '
@@ -114,10 +115,17 @@ class Limits:
             ) from error
         except (OSError, ValueError, SyntaxError) as error:  # Pillow's
             raise ValueError(f'{name} is damaged or no image.') from error
+        millions = width * height / 1e6
         if millions > self.max_megapixels:
             raise ValueError(
                 f'{name} has {millions:.1f} million pixels; this page takes '
                 f'at most {self.max_megapixels:g} (its option '
                 '--max-megapixels). A smaller copy shows the detector no '
                 'less.'
+            )
+        if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+            raise ValueError(
+                f'{name} has {width:,} \u00d7 {height:,} pixels: more than '
+                f'{MAX_ASPECT_RATIO} times as long as wide is too thin for '
+                'the network.'
             )
