@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ovd.artifacts.files import PathLike, atomic_write
 
+from .demo_files import check_outputs, describe_left_out, name_outputs
 from .detections import Detections, merge_coco
 from .drawing import render_detections, save_picture
 from .image_sources import SourceImage, list_images
@@ -53,7 +54,8 @@ def detect_and_draw(
     """Detect ``texts`` in images or a video; write pictures of what is found.
 
     Of boxes that overlap, the one with the best score is drawn. Files that
-    can't be read are named and passed over.
+    can't be read are named and passed over, and what else is in a folder is
+    counted.
 
     Args:
         image (str): Image file, folder of images, pattern (``*.jpg``), or
@@ -63,7 +65,7 @@ def detect_and_draw(
         texts (Sequence[str], optional): Class names; None for those of the
             config.
         score_thr (float): Draw nothing that scores lower. Defaults to 0.3.
-        out_dir (PathLike): Folder of the pictures, which keep their names.
+        out_dir (PathLike): Folder of the pictures; see :func:`name_outputs`.
         coco_json (PathLike, optional): Where to write what was drawn; see
             :meth:`Detections.to_coco`. A frame of a video has the file name
             ``VIDEO#NUMBER``, from 1 on.
@@ -85,12 +87,11 @@ def detect_and_draw(
     if batch_size < 1:
         raise ValueError(f'the batch size must be positive, got {batch_size}')
     video = is_video(image)
+    if left_out := describe_left_out(image):
+        print(left_out)
     images = [Path(image)] if video else list_images(image)
-    pictures = [
-        Path(out_dir) / (path.stem + ('.mp4' if video else '.png'))
-        for path in images
-    ]
-    _check_outputs(pictures, images, Path(out_dir), coco_json)
+    pictures = name_outputs(images, out_dir, '.mp4' if video else '.png')
+    check_outputs(pictures, images, out_dir, coco_json)
     detector = OpenVocabularyDetector(config, checkpoint, device)
     if show_masks and not detector.model.with_mask:
         raise ValueError(f'the detector of {config} makes no masks to show')
@@ -98,23 +99,24 @@ def detect_and_draw(
         detector.set_classes(texts)
     drawn = Drawn()
     draw = _draw_video if video else _draw_images
-    content = merge_coco(
-        found.to_coco()
-        for found in draw(
-            detector,
-            images,
-            pictures,
-            score_thr,
-            show_masks is not False,
-            batch_size,
-            drawn,
+    parts = draw(
+        detector,
+        images,
+        pictures,
+        score_thr,
+        show_masks is not False,
+        batch_size,
+        drawn,
+    )
+    if coco_json is None:  # nothing is kept of what was drawn
+        for _ in parts:
+            pass
+    else:
+        content = merge_coco(found.to_coco() for found in parts)
+        content['categories'] = (
+            content['categories']
+            or Detections([], detector.classes).to_coco()['categories']
         )
-    )
-    content['categories'] = (
-        content['categories']
-        or Detections([], detector.classes).to_coco()['categories']
-    )
-    if coco_json is not None:
         with atomic_write(coco_json, 'w') as file:
             json.dump(content, file)
         print(coco_json)
@@ -218,33 +220,3 @@ def _detect(
     return detector.predict(
         images, score_thr, batch_size=batch_size
     ).one_per_object()
-
-
-def _check_outputs(
-    pictures: Sequence[Path],
-    images: Sequence[Path],
-    out_dir: Path,
-    coco_json: Optional[PathLike],
-) -> None:
-    """Raise a ValueError if writing would fail or lose something."""
-    if out_dir.exists() and not out_dir.is_dir():
-        raise ValueError(
-            f'{out_dir} is a file: expected a folder for the pictures'
-        )
-    if coco_json is not None and Path(coco_json).is_dir():
-        raise ValueError(
-            f'{coco_json} is a folder: expected the name of a json file'
-        )
-    for picture in pictures:
-        if picture.exists() and any(
-            image.samefile(picture) for image in images
-        ):
-            raise ValueError(
-                f'{picture} is one of the images: give another '
-                'folder for the pictures'
-            )
-    if len(set(pictures)) < len(pictures):
-        raise ValueError(
-            'several of the images have the same name, and their '
-            'pictures would too: draw them one by one'
-        )

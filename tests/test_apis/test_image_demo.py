@@ -41,6 +41,7 @@ def demo(in_untrained: Path, tmp_path: Path, run_tool) -> Callable:
 def test_pictures_and_json_of_a_folder(demo, tmp_path):
     done = demo(VAL, *WORDS, '--coco-json', tmp_path / 'found.json')
     assert done.returncode == 0, done.stderr
+    assert 'left out' not in done.stdout
     out = tmp_path / 'out'
     assert sorted(path.name for path in out.iterdir()) == [
         '000001.png',
@@ -83,6 +84,42 @@ def test_names_of_a_file_and_without_masks(demo, tmp_path):
         pictures.append(cv2.imread(str(tmp_path / 'out/000002.png')))
     assert '000002.png: ring' in done.stdout + done.stderr
     assert (pictures[0] != pictures[1]).any()
+
+
+def test_no_json_no_run_lengths(demo, monkeypatch):
+    monkeypatch.delattr('ovd.apis.detections.Detections.to_coco')
+    done = demo(f'{VAL}/000002.png', *WORDS)
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_name_in_two_formats_and_what_is_no_image(demo, tmp_path):
+    folder = tmp_path / 'images'
+    (folder / 'more').mkdir(parents=True)
+    image = cv2.imread(f'{VAL}/000001.png')
+    for name in ('a.png', 'a.jpg', 'b.png'):
+        cv2.imwrite(str(folder / name), image)
+    for name in ('c.mp4', 'd.txt', 'e.txt', 'README', '.hidden'):
+        (folder / name).touch()
+    done = demo(folder, *WORDS)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+        'a.jpg.png',
+        'a.png.png',
+        'b.png',
+    ]
+    assert (
+        f'left out of {folder}: 1 .mp4 (give each video alone), 2 .txt, '
+        '1 folder, 1 without suffix\n'
+    ) in done.stdout
+
+
+def test_pictures_that_would_be_one_are_named(demo, tmp_path):
+    for folder in ('one', 'two'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'a.png').touch()
+    done = demo(f'{tmp_path}/*/a.png', *WORDS)
+    assert done.returncode == 2
+    assert f'{tmp_path}/one/a.png and {tmp_path}/two/a.png' in done.stderr
 
 
 def test_the_names_of_a_dataset(demo, tmp_path):
