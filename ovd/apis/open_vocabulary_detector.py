@@ -189,8 +189,8 @@ class OpenVocabularyDetector:
         """Return the class embeddings of what a user calls classes."""
         if isinstance(names, str) and not names.endswith('.pth'):
             raise ValueError(
-                'names must be a list, or a file of class embeddings (.pth), '
-                f'got the string {names!r}'
+                'names must be a list, or a file of class embeddings, which '
+                f'must end in .pth, got the string {names!r}'
             )
         if not isinstance(names, (str, os.PathLike, ClassEmbeddings)):
             return self._embedder.embed(names, templates)

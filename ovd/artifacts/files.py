@@ -88,11 +88,13 @@ def require_file(
 
     Raises:
         FileNotFoundError: If it does not exist, with near names of its folder
-            and the command that makes it.
+            and the command that makes it; or if it is a folder.
     """
     path = Path(path)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise FileNotFoundError(f'{what} {path} is a folder: expected a file')
     siblings = (
         [p.name for p in path.parent.iterdir() if p.is_file()]
         if path.parent.is_dir()

@@ -27,6 +27,7 @@ from .tokenizer import tokenize
 LEARNED = 'learned'
 # Names whose sentences are held at once: some 30 MB of text
 CHUNK = 4096
+SHOWN = 60  # letters of a name in messages
 
 
 @torch.no_grad()
@@ -82,11 +83,10 @@ def embed_class_names(
     ) as progress:
         for chunk in _chunks(words):
             rows = torch.tensor([row for row, _ in chunk])
-            for texts, context in _sentences(
-                [word for _, word in chunk], templates, contexts
-            ):
+            chosen = [word for _, word in chunk]
+            for texts, context in _sentences(chosen, templates, contexts):
                 features = clip.text_tower.encode(
-                    tokenize(texts, clip.text_tower.context_length),
+                    _tokenize(chosen, texts, clip.text_tower.context_length),
                     context,
                     batch_size,
                 )
@@ -145,6 +145,30 @@ def _chunks(words: List[Tuple[int, str]]) -> Iterator[List[Tuple[int, str]]]:
         group = list(words_of)
         for start in range(0, len(group), CHUNK):
             yield group[start : start + CHUNK]
+
+
+def _tokenize(
+    words: Sequence[str], texts: Sequence[str], context_length: int
+) -> Tensor:
+    """Return the tokens of sentences; of those too long, name the word."""
+    try:
+        return tokenize(texts, context_length)
+    except ValueError:
+        for word, text in zip(words, texts):
+            try:
+                tokenize([text], context_length)
+            except ValueError as error:
+                raise ValueError(
+                    f'the name "{_beginning(word)}" is too long for CLIP, '
+                    f'which reads {context_length} tokens with the sentence '
+                    'around it: shorten it'
+                ) from error
+        raise
+
+
+def _beginning(word: str) -> str:
+    """Return a word, cut if it is very long."""
+    return word if len(word) <= SHOWN else f'{word[:SHOWN]}\u2026'
 
 
 def _sentences(

@@ -182,6 +182,7 @@ def test_what_is_no_image(detector, image, message):
         (dict(batch_size=0), 'batch_size must be positive'),
         (dict(templates='vild'), 'templates are for the names in classes'),
         (dict(classes='red circle'), 'a list, or a file of class embeddings'),
+        (dict(classes='vild.safetensors'), 'must end in .pth, got .*vild'),
         (dict(classes='gone.pth'), 'class embeddings gone.pth does not exist'),
         (
             dict(classes='data/miniature/prompt/vild.pth', templates='none'),

@@ -147,7 +147,7 @@ def test_no_names(clip):
         (dict(batch_size=0), 'batch_size must be positive, got 0'),
         (
             dict(names=['cat ' * 80]),
-            'Input .*cat cat.* is too long for context length 77',
+            '^the name "cat cat .*\u2026" is too long for CLIP, .* 77 tokens',
         ),
         (dict(names=['dog', ' ']), "must have letters, got ''"),
         (dict(templates='learned'), "'learned' and contexts go together"),

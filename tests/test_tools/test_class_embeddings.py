@@ -338,7 +338,7 @@ def test_other_clip_needs_overwrite(run, tiny_vit_path):
                 '--out',
                 'a.pth',
             ],
-            'too long for context length 77',
+            'too long for CLIP, which reads 77 tokens',
         ),
     ],
 )

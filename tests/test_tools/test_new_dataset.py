@@ -329,6 +329,7 @@ def test_names_in_a_file(zoo: Zoo) -> None:
         (['--novel', 'cow', '--name', '1/2'], 'must begin with a letter'),
         (['--novel', 'cow', '--val', TRAIN], 'is the file to train on, too'),
         (['--novel', 'cow', '--val', 'vel.json'], 'vel.json does not exist'),
+        (['--novel', 'cow', '--val', 'configs'], 'configs is a folder'),
         (['--novel', 'cow', '--val-fraction', '1'], 'between 0 and 1, got 1'),
         (['--novel', 'cow', '--check-images', '-1'], 'must not be negative'),
         (['--novel', 'cow', '--images', 'nowhere'], 'nowhere is no folder'),

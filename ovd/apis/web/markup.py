@@ -27,7 +27,12 @@ def say(text: str, is_error: bool = False) -> str:
     if len(text) > MAX_MESSAGE:
         text = f'{text[: MAX_MESSAGE - 1]}\u2026'
     attributes = 'class="message" role="alert"' if is_error else 'class="said"'
-    return f'<p {attributes}>{escape(text)}</p>'.translate(ENTITIES)
+    return f'<p {attributes}>{plain(text)}</p>'
+
+
+def plain(text: str) -> str:
+    """Return text that means nothing to HTML or to Gradio."""
+    return str(escape(text)).translate(ENTITIES)
 
 
 def summarise(

@@ -9,7 +9,7 @@ import gradio as gr
 import torch
 from PIL import Image
 
-from .markup import say, summarise, tabulate
+from .markup import plain, say, summarise, tabulate
 from .visits import Visits
 
 WELCOME = 'Drop an image, or take an example.'
@@ -41,7 +41,7 @@ def build_page(
     with gr.Blocks(
         title=title, analytics_enabled=False, delete_cache=(600, FILES_KEPT)
     ) as page:
-        gr.HTML(f'<h1>{say(title)}</h1>', elem_id='title')
+        gr.HTML(f'<h1>{plain(title)}</h1>', elem_id='title')
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 image = gr.Image(
