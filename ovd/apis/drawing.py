@@ -208,3 +208,17 @@ def _enlarge(
             masks = masks.repeat_interleave(factor, dim=2)
     picture = torch.from_numpy(image).permute(2, 0, 1)
     return picture, bboxes * factor, masks
+
+
+def shrink_image(rgb: np.ndarray, longest: int) -> np.ndarray:
+    """Return an image whose longer side has no more pixels than that.
+
+    Args:
+        rgb (np.ndarray): uint8 (H, W, 3); returned itself if it is small.
+        longest (int): Pixels, at least 1.
+    """
+    scale = longest / max(rgb.shape[:2])
+    if scale >= 1:
+        return rgb
+    height, width = (max(1, round(side * scale)) for side in rgb.shape[:2])
+    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)

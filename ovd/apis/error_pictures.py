@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Sequence, Set, Tuple
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,7 @@ from ovd.evaluation.predictions import Predictions
 from ovd.spelling import canonical_spelling
 
 from .annotated_images import AnnotatedImage, plain_image, unwrap
-from .drawing import BASE_COLOUR, NOVEL_COLOUR, render_instances
+from .drawing import BASE_COLOUR, NOVEL_COLOUR, render_instances, shrink_image
 
 NUM_PICTURES = 24
 LONGEST = 960  # pixels of the longer side; photos of more are shrunk
@@ -213,12 +212,10 @@ def _draw(
 
 def _shrink(item: AnnotatedImage) -> AnnotatedImage:
     """Return a large photo at a size for a page."""
-    factor = LONGEST / max(item.image.shape[:2])
-    if factor >= 1:
+    image = shrink_image(item.image, LONGEST)
+    if image is item.image:
         return item
-    image = cv2.resize(
-        item.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA
-    )
+    factor = LONGEST / max(item.image.shape[:2])
     masks = item.masks
     if masks is not None and len(masks):
         masks = F.interpolate(masks[None].to(torch.uint8), image.shape[:2])[

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from PIL import Image
@@ -22,11 +21,11 @@ from ovd.evaluation.error_analysis import (
 from ovd.evaluation.report import ClassRow
 
 from .error_pictures import ErrorPicture
+from .html_templates import template_environment
 from .log_pictures import Panel, draw_logs
 from .print_config import config_entries
 from .training_logs import TrainingLog
 
-TEMPLATES = Path(__file__).with_name('templates')
 IOU_TYPES = dict(bbox='boxes', segm='masks')
 MOST_CONFUSED = 24  # classes of the confusion matrix
 MOST_PAIRS = 20
@@ -73,13 +72,7 @@ class RunReport:
 
 def render_page(report: RunReport) -> str:
     """Return the page; all that it shows is in it."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = template_environment()
     environment.filters.update(
         percent=lambda value: '–' if math.isnan(value) else f'{value:.1f}',
         measured=lambda rows: [

@@ -14,6 +14,7 @@ from ovd.apis.drawing import (
     NOVEL_COLOUR,
     draw_instances,
     render_detections,
+    shrink_image,
 )
 from ovd.apis.labels import draw_box, draw_labels, draw_legend, text_colour
 from ovd.colours import class_colour
@@ -209,3 +210,12 @@ def test_legend_has_a_swatch_per_row():
         for colour in ((200, 0, 0), (0, 200, 0))
     )
     assert full > dashed > 10
+
+
+@pytest.mark.parametrize(
+    'longest, size', [(60, (60, 50)), (120, (120, 100)), (1, (1, 1))]
+)
+def test_shrunk_to_fit_a_page(longest: int, size: tuple) -> None:
+    shrunk = shrink_image(GREY, longest)
+    assert shrunk.shape[1::-1] == size and (shrunk == 90).all()
+    assert (shrunk is GREY) == (size == (120, 100))

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as mask_tools
 
 from ovd.apis.detections import Detections
-from ovd.apis.drawing import render_detections
+from ovd.apis.drawing import render_detections, shrink_image
 from ovd.apis.image_sources import SourceImage
 from ovd.spelling import canonical_spelling
 
@@ -42,7 +42,7 @@ class Finding:
         """Keep what was found in an image, one name per object."""
         base = {*map(canonical_spelling, found.base_classes)}
         return cls(
-            _shrink(image.rgb),
+            shrink_image(image.rgb, MAX_SIDE),
             found.one_per_object().to_coco(),
             [canonical_spelling(name) not in base for name in found.classes],
             found.seconds,
@@ -102,15 +102,6 @@ class Finding:
                 ]
             )
         return shown
-
-
-def _shrink(rgb: np.ndarray) -> np.ndarray:
-    """Return an image whose longer side fits the page."""
-    scale = MAX_SIDE / max(rgb.shape[:2])
-    if scale >= 1:
-        return rgb
-    height, width = (max(1, round(side * scale)) for side in rgb.shape[:2])
-    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _decode_mask(

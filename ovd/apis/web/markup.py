@@ -2,9 +2,9 @@
 
 from typing import Dict, List
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import escape
 
+from ovd.apis.html_templates import template_environment
 from ovd.colours import class_colour
 
 from .finding import Finding
@@ -13,13 +13,7 @@ MAX_MESSAGE = 400  # letters
 # Gradio fills in `${...}` and `{{...}}` in the browser.
 ENTITIES = {ord(letter): f'&#{ord(letter)};' for letter in '{}$`'}
 PARTS = dict(text='names', image='image', boxes='boxes')
-ENVIRONMENT = Environment(
-    loader=PackageLoader('ovd.apis', 'templates'),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=StrictUndefined,
-)
+ENVIRONMENT = template_environment()
 
 
 def say(text: str, is_error: bool = False) -> str:
