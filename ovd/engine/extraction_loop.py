@@ -26,6 +26,7 @@ from ovd.datasets.gzsl_split import describe_annotations
 from .command_line import command_to_repeat
 from .extraction_report import announce, report
 from .extraction_tasks import ImageBoxes, Item, build_loader, embed_shard
+from .launch import leave_process_group
 from .stop_signals import StopSignals
 
 # Images that are embedded to try everything
@@ -138,7 +139,6 @@ class ExtractionLoop(BaseLoop):
             announce(self.runner, self.images, writer, missing, speed)
         mine = missing[self.runner.rank :: self.runner.world_size]
         start = time.time()
-        results = iter(self._build_loader(mine))
         with (
             StopSignals('shard') as signals,
             tqdm(
@@ -150,6 +150,8 @@ class ExtractionLoop(BaseLoop):
                 disable=self.runner.rank != 0,
             ) as progress,
         ):
+            # Workers that start now don't end by a signal.
+            results = iter(self._build_loader(mine))
             for shard in mine:
                 items, broken = self._embed_shard(shard, results, progress)
                 self._write(writer, shard, items, broken)
@@ -208,6 +210,7 @@ class ExtractionLoop(BaseLoop):
             f'{self.plan.num_shards} shards are missing\ngo on with:\n'
             f'  {command_to_repeat(self.runner.cfg)}'
         )
+        leave_process_group()
         sys.exit(0)
 
     def _try(self, speed: Optional[EncoderSpeed]) -> None:

@@ -33,6 +33,7 @@ from ovd.datasets.box_selection import (
     annotated_boxes,
 )
 from ovd.datasets.crop_tasks import CropDataset, CropTask
+from ovd.datasets.patient_worker import patient_worker
 from ovd.models.proposal_feature_extractor import ProposalFeatureExtractor
 
 from .hooks.distilled_boxes import image_keys
@@ -152,6 +153,7 @@ def build_loader(
         sampler=tasks,
         batch_size=None,
         collate_fn=_keep,
+        worker_init_fn=patient_worker,
         **settings,
     )
 

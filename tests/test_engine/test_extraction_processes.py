@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -123,16 +125,53 @@ def test_twenty_kills(config, tmp_path):
     assert all(len(store.get(i)['scores']) == BOXES for i in range(NUM_IMAGES))
 
 
-def _run(*command, **variables):
-    environment = dict(
+def test_a_signal_to_all_processes_ends_them_after_their_shards(
+    config, tmp_path
+):
+    """Workers leave it to who waits for what they do."""
+    job = subprocess.Popen(
+        ['sh', str(ROOT / 'tools/dist_train.sh'), config, '2'],
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while not list((tmp_path / 'store').glob('shard-*.safetensors')):
+        assert job.poll() is None
+        time.sleep(0.01)
+    for pid in _group(job.pid):
+        os.kill(pid, signal.SIGTERM)
+    said = job.communicate(timeout=120)[0]
+    assert job.returncode == 0, said
+    assert 'are missing\ngo on with:' in said and 'Traceback' not in said
+    _run(sys.executable, str(ROOT / 'tools/train.py'), config)
+    assert len(EmbeddingStore(tmp_path / 'store')) == NUM_IMAGES
+
+
+def _group(pid):
+    """Return a process and all that come from it, the youngest first."""
+    children = [
+        int(child)
+        for task in Path(f'/proc/{pid}/task').iterdir()
+        for child in (task / 'children').read_text().split()
+    ]
+    return [p for child in children for p in _group(child)] + [pid]
+
+
+def _environment(**variables):
+    return dict(
         os.environ,
         PYTHON=sys.executable,
         CUDA_VISIBLE_DEVICES='',
         OMP_NUM_THREADS='1',
         **variables,
     )
+
+
+def _run(*command, **variables):
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True
+        command, env=_environment(**variables), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-5000:]
 
