@@ -20,6 +20,7 @@ from mmengine.logging import MMLogger
 
 # Before any test imports mmdet, which needs mmcv's ops in place.
 import ovd  # noqa: F401
+from ovd.clip import weights
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -67,6 +68,17 @@ def no_closed_logs() -> Iterator[None]:
         for handler in [*logger.handlers]:
             if getattr(handler, 'stream', handler) is None:
                 logger.removeHandler(handler)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No CLIP is anywhere, and none is downloaded."""
+
+    def refuse(*args: object) -> None:
+        raise OSError('there is no network')
+
+    monkeypatch.setattr(weights, 'download', refuse)
+    monkeypatch.setattr(weights, 'CACHE_FOLDER', tmp_path / 'cache')
 
 
 def _save_tiny_clip(folder: Path, name: str, **kwargs) -> str:

@@ -24,7 +24,6 @@ from docs_commands import (  # noqa: E402
 from ovd.apis.data_tree import COCO, LVIS_V1  # noqa: E402
 from ovd.artifacts.embedding_store import EmbeddingStoreWriter  # noqa: E402
 from ovd.artifacts.store_plan import StorePlan  # noqa: E402
-from ovd.clip import weights  # noqa: E402
 from ovd.engine.extraction_report import BYTES_PER_BOX, Estimate  # noqa: E402
 from ovd.engine.hooks.hang_watch_hook import HangWatchHook  # noqa: E402
 
@@ -32,15 +31,7 @@ PAGE = page('at_scale')
 SPLIT = 'data/coco/annotations/instances_train2017_48_17_1.json does not exist'
 
 
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No CLIP is anywhere, and none is downloaded."""
-
-    def refuse(*args: object) -> None:
-        raise OSError('there is no network')
-
-    monkeypatch.setattr(weights, 'download', refuse)
-    monkeypatch.setattr(weights, 'CACHE_FOLDER', tmp_path / 'cache')
+pytestmark = pytest.mark.usefixtures('no_network')
 
 
 def try_all(text: str, folder: Path, run_tool: Callable) -> List[Tried]:

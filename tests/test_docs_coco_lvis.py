@@ -27,21 +27,12 @@ from docs_commands import (  # noqa: E402
 from step_hours import RATES, Step, to_markdown  # noqa: E402
 
 from ovd.apis.data_tree import DATA_TREES  # noqa: E402
-from ovd.clip import weights  # noqa: E402
 
 PAGE = page('coco_lvis')
 TOOL = 'benchmarks/step_hours.py'
 
 
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No CLIP is anywhere, and none is downloaded."""
-
-    def refuse(*args: object) -> None:
-        raise OSError('there is no network')
-
-    monkeypatch.setattr(weights, 'download', refuse)
-    monkeypatch.setattr(weights, 'CACHE_FOLDER', tmp_path / 'cache')
+pytestmark = pytest.mark.usefixtures('no_network')
 
 
 def missing_file(done: Tried) -> str:

@@ -1,21 +1,11 @@
 _base_ = [
-    'detpro_cascade-mask-rcnn_r50_fpn_imagenet-1x_lvis_v1_866_337.py',
-    '../_base_/class_embeddings/detpro.py',
+    'vild-star_cascade-mask-rcnn_r50_fpn_soco-20e_lvis_v1_866_337.py',
+    '../_base_/imagenet_1x.py',
 ]
 
-# DetPro with 74 sentences written by hand in place of the learned prompts
-model = dict(
-    roi_head=dict(
-        bbox_head=[
-            dict(
-                head,
-                classifier=dict(
-                    head.classifier,
-                    class_embeddings=_base_.data_root + 'prompt/detpro.pth',
-                ),
-            )
-            for head in _base_.model.roi_head.bbox_head
-        ]
-    )
-)
-default_hooks = dict(class_embeddings=_base_.pop('class_embedding_hook'))
+model = dict(backbone=_base_.imagenet_1x.backbone)
+train_cfg = _base_.imagenet_1x.train_cfg
+optim_wrapper = _base_.imagenet_1x.optim_wrapper
+param_scheduler = _base_.imagenet_1x.param_scheduler
+load_from = None
+del _base_.imagenet_1x
