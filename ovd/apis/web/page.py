@@ -7,6 +7,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import gradio as gr
 import torch
+from gradio.components import Component
 from PIL import Image
 
 from .markup import plain, say, summarise, tabulate
@@ -44,58 +45,9 @@ def build_page(
         gr.HTML(f'<h1>{plain(title)}</h1>', elem_id='title')
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
-                image = gr.Image(
-                    label='Image',
-                    sources=['upload', 'clipboard'],
-                    height=260,
-                    buttons=[],
-                    elem_id='image',
-                )
-                words = gr.Textbox(
-                    ', '.join(names),
-                    label='Names',
-                    info=HINT,
-                    lines=1,
-                    max_lines=6,
-                    elem_id='names',
-                    placeholder='red circle, striped blue star',
-                )
-                button = gr.Button('Look for them', variant='primary')
-                threshold = gr.Slider(
-                    0,
-                    1,
-                    score_thr,
-                    step=0.01,
-                    label='Least score',
-                    elem_id='threshold',
-                )
-                if examples:
-                    gr.Examples(
-                        [[str(path)] for path in examples],
-                        [image],
-                        label='Images to try',
-                        elem_id='examples',
-                    )
+                asked, triggers = _add_inputs(names, score_thr, examples)
             with gr.Column(scale=3, min_width=320):
-                said = gr.HTML(say(WELCOME), elem_id='said')
-                picture = gr.Image(
-                    label='Found',
-                    interactive=False,
-                    format='jpeg',
-                    height=460,
-                    buttons=['fullscreen'],
-                    elem_id='picture',
-                )
-                table = gr.HTML(
-                    elem_id='table',
-                    apply_default_css=False,
-                    max_height=TABLE_HEIGHT,
-                )
-                download = gr.DownloadButton(
-                    'Download as COCO json',
-                    interactive=False,
-                    elem_id='download',
-                )
+                shown = _add_outputs()
 
         def show(
             upload: Any, text: Any, score_thr: Any, request: gr.Request
@@ -108,21 +60,15 @@ def build_page(
         # in any case: what is shown fits what stands there. Unprocessed: the
         # image is read here, after a look at its size.
         gr.on(
-            [
-                image.change,
-                words.submit,
-                words.blur,
-                button.click,
-                threshold.input,
-            ],
+            triggers,
             show,
-            [image, words, threshold],
-            [picture, said, table, download],
+            asked,
+            shown,
             preprocess=False,
             trigger_mode='always_last',
             concurrency_limit=AT_ONCE,
             show_progress='minimal',
-            show_progress_on=[picture],
+            show_progress_on=shown[:1],
             api_visibility='private',
         )
 
@@ -131,6 +77,66 @@ def build_page(
 
         page.unload(leave)
     return page.queue(max_size=MOST_WAITING, api_open=False)
+
+
+def _add_inputs(
+    names: Sequence[str], score_thr: float, examples: Sequence[Path]
+) -> Tuple[List[Component], List[Any]]:
+    """Return image, names and threshold, and what makes the page look."""
+    image = gr.Image(
+        label='Image',
+        sources=['upload', 'clipboard'],
+        height=260,
+        buttons=[],
+        elem_id='image',
+    )
+    words = gr.Textbox(
+        ', '.join(names),
+        label='Names',
+        info=HINT,
+        lines=1,
+        max_lines=6,
+        elem_id='names',
+        placeholder='red circle, striped blue star',
+    )
+    button = gr.Button('Look for them', variant='primary')
+    threshold = gr.Slider(
+        0, 1, score_thr, step=0.01, label='Least score', elem_id='threshold'
+    )
+    if examples:
+        gr.Examples(
+            [[str(path)] for path in examples],
+            [image],
+            label='Images to try',
+            elem_id='examples',
+        )
+    return [image, words, threshold], [
+        image.change,
+        words.submit,
+        words.blur,
+        button.click,
+        threshold.input,
+    ]
+
+
+def _add_outputs() -> List[Component]:
+    """Return picture, words, table and download."""
+    said = gr.HTML(say(WELCOME), elem_id='said')
+    picture = gr.Image(
+        label='Found',
+        interactive=False,
+        format='jpeg',
+        height=460,
+        buttons=['fullscreen'],
+        elem_id='picture',
+    )
+    table = gr.HTML(
+        elem_id='table', apply_default_css=False, max_height=TABLE_HEIGHT
+    )
+    download = gr.DownloadButton(
+        'Download as COCO json', interactive=False, elem_id='download'
+    )
+    return [picture, said, table, download]
 
 
 def show_found(
