@@ -8,6 +8,7 @@ import runpy
 import shutil
 import sys
 import traceback
+from collections import OrderedDict
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, Callable, Iterator, Optional
@@ -17,6 +18,7 @@ import mmengine.config.utils
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.visualization import Visualizer
 
 # Before any test imports mmdet, which needs mmcv's ops in place.
 import ovd  # noqa: F401
@@ -126,7 +128,8 @@ def run_tool() -> Callable[..., CompletedProcess]:
     """Function that runs a tool as the command line does, but in here.
 
     A process of its own takes seconds to import everything anew. It takes the
-    path of the tool below ``tools/``, its options, and ``cwd``.
+    path of the tool below ``tools/``, its options, and ``cwd``. As in a new
+    process there is no visualizer yet: one would log to an earlier run.
     """
     tools = Path(__file__).parents[1] / 'tools'
 
@@ -142,6 +145,8 @@ def run_tool() -> Callable[..., CompletedProcess]:
             contextlib.redirect_stderr(err),
         ):
             patch.setattr(sys, 'argv', argv)
+            for kind in (Visualizer, *Visualizer.__subclasses__()):
+                patch.setattr(kind, '_instance_dict', OrderedDict())
             os.chdir(cwd or before)
             sys.path.insert(0, str(Path(argv[0]).parent))
             try:
