@@ -8,6 +8,7 @@ import traceback
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Iterator, Tuple
 
 from ovd.artifacts.files import NO_ROOM
@@ -24,7 +25,8 @@ def one_line_errors() -> Iterator[None]:
 
     That is one that this package raises by a statement of its own, in a
     worker of a data loader, too, or one of the system about a file that it
-    names, or a disk that is full, whoever writes to it. All others, such as a
+    names, a disk that is full, whoever writes to it, or a download of the host
+    that torch does not open because it could run code. All others, such as a
     ``ValueError`` of NumPy, keep their traceback. It is also a decorator.
 
     All tools end so. Exit code 1 is for those that judge something, and found
@@ -45,6 +47,18 @@ def one_line_errors() -> Iterator[None]:
         elif not ours and not _is_about_file(error):
             raise
         say_once(f'error: {text}')
+        sys.exit(EXIT_CODE)
+    except UnpicklingError as error:  # files on the disk are named, ours
+        from ovd.artifacts.torch_file import ASKED_FOR  # imports torch
+
+        if not (asked_for := ASKED_FOR.search(str(error))):
+            raise
+        say_once(
+            'error: a download is not opened, because that could run code: '
+            f'it asks for {asked_for[1]}; expected tensors and plain '
+            'containers alone\nwhoever trusts it can save its tensors alone, '
+            'in the program that wrote it'
+        )
         sys.exit(EXIT_CODE)
 
 

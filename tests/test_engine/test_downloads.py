@@ -15,6 +15,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from ovd.engine.launch import build_runner
+from ovd.user_errors import one_line_errors
 
 MARK = 'executed'
 
@@ -98,6 +99,21 @@ def test_downloads_are_not_believed(url: str, tmp_path: Path) -> None:
         assert not Path(MARK).exists()
     good = CheckpointLoader.load_checkpoint(f'{url}/good.pth', 'cpu')
     assert good['state_dict']['weight'].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize('name', ['evil.pth', 'old.pth'])
+def test_a_refused_download_is_one_line(
+    url: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')  # our launcher
+    with pytest.raises(SystemExit, match='2'), one_line_errors():
+        CheckpointLoader.load_checkpoint(f'{url}/{name}', 'cpu')
+    said = capsys.readouterr().err
+    assert said.startswith('error: a download is not opened, because')
+    assert 'exec' in said and 'Traceback' not in said
 
 
 def test_they_act_where_they_are_believed(url: str) -> None:
