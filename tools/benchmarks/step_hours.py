@@ -33,7 +33,7 @@ class Rate:
 
 
 # No GPU was at hand: all of these are assumptions. Measured are 87 crops/s of
-# ViT-B/32 on two CPU cores (the README).
+# ViT-B/32 on two CPU cores (docs/figures.md).
 RATES = {
     'rpn-train': Rate(
         3.5,
