@@ -1,38 +1,10 @@
-"""Which files ``tools/image_demo.py`` reads, leaves out and writes."""
+"""Which files ``tools/image_demo.py`` writes."""
 
 from collections import Counter
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from ovd.artifacts.files import PathLike
-
-from .image_sources import IMAGE_SUFFIXES
-from .video import VIDEO_SUFFIXES
-
-
-def describe_left_out(folder: PathLike) -> str:
-    """Say what is in a folder beside its images; '' if nothing is.
-
-    Hidden files are not told.
-
-    Args:
-        folder (PathLike): Anything; only of a folder there is something left
-            out.
-    """
-    if not Path(folder).is_dir():
-        return ''
-    left_out = Counter(
-        'folder' if item.is_dir() else item.suffix.lower() or 'without suffix'
-        for item in Path(folder).iterdir()
-        if not item.name.startswith('.')
-        and (item.is_dir() or item.suffix.lower() not in IMAGE_SUFFIXES)
-    )
-    parts = [
-        f'{number} {kind}'
-        + (' (give each video alone)' if kind in VIDEO_SUFFIXES else '')
-        for kind, number in sorted(left_out.items())
-    ]
-    return f'left out of {folder}: {", ".join(parts)}' if parts else ''
 
 
 def name_outputs(

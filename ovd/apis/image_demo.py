@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from ovd.artifacts.files import PathLike, atomic_write
 
-from .demo_files import check_outputs, describe_left_out, name_outputs
+from .demo_files import check_outputs, name_outputs
 from .detections import Detections, merge_coco
 from .drawing import render_detections, save_picture
-from .image_sources import SourceImage, list_images
+from .image_sources import SourceImage, describe_left_out, list_images
 from .open_vocabulary_detector import OpenVocabularyDetector
 from .video import atomic_video, frame_rate, is_video, open_video
 

@@ -1,6 +1,8 @@
 """Images from where users have them: files, folders, arrays, PIL's."""
 
 import os
+import warnings
+from collections import Counter
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -13,6 +15,8 @@ from PIL import Image as PILImage
 from PIL import ImageOps
 
 from ovd.artifacts.files import PathLike, require_file
+
+from .video import VIDEO_SUFFIXES
 
 Image = Union[PathLike, np.ndarray, PILImage.Image, 'SourceImage']
 # What is longer has no width left when the network shrinks it
@@ -63,8 +67,35 @@ def list_images(path: PathLike) -> List[Path]:
     return found
 
 
+def describe_left_out(folder: PathLike) -> str:
+    """Say what is in a folder beside its images; '' if nothing is.
+
+    Hidden files are not told.
+
+    Args:
+        folder (PathLike): Anything; only of a folder there is something left
+            out.
+    """
+    if not Path(folder).is_dir():
+        return ''
+    left_out = Counter(
+        'folder' if item.is_dir() else item.suffix.lower() or 'without suffix'
+        for item in Path(folder).iterdir()
+        if not item.name.startswith('.')
+        and (item.is_dir() or item.suffix.lower() not in IMAGE_SUFFIXES)
+    )
+    parts = [
+        f'{number} {kind}'
+        + (' (give each video alone)' if kind in VIDEO_SUFFIXES else '')
+        for kind, number in sorted(left_out.items())
+    ]
+    return f'left out of {folder}: {", ".join(parts)}' if parts else ''
+
+
 def expand_folders(images: Union[Image, Sequence[Image]]) -> List[Image]:
     """Return images one by one, with those of folders in their place.
+
+    Warns of what else is in a folder.
 
     Raises:
         FileNotFoundError: If a folder has no images.
@@ -77,6 +108,8 @@ def expand_folders(images: Union[Image, Sequence[Image]]) -> List[Image]:
     for image in images:
         if isinstance(image, (str, Path)) and Path(image).is_dir():
             found += list_images(image)
+            if left_out := describe_left_out(image):
+                warnings.warn(left_out, stacklevel=3)
         else:
             found.append(image)
     return found

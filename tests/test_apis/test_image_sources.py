@@ -1,5 +1,8 @@
 """Images in whatever form users have them."""
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,3 +29,14 @@ def test_more_than_8_bits_are_not_cut_silently() -> None:
     deep = Image.fromarray(np.full((4, 4), 40000, np.uint16))
     with pytest.raises(ValueError, match='must have 8 bits, got the mode I'):
         read_image(deep)
+
+
+def test_what_else_is_in_a_folder_is_told(tmp_path: Path) -> None:
+    for name in ('a.jpg', 'b.PNG'):
+        (tmp_path / name).touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert len(expand_folders(tmp_path)) == 2
+    (tmp_path / 'c.heic').touch()
+    with pytest.warns(UserWarning, match=r'left out of .*: 1 \.heic'):
+        assert len(expand_folders([tmp_path])) == 2
