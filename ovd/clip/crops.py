@@ -149,8 +149,12 @@ def normalize_crops(
         mean (Sequence[float]): Of RGB in [0, 1]. Defaults to openai-clip's.
         std (Sequence[float]): Likewise.
     """
+    # Laid out as a crop is: with three values for a pixel, the innermost loop
+    # over channels-last memory would be three long.
     means, stds = (
-        torch.tensor(values, device=crops.device).view(3, 1, 1)
+        torch.empty_like(crops[:1], dtype=torch.float32).copy_(
+            torch.tensor(values).view(3, 1, 1)
+        )
         for values in (mean, std)
     )
     return crops.float().div_(255).sub_(means).div_(stds)

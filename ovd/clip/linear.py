@@ -12,7 +12,12 @@ def tracks_gradients(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor] = None,
+    silu: bool = False,
+) -> Tensor:
     """Apply a linear layer to (..., in), as ``F.linear`` does.
 
     On a CPU, and where no gradient is asked for, oneDNN computes it.
@@ -23,15 +28,18 @@ def linear(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
         x (Tensor): (..., in).
         weight (Tensor): (out, in), of the same dtype.
         bias (Tensor, optional): (out,).
+        silu (bool): Whether to apply silu to the result, which oneDNN does
+            before it writes it to memory. Defaults to False.
     """
     if (
         not _suits_onednn(x.device, x.dtype)
         or not x.numel()
         or tracks_gradients(x, weight)
     ):
-        return F.linear(x, weight, bias)
+        y = F.linear(x, weight, bias)
+        return F.silu(y, inplace=not tracks_gradients(y)) if silu else y
     return torch.ops.mkldnn._linear_pointwise(
-        x.contiguous(), weight, bias, 'none', [], ''
+        x.contiguous(), weight, bias, 'swish' if silu else 'none', [], ''
     )
 
 

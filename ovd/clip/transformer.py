@@ -18,13 +18,19 @@ from .linear import linear, tracks_gradients
 QUICK_GELU_SLOPE = 1.702
 
 
-def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """Apply a layer norm in float32, whatever its weights are in."""
+def layer_norm(x: Tensor, norm: nn.LayerNorm, times: float = 1.0) -> Tensor:
+    """Apply a layer norm in float32, whatever its weights are in.
+
+    Args:
+        x (Tensor): (..., E), float32.
+        norm (nn.LayerNorm): Has the weights.
+        times (float): What to multiply the result by. Defaults to 1.
+    """
     return F.layer_norm(
         x,
         norm.normalized_shape,
-        norm.weight.float(),
-        norm.bias.float(),
+        norm.weight.float() * times,
+        norm.bias.float() * times,
         norm.eps,
     )
 
@@ -64,6 +70,11 @@ def finish(
     y = attend(query, key, value, mask).transpose(1, 2).flatten(2)
     out = block.attn.out_proj
     x = _add(x, _scale(block, 'ls_1', linear(y, out.weight, out.bias)))
+    if _is_quick(block.mlp) and not tracks_gradients(x):
+        slope = QUICK_GELU_SLOPE
+        h = layer_norm(x, block.ln_2, times=slope).to(y.dtype)
+        y = _scale(block, 'ls_2', _mlp_times_slope(block.mlp, h))
+        return x.add_(y, alpha=1 / slope)
     h = layer_norm(x, block.ln_2).to(y.dtype)
     return _add(x, _scale(block, 'ls_2', _mlp(block.mlp, h)))
 
@@ -91,29 +102,34 @@ def attend(
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
-def _mlp(mlp: nn.Sequential, h: Tensor) -> Tensor:
-    """Run the two linear layers of (B, S, E).
+def _is_quick(mlp: nn.Sequential) -> bool:
+    """Whether it is frozen, and has openai-clip's activation.
 
-    QuickGELU(x) = x sigmoid(a x) = silu(a x) / a, and the second layer divides
-    by a: two passes over the hidden layer in place, where the module makes
-    three new ones.
+    QuickGELU(x) = x sigmoid(a x) = silu(a x) / a.
     """
-    fc, proj = mlp.c_fc, mlp.c_proj
-    if type(mlp.gelu).__name__ != 'QuickGELU' or tracks_gradients(fc.weight):
+    return type(mlp.gelu).__name__ == 'QuickGELU' and not tracks_gradients(
+        mlp.c_fc.weight
+    )
+
+
+def _mlp_times_slope(mlp: nn.Sequential, h: Tensor) -> Tensor:
+    """Return a times what the two layers make of (B, S, E) / a.
+
+    With input and biases a times as large, the hidden layer is a product with
+    silu at its end, and needs no passes over memory of its own.
+    """
+    fc, proj, slope = mlp.c_fc, mlp.c_proj, QUICK_GELU_SLOPE
+    hidden = linear(h, fc.weight, fc.bias * slope, silu=True)
+    return linear(hidden, proj.weight, proj.bias * slope)
+
+
+def _mlp(mlp: nn.Sequential, h: Tensor) -> Tensor:
+    """Run the two linear layers of (B, S, E), for gradients to h."""
+    # Under autocast, dtypes are its own business.
+    if not _is_quick(mlp) or torch.is_autocast_enabled(h.device.type):
         return mlp(h)
-    if not tracks_gradients(h):
-        hidden = linear(h, fc.weight, fc.bias).mul_(QUICK_GELU_SLOPE)
-        return _project_back(
-            F.silu(hidden, inplace=True), proj.weight, proj.bias
-        )
-    if torch.is_autocast_enabled(h.device.type):
-        return mlp(h)  # its dtypes are autocast's business
+    fc, proj = mlp.c_fc, mlp.c_proj
     return _FrozenMLP.apply(h, fc.weight, fc.bias, proj.weight, proj.bias)
-
-
-def _project_back(silu: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Apply the second layer to a times what it is to be applied to."""
-    return linear(silu, weight).mul_(1 / QUICK_GELU_SLOPE).add_(bias)
 
 
 class _FrozenMLP(torch.autograd.Function):
@@ -133,7 +149,8 @@ class _FrozenMLP(torch.autograd.Function):
     ) -> Tensor:
         hidden = linear(h, weight, bias).mul_(QUICK_GELU_SLOPE)
         ctx.save_for_backward(hidden, weight, proj_weight)
-        return _project_back(F.silu(hidden), proj_weight, proj_bias)
+        out = linear(F.silu(hidden), proj_weight)
+        return out.mul_(1 / QUICK_GELU_SLOPE).add_(proj_bias)
 
     @staticmethod
     @once_differentiable

@@ -12,13 +12,18 @@ from ovd.clip.linear import linear, tracks_gradients
 )
 @pytest.mark.parametrize('shape', [(5, 24), (3, 7, 24), (0, 24), (2, 0, 24)])
 @pytest.mark.parametrize('has_bias', [True, False])
-def test_same_as_the_hosts(dtype, shape, has_bias):
+@pytest.mark.parametrize('silu', [True, False])
+def test_same_as_the_hosts(dtype, shape, has_bias, silu):
     torch.manual_seed(0)
     x, weight = torch.randn(shape), torch.randn(40, 24)
     bias = torch.randn(40) if has_bias else None
     exact = F.linear(x, weight, bias)
+    exact = F.silu(exact) if silu else exact
     found = linear(
-        x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        x.to(dtype),
+        weight.to(dtype),
+        None if bias is None else bias.to(dtype),
+        silu,
     )
     assert found.dtype == dtype and found.shape == exact.shape
     tolerance = {torch.bfloat16: 0.15, torch.float16: 0.02}.get(dtype, 1e-5)
@@ -33,6 +38,17 @@ def test_views_of_inputs_and_weights():
             linear(part, weight[24:48], bias[24:48]),
             F.linear(part, weight[24:48], bias[24:48]),
         )
+
+
+@pytest.mark.parametrize('silu', [True, False])
+def test_gradients_are_those_of_finite_differences(silu):
+    x, weight = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((3, 4), (5, 4))
+    )
+    assert torch.autograd.gradcheck(
+        lambda x, weight: linear(x, weight, silu=silu), (x, weight)
+    )
 
 
 @pytest.mark.parametrize('of', ['x', 'weight'])
