@@ -45,7 +45,9 @@ RATES = {
         'images',
         'assumed: Mask R-CNN R101-FPN, an image in 0.188 s, ' + MODEL_ZOO,
     ),
-    'crops': Rate(1000, 'crops', 'assumed; 109 were measured on two CPU cores'),
+    'crops': Rate(
+        1000, 'crops', 'assumed; 109 were measured on two CPU cores'
+    ),
     'train': Rate(
         4.4,
         'images',
