@@ -11,7 +11,7 @@ model = dict(
     precision='auto',
 )
 train_dataloader = dict(
-    num_workers=None,  # per process; None: its share of the cores, at most 8
+    num_workers=None,  # of a process; None: as cores and CLIP's device allow
     dataset=dict(
         test_mode=True,
         # Pillow, because OpenCV passes over files that are cut off.

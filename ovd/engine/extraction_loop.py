@@ -49,7 +49,7 @@ class ExtractionLoop(BaseLoop):
         dataloader (dict): ``dataset``, in test mode, whose pipeline gives
             ``img`` (H, W, 3) uint8 BGR in its original size; the rest is
             passed to :class:`torch.utils.data.DataLoader`; ``num_workers``
-            None is this process's share of the cores.
+            None is what :func:`~.extraction_tasks.count_workers` says.
         store (str): Folder to fill.
         proposals (str, optional): Proposals file; None embeds none.
         boxes (dict, optional): Options of

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import resource
 import signal
@@ -18,6 +19,7 @@ from ovd.clip.crops import cut_crops
 from ovd.clip.image_encoder import embed_boxes, encode_crops
 from ovd.clip.loading import load_clip
 from ovd.engine.extraction_loop import ExtractionLoop
+from ovd.engine.extraction_tasks import count_workers
 from ovd.engine.launch import build_runner
 
 IDS = [8, 3, 5, 1, 9]
@@ -594,3 +596,24 @@ def test_a_rank_that_makes_no_shards_is_named(
     runner._rank, runner._world_size = 0, 2
     with pytest.raises(TimeoutError, match='1 are missing, of rank 1: '):
         runner.train()
+
+
+@pytest.mark.parametrize(
+    'device, cores, processes, number',
+    [
+        ('cpu', 1, 1, 0),
+        ('cpu', 2, 1, 0),
+        ('cpu', 2, 2, 0),
+        ('cpu', 4, 1, 4),
+        ('cuda', 1, 2, 1),
+        ('cuda', 2, 1, 2),
+        ('cuda', 16, 4, 4),
+        ('cuda', 64, 1, 8),
+    ],
+)
+def test_workers_take_no_core_that_clip_needs(
+    monkeypatch, device, cores, processes, number
+):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {*range(cores)})
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', str(processes))
+    assert count_workers(torch.device(device)) == number
