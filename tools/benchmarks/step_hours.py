@@ -32,7 +32,7 @@ class Rate:
     source: str
 
 
-# No GPU was at hand: all of these are assumptions. Measured are 109 crops/s of
+# No GPU was at hand: all of these are assumptions. Measured are 110 crops/s of
 # ViT-B/32 on two CPU cores (docs/figures.md).
 RATES = {
     'rpn-train': Rate(
@@ -46,7 +46,7 @@ RATES = {
         'assumed: Mask R-CNN R101-FPN, an image in 0.188 s, ' + MODEL_ZOO,
     ),
     'crops': Rate(
-        1000, 'crops', 'assumed; 109 were measured on two CPU cores'
+        1000, 'crops', 'assumed; 110 were measured on two CPU cores'
     ),
     'train': Rate(
         4.4,
