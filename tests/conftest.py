@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import itertools
 import os
 import runpy
 import shutil
@@ -12,12 +13,14 @@ from collections import OrderedDict
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, Callable, Iterator, Optional
+from unittest import mock
 
 import mmengine.config.config
 import mmengine.config.utils
 import pytest
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 # Before any test imports mmdet, which needs mmcv's ops in place.
@@ -59,13 +62,40 @@ def quick_configs() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def no_closed_logs() -> Iterator[None]:
-    """Take the files of runs that are over from the host's loggers.
+@pytest.fixture(scope='session', autouse=True)
+def own_names() -> Iterator[None]:
+    """Give each runner a logger and a message hub of its own.
 
-    It writes to them without a look when it initialises weights.
+    The host names them after the second that a runner is built in, so that
+    one would log to where an earlier test of the same second was read.
     """
-    yield
+    numbers = itertools.count()
+
+    def rename(runner: Runner, name: str) -> None:
+        vars(runner)['_experiment_name'] = f'{name}_{next(numbers)}'
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Runner,
+            '_experiment_name',
+            property(lambda runner: vars(runner)['_experiment_name'], rename),
+            raising=False,
+        )
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_old_runs() -> Iterator[None]:
+    """Forget the loggers, message hubs and visualizers of a test's runs.
+
+    The files of runs that are over are taken from the loggers that stay: the
+    host writes to them without a look when it initialises weights.
+    """
+    kinds = (MMLogger, MessageHub, Visualizer, *Visualizer.__subclasses__())
+    with contextlib.ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(mock.patch.dict(kind._instance_dict))
+        yield
     for logger in MMLogger._instance_dict.values():
         for handler in [*logger.handlers]:
             if getattr(handler, 'stream', handler) is None:

@@ -12,9 +12,6 @@ import shlex
 import subprocess
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple
-from unittest import mock
-
-from mmdet.visualization import DetLocalVisualizer
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / 'docs'
@@ -194,7 +191,5 @@ def try_command(
         started(command, folder) if command.words[0] == 'sh' else command.words
     )
     words = tool_of(processes)
-    # A dry run that failed would leave its folder to the next run in here.
-    with mock.patch.dict(DetLocalVisualizer._instance_dict, clear=True):
-        done = run_tool(*words, *more, cwd=folder)
+    done = run_tool(*words, *more, cwd=folder)
     return Tried(words, processes, done.returncode, done.stdout + done.stderr)

@@ -4,8 +4,10 @@ Shapes: P boxes of an image, S crop scales, U different windows, n side of
 CLIP's input in pixels.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple, Union
+from functools import partial
+from typing import Callable, Optional, Sequence, Tuple, Union, cast
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ from .loading import CLIP_MEAN, CLIP_STD
 
 Boxes = Union[np.ndarray, Tensor]
 CROP_MODES = ('fast', 'clip')
+# A thread for fewer would take longer to start than it saves.
+CROPS_PER_THREAD = 16
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ def cut_crops(
 
     A crop's shorter side is resized to n (bicubic, antialiased), then the
     middle of the longer side is kept, as openai-clip does; what lies outside
-    the image is black.
+    the image is black. The kernels use one core each, so as many crops are cut
+    at once as PyTorch has threads: one in the workers of a loader.
 
     Args:
         image (ndarray): (H, W, 3) uint8, RGB.
@@ -126,14 +131,25 @@ def cut_crops(
         dtype=torch.uint8,
         memory_format=torch.channels_last,
     )
+    cut: Callable[..., Tensor]
     if crop_mode == 'clip':
-        picture = Image.fromarray(image)
-        for crop, window in zip(crops, windows.tolist()):
-            crop.copy_(_cut_as_clip(picture, tuple(window), side))
+        cut = partial(_cut_as_clip, Image.fromarray(image))
+    else:
+        pixels = torch.from_numpy(np.array(image, order='C'))
+        cut = partial(_cut_fast, pixels.permute(2, 0, 1))
+
+    def fill(rows: range) -> None:
+        for row in rows:
+            crops[row].copy_(cut(windows[row].tolist(), side))
+
+    threads = min(torch.get_num_threads(), len(windows) // CROPS_PER_THREAD)
+    if threads <= 1:
+        fill(range(len(windows)))
         return crops
-    pixels = torch.from_numpy(np.array(image, order='C')).permute(2, 0, 1)
-    for crop, window in zip(crops, windows.tolist()):
-        crop.copy_(_resize(_cut(pixels, *window), side))
+    with ThreadPoolExecutor(threads) as pool:
+        parts = (range(n, len(windows), threads) for n in range(threads))
+        for done in [pool.submit(fill, part) for part in parts]:
+            done.result()
     return crops
 
 
@@ -225,9 +241,9 @@ def _cut(image: Tensor, x1: int, y1: int, x2: int, y2: int) -> Tensor:
     return crop
 
 
-def _resize(crop: Tensor, side: int) -> Tensor:
+def _cut_fast(image: Tensor, window: Sequence[int], side: int) -> Tensor:
     """Resize the shorter side to n, keep the middle: uint8 (3, n, n)."""
-    crop = _drop_ends(crop)
+    crop = _drop_ends(_cut(image, *window))
     height, width = crop.shape[1:]
     shorter = min(height, width)
     new_hw = [side * height // shorter, side * width // shorter]
@@ -252,8 +268,9 @@ def _drop_ends(crop: Tensor) -> Tensor:
 
 
 def _cut_as_clip(
-    picture: Image.Image, window: Tuple[int, int, int, int], side: int
+    picture: Image.Image, window: Sequence[int], side: int
 ) -> Tensor:
     """Return a crop (3, n, n) by the transforms that openai-clip uses."""
-    crop = PILF.resize(picture.crop(window), side, InterpolationMode.BICUBIC)
+    box = cast(Tuple[int, int, int, int], tuple(window))
+    crop = PILF.resize(picture.crop(box), side, InterpolationMode.BICUBIC)
     return PILF.pil_to_tensor(PILF.center_crop(crop, side))

@@ -148,3 +148,34 @@ def test_whole_images_are_cut_as_they_are():
 def test_wrong_scales(scales):
     with pytest.raises(ValueError, match='crop_scales must be positive'):
         plan_crops(np.zeros((1, 4)), scales)
+
+
+@pytest.mark.parametrize('crop_mode', CROP_MODES)
+def test_threads_cut_the_same_crops(crop_mode):
+    top_left = np.random.default_rng(1).uniform(-20, 60, (70, 2))
+    windows = crop_windows(np.hstack([top_left, top_left + 25]))
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2, 3, 8):
+            torch.set_num_threads(number)
+            found.append(cut_crops(_image(), windows, 32, crop_mode))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(crops, found[0]) for crops in found[1:])
+    one_by_one = [
+        cut_crops(_image(), windows[[row]], 32, crop_mode) for row in range(70)
+    ]
+    assert torch.equal(found[0], torch.cat(one_by_one))
+
+
+def test_an_error_of_a_thread_is_not_lost(monkeypatch):
+    def fail(image, window, side):
+        if window[0] == 5:
+            raise MemoryError('no room')
+        return torch.zeros(3, side, side, dtype=torch.uint8)
+
+    monkeypatch.setattr('ovd.clip.crops._cut_fast', fail)
+    windows = torch.tensor([[0, 0, 9, 9]] * 40 + [[5, 0, 9, 9]])
+    with pytest.raises(MemoryError, match='no room'):
+        cut_crops(_image(), windows, 16)
