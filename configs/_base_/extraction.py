@@ -9,6 +9,7 @@ model = dict(
     crop_mode='fast',  # 'clip': the very pixels of openai-clip's transform
     batch_size='auto',  # what is fastest here, measured before the start
     precision='auto',
+    compiled='auto',  # CLIP's image tower, if that pays
 )
 train_dataloader = dict(
     num_workers=None,  # of a process; None: as cores and CLIP's device allow

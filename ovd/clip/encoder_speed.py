@@ -5,8 +5,9 @@ Shapes: B crops of a batch, n side of CLIP's input in pixels.
 
 import copy
 import time
+import warnings
 from dataclasses import dataclass, replace
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,8 @@ from .loading import PRECISIONS, LoadedCLIP, round_weights
 # Embeddings in less precision must be as near as this to those in fp32.
 MIN_COSINE = 0.999
 SOME = 32  # crops to compare
+# Compiled code must be as many times as fast to be worth its time
+MIN_GAIN = 1.05
 BATCH_SIZES = {'cpu': (32, 64, 128), 'cuda': (128, 256, 512, 1024)}
 # Half precision first: where it is fast, fp32 is soon seen to be slower.
 CANDIDATES = {'cpu': ('bf16', 'fp32'), 'cuda': ('fp16', 'bf16', 'fp32')}
@@ -32,12 +35,20 @@ class EncoderSpeed:
         batch_size (int): B.
         crops_per_second (float): Of the image tower alone.
         cosine (float): The least of an embedding to that in fp32.
+        compiled (bool): Whether the image tower is compiled.
     """
 
     precision: str
     batch_size: int
     crops_per_second: float
     cosine: float = 1.0
+    compiled: bool = False
+
+    def __str__(self) -> str:
+        return (
+            f'{self.precision} and batches of {self.batch_size}'
+            f'{", compiled" if self.compiled else ""}'
+        )
 
 
 def with_precision(clip: LoadedCLIP, precision: str) -> LoadedCLIP:
@@ -111,6 +122,70 @@ def measure_encoder(
     return sorted(found, key=lambda speed: -speed.crops_per_second)
 
 
+def compile_encoder(clip: LoadedCLIP, batch_size: int) -> LoadedCLIP:
+    """Return a CLIP whose image tower is compiled for batches of a size.
+
+    It takes about half a minute.
+
+    Raises:
+        ValueError: If it is no vision transformer, there is no C++ compiler,
+            or it fails.
+    """
+    # Late, since the compiler takes seconds to import
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    compiled = replace(clip, compiled_for=batch_size)
+    try:
+        compiled.encode_image(_prepare(clip, None, batch_size))
+    except BackendCompilerFailed as error:
+        raise ValueError(
+            f"the image tower of {clip.name} can't be compiled: "
+            f'{str(error).splitlines()[0]}; install a C++ compiler such as '
+            'g++, or set model.compiled=False'
+        ) from error
+    return compiled
+
+
+def try_compiled(
+    clip: LoadedCLIP,
+    speed: EncoderSpeed,
+    crops: Optional[Tensor] = None,
+    seconds: float = 0.5,
+) -> Tuple[LoadedCLIP, EncoderSpeed]:
+    """Return a CLIP compiled, with its speed, if that is faster.
+
+    Args:
+        clip (LoadedCLIP): Not compiled, in the precision of ``speed``.
+        speed (EncoderSpeed): What was measured of it.
+        crops (Tensor, optional): As of :func:`measure_encoder`.
+        seconds (float): Likewise.
+
+    Warns:
+        UserWarning: If it can't be compiled, with the reason.
+    """
+    try:
+        compiled = compile_encoder(clip, speed.batch_size)
+    except ValueError as error:
+        warnings.warn(f'going on without: {error}', stacklevel=2)
+        return clip, speed
+    images = _prepare(clip, crops, speed.batch_size)
+    cosine = F.cosine_similarity(
+        compiled.encode_image(images), clip.encode_image(images)
+    ).min()
+    rates = [
+        _time(each, images, seconds) for each in (compiled, clip, compiled)
+    ]
+    fastest = replace(
+        speed, crops_per_second=max(rates[0], rates[2]), compiled=True
+    )
+    worth = fastest.crops_per_second > MIN_GAIN * rates[1]
+    return (
+        (compiled, fastest)
+        if worth and cosine >= MIN_COSINE
+        else (clip, speed)
+    )
+
+
 def time_encoder(
     clip: LoadedCLIP,
     batch_size: int,
@@ -119,7 +194,12 @@ def time_encoder(
 ) -> EncoderSpeed:
     """Measure a CLIP as it is; see :func:`measure_encoder`."""
     speed = _time(clip, _prepare(clip, crops, batch_size), seconds)
-    return EncoderSpeed(clip.precision, batch_size, speed)
+    return EncoderSpeed(
+        clip.precision,
+        batch_size,
+        speed,
+        compiled=clip.compiled_for == batch_size,
+    )
 
 
 def _prepare(clip: LoadedCLIP, crops: Optional[Tensor], number: int) -> Tensor:

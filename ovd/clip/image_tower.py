@@ -38,7 +38,7 @@ class ImageTower:
         images = images.to(dtype)
         with torch.no_grad():
             if self.is_known:
-                return _encode_vit(self.model.visual, images)
+                return encode_vit(self.model.visual, images)
             images = images.contiguous(memory_format=torch.channels_last)
             return self.model.encode_image(images).float()
 
@@ -75,7 +75,7 @@ def _is_known(visual: nn.Module) -> bool:
     )
 
 
-def _encode_vit(visual: nn.Module, images: Tensor) -> Tensor:
+def encode_vit(visual: nn.Module, images: Tensor) -> Tensor:
     """Return the features (B, D) of (B, 3, n, n) from a transformer."""
     x = layer_norm(_embed(visual, images), visual.ln_pre)
     blocks = visual.transformer.resblocks

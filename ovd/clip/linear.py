@@ -44,9 +44,13 @@ def linear(
 
 
 def _suits_onednn(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN has the operation for this dtype here."""
+    """Whether oneDNN has the operation for this dtype here.
+
+    A compiler takes it by itself, with weights in oneDNN's own layout.
+    """
     if (
-        device.type != 'cpu'
+        torch.compiler.is_compiling()
+        or device.type != 'cpu'
         or not torch.backends.mkldnn.is_available()
         or not torch.backends.mkldnn.enabled
         or not hasattr(torch.ops.mkldnn, '_linear_pointwise')

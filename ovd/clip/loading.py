@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Dict, Tuple, Union
+from typing import Dict, Optional, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from ovd.artifacts.files import sha256_file
 from ovd.suggest import check_choice
 
 from . import open_clip_models
+from .compiled_tower import CompiledTower
 from .image_tower import ImageTower
 from .open_clip_models import VOCAB_SIZE
 from .openai import build_model
@@ -42,6 +43,10 @@ class LoadedCLIP:
         precision (str): That of its matrices. Defaults to ``'fp32'``.
         image_mean (tuple[float]): Of the RGB that its image tower takes.
         image_std (tuple[float]): Likewise.
+        compiled_for (int, optional): Size of the batches that the image
+            tower is compiled for, see
+            :class:`~ovd.clip.compiled_tower.CompiledTower`; None compiles
+            nothing.
     """
 
     model: nn.Module
@@ -50,6 +55,7 @@ class LoadedCLIP:
     precision: str = 'fp32'
     image_mean: Tuple[float, ...] = CLIP_MEAN
     image_std: Tuple[float, ...] = CLIP_STD
+    compiled_for: Optional[int] = None
 
     @property
     def identity(self) -> Dict[str, str]:
@@ -67,9 +73,12 @@ class LoadedCLIP:
         return TextTower(self.model)
 
     @cached_property
-    def image_tower(self) -> ImageTower:
+    def image_tower(self) -> Union[ImageTower, CompiledTower]:
         """What encodes images."""
-        return ImageTower(self.model)
+        tower = ImageTower(self.model)
+        if self.compiled_for is None:
+            return tower
+        return CompiledTower(tower, self.compiled_for)
 
     @property
     def embed_dims(self) -> int:

@@ -24,7 +24,7 @@ from ovd.datasets.crop_tasks import CropDataset, CropTask
 from ovd.datasets.gzsl_split import describe_annotations
 
 from .command_line import command_to_repeat
-from .extraction_report import announce, report
+from .extraction_report import Estimate, announce, report
 from .extraction_tasks import ImageBoxes, Item, build_loader, embed_shard
 from .launch import leave_process_group
 from .stop_signals import StopSignals
@@ -239,13 +239,13 @@ class ExtractionLoop(BaseLoop):
                 self._refuse(task)
 
     def _settle(self) -> Optional[EncoderSpeed]:
-        """Make all processes use the precision and batch size of the first.
+        """Make all processes use what the first takes for the fastest.
 
         An earlier run's are kept, so that all of a store is made alike. The
         first process gets its speed.
         """
         model = self.runner.model
-        settled: List[Any] = [None, None]
+        settled: List[Any] = [None, None, None]
         speed = None
         if self.runner.rank == 0:
             manifest = Path(self.store) / MANIFEST
@@ -254,8 +254,15 @@ class ExtractionLoop(BaseLoop):
                 if manifest.is_file()
                 else None
             )
-            speed = model.settle(recorded, self._first_crops())
-            settled = [model.precision, model.batch_size]
+            work = Estimate.of(
+                self.images, [*self.images.keys], model.crop_scales
+            )
+            speed = model.settle(
+                recorded,
+                self._first_crops(),
+                work.num_crops / self.runner.world_size,
+            )
+            settled = [model.precision, model.batch_size, model.compiled]
         broadcast_object_list(settled)
         model.use(*settled)
         self.plan = self._make_plan()

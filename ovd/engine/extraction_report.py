@@ -87,7 +87,7 @@ def announce(
         f'about {work.num_boxes:,.0f} boxes of {len(image_ids):,} images, '
         f'{work.num_crops:,.0f} crops, {num_bytes / 1e9:.3g} GB; CLIP '
         f'encodes {speed.crops_per_second:.1f} crops/s here, measured in '
-        f'{speed.precision} and batches of {speed.batch_size}: about '
+        f'{speed}: about '
         f'{timedelta(seconds=round(seconds))} with {runner.world_size} '
         f'process{"es" if runner.world_size > 1 else ""} like this one, if '
         'images are read and cut as fast'

@@ -9,8 +9,10 @@ from torch import Tensor
 from ovd.clip.crops import CROP_MODES, plan_crops
 from ovd.clip.encoder_speed import (
     EncoderSpeed,
+    compile_encoder,
     measure_encoder,
     time_encoder,
+    try_compiled,
     with_precision,
 )
 from ovd.clip.image_encoder import embed_boxes_of_images
@@ -19,6 +21,8 @@ from ovd.models.frozen_teacher import FrozenTeacher
 from ovd.suggest import check_choice
 
 AUTO = 'auto'
+# Seconds of encoding; compiling takes about half a minute
+WORTH_COMPILING = 600
 
 
 @MODELS.register_module()
@@ -38,6 +42,9 @@ class ProposalFeatureExtractor(FrozenTeacher):
             settled by :meth:`settle`. Defaults to 256.
         precision (str): CLIP's, see ``load_clip``, or ``'auto'``. Defaults
             to ``'fp32'``.
+        compiled (bool | str): Whether CLIP's image tower is compiled, see
+            :class:`~ovd.clip.compiled_tower.CompiledTower`, or ``'auto'``.
+            Defaults to False.
 
     Raises:
         FileNotFoundError: If there is no such CLIP.
@@ -51,6 +58,7 @@ class ProposalFeatureExtractor(FrozenTeacher):
         crop_mode: str = 'fast',
         batch_size: Union[int, str] = 256,
         precision: str = 'fp32',
+        compiled: Union[bool, str] = False,
     ) -> None:
         super().__init__()
         check_choice(precision, [*PRECISIONS, AUTO], 'precision')
@@ -62,57 +70,87 @@ class ProposalFeatureExtractor(FrozenTeacher):
             raise ValueError(
                 f'batch_size must be positive or "{AUTO}", got {batch_size!r}'
             )
+        if compiled != AUTO and not isinstance(compiled, bool):
+            raise ValueError(
+                f'compiled must be True, False or "{AUTO}", got {compiled!r}'
+            )
         self.load_teacher(clip, 'fp32' if precision == AUTO else precision)
         self.crop_scales = tuple(crop_scales)
         self.crop_mode = crop_mode
         self.batch_size = batch_size
         self.precision = precision
+        self.compiled = compiled
 
     @property
     def settings(self) -> Dict[str, Any]:
         """What decides the embeddings, beside CLIP and the boxes."""
-        return dict(
+        settings = dict(
             crop_scales=self.crop_scales,
             crop_mode=self.crop_mode,
             batch_size=self.batch_size,
             precision=self.precision,
         )
+        # Only then, so that stores of before there was the choice go on
+        return dict(settings, compiled=True) if self.compiled else settings
 
     def settle(
         self,
         recorded: Optional[Dict[str, Any]] = None,
         crops: Optional[Tensor] = None,
+        num_crops: float = 0,
     ) -> EncoderSpeed:
         """Replace ``'auto'`` by what was recorded, or else is fastest here.
 
         Args:
-            recorded (dict, optional): ``precision`` and ``batch_size`` that
-                an earlier run settled.
+            recorded (dict, optional): ``precision``, ``batch_size`` and, if
+                so, ``compiled`` that an earlier run settled.
             crops (Tensor, optional): uint8 (B, 3, n, n) to measure with.
+            num_crops (float): How many there are to encode: compiling takes
+                a while, and is tried where they take long on a CPU.
 
         Returns:
             EncoderSpeed: As measured, with what is used from now on.
         """
-        for name in ('precision', 'batch_size'):
+        for name in ('precision', 'batch_size', 'compiled'):
             if getattr(self, name) == AUTO and recorded:
-                setattr(self, name, recorded[name])
+                setattr(self, name, recorded.get(name, False))
         precision, batch_size = self.precision, self.batch_size
+        measured: Optional[EncoderSpeed] = None
         if precision == AUTO or isinstance(batch_size, str):
-            speed = measure_encoder(
+            measured = measure_encoder(
                 self.teacher,
                 crops,
                 None if precision == AUTO else [precision],
                 None if isinstance(batch_size, str) else [batch_size],
             )[0]
-            self.use(speed.precision, speed.batch_size)
-            return speed
-        self.use(precision, batch_size)
-        return time_encoder(self.teacher, batch_size, crops)
+            precision, batch_size = measured.precision, measured.batch_size
+        choose, compiled = self.compiled == AUTO, self.compiled is True
+        self.use(precision, batch_size, compiled)
+        if measured is None or compiled:
+            measured = time_encoder(self.teacher, batch_size, crops)
+        seconds = num_crops / measured.crops_per_second
+        if (
+            choose
+            and self.teacher.device.type == 'cpu'
+            and seconds > WORTH_COMPILING
+        ):
+            self.teacher, measured = try_compiled(
+                self.teacher, measured, crops
+            )
+            self.compiled = measured.compiled
+        return measured
 
-    def use(self, precision: str, batch_size: int) -> None:
-        """Take this precision and batch size from now on."""
+    def use(self, precision: str, batch_size: int, compiled: bool) -> None:
+        """Take this precision, batch size and code from now on.
+
+        Raises:
+            ValueError: If CLIP can't be compiled.
+        """
         self.teacher = with_precision(self.teacher, precision)
+        if compiled and self.teacher.compiled_for != batch_size:
+            self.teacher = compile_encoder(self.teacher, batch_size)
         self.precision, self.batch_size = precision, batch_size
+        self.compiled = compiled
 
     def forward(
         self, images: Iterable[np.ndarray], bboxes_list: Sequence[np.ndarray]
@@ -131,9 +169,12 @@ class ProposalFeatureExtractor(FrozenTeacher):
         Raises:
             ValueError: If something is still ``'auto'``.
         """
-        if self.precision == AUTO or isinstance(self.batch_size, str):
+        if isinstance(self.batch_size, str) or AUTO in (
+            self.precision,
+            self.compiled,
+        ):
             raise ValueError(
-                f'precision or batch_size is "{AUTO}": settle() '
+                f'precision, batch_size or compiled is "{AUTO}": settle() '
                 'first, or give them'
             )
         return embed_boxes_of_images(

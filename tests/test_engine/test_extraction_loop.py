@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import resource
+import shutil
 import signal
 
 import cv2
@@ -92,6 +93,7 @@ def _build(
     num_workers=0,
     crop_scales=(1.0, 1.5),
     precision='fp32',
+    compiled=False,
     **loop,
 ):
     cfg = Config(
@@ -107,6 +109,7 @@ def _build(
                 batch_size=3,
                 crop_scales=crop_scales,
                 precision=precision,
+                compiled=compiled,
             ),
             train_dataloader=dict(
                 num_workers=num_workers,
@@ -208,7 +211,7 @@ def test_shares_of_two_ranks_make_the_same_store(
     runner._rank, runner._world_size = 1, 2
 
     def broadcast(items):
-        items[:] = ['fp32', 3] if len(items) == 2 else [[0, 1, 2]]
+        items[:] = ['fp32', 3, False] if len(items) == 3 else [[0, 1, 2]]
 
     monkeypatch.setattr(
         'ovd.engine.extraction_loop.broadcast_object_list', broadcast
@@ -515,6 +518,40 @@ def test_what_is_fastest_is_chosen_once(
     (world / 'store/shard-00001.safetensors').unlink()
     _build(world, tiny_clip_path, precision='auto').train()
     assert _files(world / 'store') == before
+
+
+@pytest.mark.skipif(not shutil.which('g++'), reason='no C++ compiler')
+def test_a_store_that_was_begun_compiled_goes_on_so(
+    world, tiny_vit_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(
+        'ovd.models.proposal_feature_extractor.WORTH_COMPILING', 0
+    )
+    # Whatever the machine measures
+    monkeypatch.setattr('ovd.clip.encoder_speed.MIN_GAIN', 0)
+    caplog.set_level('INFO', 'extraction')
+    runner = _build(world, tiny_vit_path, compiled='auto')
+    runner.logger = logging.getLogger('extraction')
+    runner.train()
+    assert 'in fp32 and batches of 3, compiled: about' in caplog.text
+    before = _files(world / 'store')
+    assert EmbeddingStore(world / 'store').manifest.settings['compiled']
+    (world / 'store/shard-00001.safetensors').unlink()
+    monkeypatch.undo()
+    _build(world, tiny_vit_path, compiled='auto').train()
+    assert _files(world / 'store') == before
+    with pytest.raises(ValueError, match='compiled'):
+        _build(world, tiny_vit_path, compiled=False).train()
+    # And plain code computes the same
+    _build(world, tiny_vit_path, store='plain').train()
+    plain, found = (EmbeddingStore(world / s) for s in ('plain', 'store'))
+    assert 'compiled' not in plain.manifest.settings
+    for image_id in IDS:
+        np.testing.assert_allclose(
+            found.get(image_id)['embeddings'].astype(np.float32),
+            plain.get(image_id)['embeddings'].astype(np.float32),
+            atol=1e-3,
+        )
 
 
 @pytest.mark.parametrize('begun', [False, True])

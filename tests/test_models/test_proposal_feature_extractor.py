@@ -1,11 +1,14 @@
 """The frozen CLIP of the extractor stays out of its weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 
 from ovd.artifacts.files import sha256_file
+from ovd.clip.encoder_speed import EncoderSpeed
 from ovd.clip.image_encoder import embed_boxes
 
 
@@ -78,3 +81,62 @@ def test_what_is_given_is_not_settled(tiny_vit_path):
     # A store of an earlier run does not change what the config says
     model.settle(dict(precision='bf16', batch_size=7))
     assert model.precision == 'fp32'
+
+
+@pytest.fixture()
+def pretend(monkeypatch):
+    """Compile nothing, and find that it is twice as fast."""
+    module = 'ovd.models.proposal_feature_extractor.'
+    compiled = []
+
+    def compile_encoder(clip, batch_size):
+        compiled.append(batch_size)
+        return replace(clip, compiled_for=batch_size)
+
+    monkeypatch.setattr(module + 'compile_encoder', compile_encoder)
+    monkeypatch.setattr(
+        module + 'try_compiled',
+        lambda clip, speed, crops: (
+            compile_encoder(clip, speed.batch_size),
+            replace(speed, compiled=True),
+        ),
+    )
+    monkeypatch.setattr(
+        module + 'time_encoder',
+        lambda clip, size, crops: EncoderSpeed(
+            clip.precision, size, 100.0, 1.0, clip.compiled_for == size
+        ),
+    )
+    return compiled
+
+
+@pytest.mark.parametrize('minutes, expected', [(5, False), (60, True)])
+def test_compiled_where_it_pays(tiny_vit_path, pretend, minutes, expected):
+    model = _build(tiny_vit_path, batch_size=8, compiled='auto')
+    with pytest.raises(ValueError, match='compiled is "auto"'):
+        model([], [])
+    speed = model.settle(num_crops=100.0 * 60 * minutes)
+    assert speed.compiled == model.compiled == expected
+    assert model.settings.get('compiled', False) == expected
+    assert pretend == [8] * expected
+    assert model.teacher.compiled_for == (8 if expected else None)
+
+
+@pytest.mark.parametrize('recorded', [False, True])
+def test_what_a_store_was_begun_with_stays(tiny_vit_path, pretend, recorded):
+    model = _build(tiny_vit_path, batch_size=8, compiled='auto')
+    settings = dict(precision='fp32', batch_size=8)
+    if recorded:
+        settings['compiled'] = True
+    speed = model.settle(settings, num_crops=1e9)
+    assert speed.compiled == model.compiled == recorded
+    assert pretend == [8] * recorded
+
+
+def test_compiled_as_told(tiny_vit_path, pretend):
+    model = _build(tiny_vit_path, batch_size=8, compiled=True)
+    assert model.settle(num_crops=1).compiled and pretend == [8]
+    model.use('fp32', 8, True)
+    assert pretend == [8]  # not once more
+    with pytest.raises(ValueError, match="True, False or .*, got 'yes'"):
+        _build(tiny_vit_path, compiled='yes')

@@ -55,6 +55,7 @@ def test_small(tmp_path: Path) -> None:
             '1',
             '--seconds',
             '0.01',
+            '--no-compiled',
         ],
         capture_output=True,
         text=True,
