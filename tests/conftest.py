@@ -8,6 +8,7 @@ import os
 import runpy
 import shutil
 import sys
+import sysconfig
 import traceback
 from collections import OrderedDict
 from pathlib import Path
@@ -198,6 +199,19 @@ def run_tool() -> Callable[..., CompletedProcess]:
         return CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope='session')
+def cpp_compiler() -> None:
+    """Skip where PyTorch can compile nothing."""
+    header = Path(sysconfig.get_path('include')) / 'Python.h'
+    for absent, what in (
+        (not shutil.which('g++'), 'no C++ compiler'),
+        (not header.exists(), 'no headers of Python'),
+        (' ' in torch.__file__, 'a space in the path to torch'),
+    ):
+        if absent:
+            pytest.skip(what)
 
 
 @pytest.fixture(scope='session', autouse=True)

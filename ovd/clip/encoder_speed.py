@@ -140,8 +140,9 @@ def compile_encoder(clip: LoadedCLIP, batch_size: int) -> LoadedCLIP:
     except BackendCompilerFailed as error:
         raise ValueError(
             f"the image tower of {clip.name} can't be compiled: "
-            f'{str(error).splitlines()[0]}; install a C++ compiler such as '
-            'g++, or set model.compiled=False'
+            f'{str(error).splitlines()[0]}; it needs a C++ compiler such as '
+            "g++, Python's headers, and a path to torch without spaces; or "
+            'set model.compiled=False'
         ) from error
     return compiled
 

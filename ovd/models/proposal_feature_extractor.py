@@ -43,8 +43,8 @@ class ProposalFeatureExtractor(FrozenTeacher):
         precision (str): CLIP's, see ``load_clip``, or ``'auto'``. Defaults
             to ``'fp32'``.
         compiled (bool | str): Whether CLIP's image tower is compiled, see
-            :class:`~ovd.clip.compiled_tower.CompiledTower`, or ``'auto'``.
-            Defaults to False.
+            :class:`~ovd.clip.compiled_tower.CompiledTower`; ``'auto'`` does
+            it in :meth:`settle` or not at all. Defaults to False.
 
     Raises:
         FileNotFoundError: If there is no such CLIP.
@@ -167,14 +167,11 @@ class ProposalFeatureExtractor(FrozenTeacher):
             list[Tensor]: N times (P, D) float32 of unit norm, on the CPU.
 
         Raises:
-            ValueError: If something is still ``'auto'``.
+            ValueError: If precision or batch size are still ``'auto'``.
         """
-        if isinstance(self.batch_size, str) or AUTO in (
-            self.precision,
-            self.compiled,
-        ):
+        if self.precision == AUTO or isinstance(self.batch_size, str):
             raise ValueError(
-                f'precision, batch_size or compiled is "{AUTO}": settle() '
+                f'precision or batch_size is "{AUTO}": settle() '
                 'first, or give them'
             )
         return embed_boxes_of_images(

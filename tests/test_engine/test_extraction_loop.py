@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import resource
-import shutil
 import signal
 
 import cv2
@@ -520,7 +519,7 @@ def test_what_is_fastest_is_chosen_once(
     assert _files(world / 'store') == before
 
 
-@pytest.mark.skipif(not shutil.which('g++'), reason='no C++ compiler')
+@pytest.mark.usefixtures('cpp_compiler')
 def test_a_store_that_was_begun_compiled_goes_on_so(
     world, tiny_vit_path, monkeypatch, caplog
 ):

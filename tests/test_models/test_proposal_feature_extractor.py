@@ -113,8 +113,7 @@ def pretend(monkeypatch):
 @pytest.mark.parametrize('minutes, expected', [(5, False), (60, True)])
 def test_compiled_where_it_pays(tiny_vit_path, pretend, minutes, expected):
     model = _build(tiny_vit_path, batch_size=8, compiled='auto')
-    with pytest.raises(ValueError, match='compiled is "auto"'):
-        model([], [])
+    assert model([], []) == []
     speed = model.settle(num_crops=100.0 * 60 * minutes)
     assert speed.compiled == model.compiled == expected
     assert model.settings.get('compiled', False) == expected
