@@ -148,8 +148,8 @@ def cut_crops(
         return crops
     with ThreadPoolExecutor(threads) as pool:
         parts = (range(n, len(windows), threads) for n in range(threads))
-        for done in [pool.submit(fill, part) for part in parts]:
-            done.result()
+        # Raises what a thread raised
+        list(pool.map(fill, parts))
     return crops
 
 

@@ -173,18 +173,15 @@ def try_compiled(
     cosine = F.cosine_similarity(
         compiled.encode_image(images), clip.encode_image(images)
     ).min()
-    rates = [
-        _time(each, images, seconds) for each in (compiled, clip, compiled)
+    # In turns, as the machine may be busy meanwhile
+    turns = [
+        [_time(each, images, seconds) for each in (clip, compiled)]
+        for _ in range(2)
     ]
-    fastest = replace(
-        speed, crops_per_second=max(rates[0], rates[2]), compiled=True
-    )
-    worth = fastest.crops_per_second > MIN_GAIN * rates[1]
-    return (
-        (compiled, fastest)
-        if worth and cosine >= MIN_COSINE
-        else (clip, speed)
-    )
+    plain, fast = map(max, zip(*turns, strict=True))
+    if fast < MIN_GAIN * plain or not cosine >= MIN_COSINE:  # NaN too
+        return clip, speed
+    return compiled, replace(speed, crops_per_second=fast, compiled=True)
 
 
 def time_encoder(
